@@ -1,0 +1,79 @@
+"""The one way kernels are compiled: Numba, cached on disk, without the GIL, bounds as Python has them not.
+
+A kernel is an ordinary Python function over flat NumPy arrays, with explicit signatures so that it is
+compiled once and found in the cache by every later process. Importing this module imports Numba
+(about 0.3 s): only rooms that hold kernels do so, and never ``wavetank.cli``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+__all__ = ["kernel"]
+
+
+def _cache_directory() -> None:
+    """Keep compiled kernels in the user's cache where the package itself is not writable."""
+    if "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK):
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(base) / "wavetank" / "kernels")
+
+
+_cache_directory()
+
+import numba  # noqa: E402  (must see the cache directory)
+
+_njit: Any = numba.njit
+
+
+def kernel(
+    signature: str | Sequence[str] | None = None, *, inline: bool = False, fastmath: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile a function over NumPy arrays.
+
+    ``signature`` is Numba's text form, e.g. ``"float64[::1](int64[::1], float64[::1])"``; None compiles at
+    the first call for the types it sees. ``inline`` marks a leaf that is only called from other kernels.
+    The plain Python function stays reachable as ``.py_func``: tests run it as the reference.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        options: dict[str, object] = {"nogil": True, "cache": True, "error_model": "numpy"}
+        if fastmath:
+            options["fastmath"] = True
+        if inline:
+            return _njit(**options)(function)  # type: ignore[no-any-return]
+        if signature is None:
+            return _njit(**options)(function)  # type: ignore[no-any-return]
+        # Explicit signatures would compile at import; keep them for the first call.
+        return _LazyKernel(function, signature, options)  # type: ignore[return-value]
+
+    return decorate
+
+
+class _LazyKernel:
+    """Compiles (or loads from the cache) at the first call, so that importing a room costs nothing."""
+
+    __slots__ = ("__doc__", "__name__", "_compiled", "_options", "_signature", "py_func")
+
+    def __init__(
+        self, function: Callable[..., object], signature: str | Sequence[str], options: dict[str, object]
+    ) -> None:
+        self.py_func = function
+        self.__name__ = getattr(function, "__name__", "kernel")
+        self.__doc__ = function.__doc__
+        self._signature = signature if isinstance(signature, str) else list(signature)
+        self._options = options
+        self._compiled: Callable[..., object] | None = None
+
+    def __call__(self, *args: object) -> object:
+        compiled = self._compiled
+        if compiled is None:
+            compiled = self._compiled = _njit(self._signature, **self._options)(self.py_func)
+        return compiled(*args)
