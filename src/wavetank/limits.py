@@ -21,8 +21,9 @@ REQUEST_BODY_BYTES_MAX: Final = 16 * MIB  # API servers answer 413
 SCRAPE_BODY_BYTES_MAX: Final = 256 * MIB  # uncompressed; the scrape fails
 
 # Child processes
-CHILD_LOG_BYTES_MAX: Final = 64 * MIB  # a child's log is cut in half at this size
 CHILD_STOP_SECONDS: Final = 5.0  # from SIGTERM to SIGKILL, unless the child has its own grace
+CHILD_TAIL_BYTES: Final = 64 * KIB  # how much of a log is read for an error message
 
 # Journal
 JOURNAL_LINE_BYTES_MAX: Final = 1 * MIB  # larger records are refused: they are not events
+SALVAGE_SECONDS: Final = 30.0  # how long the warden lets the salvage of a report take
