@@ -9,7 +9,7 @@ document into a msgspec Struct; unknown fields are errors that name the nearest 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,12 +51,17 @@ _resolver("merge", "<<", "<")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: its value, its file, and the line of every key path (counting from 1)."""
+    """One YAML document: its value, its file, and the line of every key path (counting from 1).
+
+    ``texts`` holds the written form of scalars that are not strings, for fields that are: Go's YAML reads
+    ``version: 1.10`` into a string field as "1.10".
+    """
 
     value: Any
     path: str
     line: int
     lines: dict[KeyPath, int] = field(repr=False)
+    texts: dict[KeyPath, str] = field(repr=False, default_factory=dict)
 
     def at(self, *key_path: str | int) -> Location:
         """The place of a key path, or of its nearest parent that is written in the file."""
@@ -92,9 +97,10 @@ def parse_documents(text: str, *, path: str = "<text>") -> list[Document]:
             while loader.check_node():
                 node = loader.get_node()
                 lines: dict[KeyPath, int] = {}
-                value = _Builder(path, lines).build(node, ())
+                builder = _Builder(path, lines)
+                value = builder.build(node, ())
                 if value is not None:
-                    documents.append(Document(value, path, node.start_mark.line + 1, lines))
+                    documents.append(Document(value, path, node.start_mark.line + 1, lines, builder.texts))
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -116,6 +122,7 @@ class _Builder:
     def __init__(self, path: str, lines: dict[KeyPath, int]) -> None:
         self._path = path
         self._lines = lines
+        self.texts: dict[KeyPath, str] = {}
         self._count = 0
 
     def _fail(self, node: Any, message: str, fix: str | None = None) -> InputError:
@@ -132,7 +139,10 @@ class _Builder:
             return self._mapping(node, key_path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(child, (*key_path, i)) for i, child in enumerate(node.value)]
-        return self._scalar(node)
+        value = self._scalar(node)
+        if value is not None and not isinstance(value, str):
+            self.texts[key_path] = node.value
+        return value
 
     def _mapping(self, node: Any, key_path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -189,13 +199,14 @@ _UNKNOWN = re.compile(r"^Object contains unknown field `([^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`")
 
 
-def decode(document: Document, kind: type[T]) -> T:
+def decode(document: Document, kind: type[T], *, dec_hook: Callable[[type, Any], Any] | None = None) -> T:
     """Convert a document to a msgspec Struct declared with ``forbid_unknown_fields=True``.
 
-    Raises InputError with file, line and, for an unknown field, the nearest valid one.
+    ``dec_hook`` makes values of types that msgspec does not know. Raises InputError with file, line and,
+    for an unknown field, the nearest valid one.
     """
     try:
-        return msgspec.convert(document.value, kind, strict=True)
+        return msgspec.convert(document.value, kind, strict=True, dec_hook=dec_hook)
     except msgspec.ValidationError as error:
         text = str(error)
         found = _AT.search(text)
