@@ -60,14 +60,13 @@ def kernel(
 class _LazyKernel:
     """Compiles (or loads from the cache) at the first call, so that importing a room costs nothing."""
 
-    __slots__ = ("__doc__", "__name__", "_compiled", "_options", "_signature", "py_func")
+    __slots__ = ("__name__", "_compiled", "_options", "_signature", "py_func")
 
     def __init__(
         self, function: Callable[..., object], signature: str | Sequence[str], options: dict[str, object]
     ) -> None:
         self.py_func = function
         self.__name__ = getattr(function, "__name__", "kernel")
-        self.__doc__ = function.__doc__
         self._signature = signature if isinstance(signature, str) else list(signature)
         self._options = options
         self._compiled: Callable[..., object] | None = None
