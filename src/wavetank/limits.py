@@ -27,3 +27,35 @@ CHILD_TAIL_BYTES: Final = 64 * KIB  # how much of a log is read for an error mes
 # Journal
 JOURNAL_LINE_BYTES_MAX: Final = 1 * MIB  # larger records are refused: they are not events
 SALVAGE_SECONDS: Final = 30.0  # how long the warden lets the salvage of a report take
+
+# Kubernetes control plane
+KUBE_WATCH_HISTORY_EVENTS_MAX: Final = 8192  # per resource; a watch further behind is cut with 410 Expired
+KUBE_OBJECT_BYTES_MAX: Final = 3 * MIB  # upstream's request limit; larger bodies answer 413
+KUBE_JSON_DEPTH_MAX: Final = 200  # deeper bodies and patches answer 400
+KUBE_LIST_PAGE_MAX: Final = 10_000  # objects in one page of a list; `continue` gives the rest
+KUBE_WATCHES_MAX: Final = 2_000  # open watch requests; more answer 429
+
+# Load
+LOAD_USERS_MAX: Final = (
+    1_000  # users an arrival stage may grow to, unless told otherwise; then arrivals are dropped
+)
+LOAD_STAGES_MAX: Final = 1_000  # more: refused
+LOAD_RATE_MAX: Final = 1_000_000.0  # arrivals per second of a stage; more: refused
+LOAD_TRACE_POINTS_MAX: Final = 1_000_000  # rows of a trace; more: refused
+LOAD_BACKLOG_MAX: Final = 100_000  # arrivals that wait for a user being started; more: dropped
+LOAD_NAMES_MAX: Final = 2_000  # request names told apart; further ones are counted as "(other)"
+LOAD_ERRORS_MAX: Final = 200  # distinct error texts kept; further ones are counted as "(other)"
+LOAD_ERROR_CHARACTERS_MAX: Final = 300  # an error text is cut here
+LOAD_WINDOW_SECONDS: Final = 600  # per-second histograms are kept this long; counts and percentiles for ever
+LOAD_MESSAGE_BYTES_MAX: Final = 16 * MIB  # a line on the load channel; larger: the child is stopped
+LOAD_IMPORT_SECONDS_MAX: Final = 60.0  # importing the locustfile; longer: an input error
+LOAD_CONNECT_SECONDS: Final = 2.0  # the target must accept a connection within this
+LOAD_PUSH_SECONDS: Final = 0.2  # how often a worker sends what it has recorded
+LOAD_WORKERS_MAX: Final = 64  # --processes
+
+# PromQL
+PROMQL_QUERY_BYTES_MAX: Final = 1 * MIB  # longer query texts are refused before lexing
+PROMQL_NESTING_MAX: Final = 120  # parentheses, calls and signs inside each other; deeper: parse error
+PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators included; higher: parse error
+PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
+PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subquery
