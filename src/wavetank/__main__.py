@@ -1,0 +1,5 @@
+"""``python -m wavetank`` is the ``wavetank`` command."""
+
+from wavetank.cli import main
+
+main()

@@ -1,0 +1,245 @@
+"""``rehearsal.yaml``: what to rehearse.
+
+Everything but this small file is in the upstreams' own formats. Unknown fields are errors that name the line
+and the nearest valid field.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from wavetank.errors import InputError
+from wavetank.yamlfile import Document, decode, load_documents
+
+__all__ = ["SLO", "Cluster", "Load", "Monitoring", "Node", "Rehearsal", "Spec", "StageSpec", "load_spec"]
+
+SPEC_FILE = "rehearsal.yaml"
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Metadata(Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Node(Struct, forbid_unknown_fields=True):
+    """A node is a budget for the scheduler, not a machine."""
+
+    name: str
+    cpu: str | int | float = "4"
+    memory: str | int = "8Gi"
+    pods: int = 110
+    labels: dict[str, str] = {}
+
+
+class ImagePull(Struct, forbid_unknown_fields=True, rename="camel"):
+    """The model of image pulls; without it, pulling takes no time."""
+
+    bandwidth: str | None = None  # e.g. 200Mbit
+    rtt: str | None = None
+    decompress: str | None = None  # e.g. 80MB/s
+    image_sizes: dict[str, str] = {}  # image reference -> compressed size, e.g. 120MB
+
+
+class Cluster(Struct, forbid_unknown_fields=True, rename="camel"):
+    nodes: list[Node] = field(default_factory=lambda: [Node("node-1")])
+    image_pull: ImagePull | None = None
+    hpa_sync_period: str = "15s"
+    metric_resolution: str = "15s"
+    housekeeping_interval: str = "10s"
+
+
+class Target(Struct, forbid_unknown_fields=True):
+    """Where the load goes: a gateway and the host name the requests carry, or any URL."""
+
+    gateway: str | None = None
+    host: str | None = None
+    url: str | None = None
+
+
+class StageSpec(Struct, forbid_unknown_fields=True):
+    """One stage: hold, or ramp from the stage before, ``users`` or ``rps`` for ``duration``."""
+
+    duration: str
+    users: Annotated[int, Meta(ge=0)] | None = None
+    rps: NonNegative | None = None
+    ramp: bool = False
+    arrivals: Literal["poisson", "constant"] = "poisson"
+
+
+class Trace(Struct, forbid_unknown_fields=True):
+    """A recorded rate to follow: a CSV file of ``seconds,rps``."""
+
+    file: str
+    scale: Positive = 1.0
+    speed: Positive = 1.0
+
+
+class Load(Struct, forbid_unknown_fields=True):
+    target: Target
+    locustfile: str = "locustfile.py"
+    stages: list[StageSpec] = []
+    trace: str | Trace | None = None
+    users_max: int = 500
+    processes: Annotated[int, Meta(ge=1, le=64)] = 1
+
+
+class Ratio(Struct, forbid_unknown_fields=True):
+    errors: str
+    total: str
+
+
+class SLO(Struct, forbid_unknown_fields=True):
+    """``ratio`` with ``objective``: the share of good events. ``expr`` with ``max`` or ``min``: a value in
+    bounds; ``objective`` is then the least share of the time (default: all of it)."""
+
+    name: str
+    ratio: Ratio | None = None
+    expr: str | None = None
+    max: str | int | float | None = None
+    min: str | int | float | None = None
+    objective: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class Monitoring(Struct, forbid_unknown_fields=True):
+    prometheus: str | None = None
+    rules: list[str] = []
+    dashboards: list[str] = []
+
+
+class ReportSpec(Struct, forbid_unknown_fields=True):
+    formats: list[Literal["html", "json", "junit", "markdown"]] = field(
+        default_factory=lambda: ["html", "json", "junit", "markdown"]
+    )
+
+
+class Spec(Struct, forbid_unknown_fields=True):
+    manifests: list[str]
+    load: Load
+    cluster: Cluster = field(default_factory=Cluster)
+    slos: list[SLO] = []
+    monitoring: Monitoring = field(default_factory=Monitoring)
+    report: ReportSpec = field(default_factory=ReportSpec)
+
+
+class Rehearsal(Struct, forbid_unknown_fields=True, rename="camel"):
+    api_version: Literal["wavetank.dev/v1"]
+    kind: Literal["Rehearsal"]
+    metadata: Metadata
+    spec: Spec
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90s``, ``1m30s``, ``500ms``. Raises ValueError."""
+    position = seconds = 0.0
+    for match in _DURATION.finditer(text):
+        if match.start() != position:
+            break
+        seconds += float(match.group(1)) * _DURATION_SECONDS[match.group(2)]
+        position = match.end()
+    if not text or position != len(text):
+        raise ValueError(f"{text!r} is not a duration; write e.g. 30s, 1m30s or 500ms")
+    return seconds
+
+
+def load_spec(directory: Path) -> tuple[Rehearsal, Document]:
+    """Read and check ``DIR/rehearsal.yaml``. Raises InputError with the place and the fix."""
+    if not directory.is_dir():
+        raise InputError(f"no such directory: {directory}", fix="give the directory of a rehearsal.yaml")
+    path = directory / SPEC_FILE
+    if not path.exists():
+        fix = "give the directory that holds it; examples/httpbin shows one"
+        raise InputError(f"there is no {SPEC_FILE} in {directory}", fix=fix)
+    documents = load_documents(path)
+    if len(documents) != 1:
+        raise InputError(f"one document expected, {len(documents)} found", at=str(path))
+    rehearsal = decode(documents[0], Rehearsal)
+    _check(rehearsal.spec, documents[0])
+    return rehearsal, documents[0]
+
+
+def _check(spec: Spec, document: Document) -> None:
+    _check_durations(spec, document)
+    _check_load(spec.load, document)
+    names: set[str] = set()
+    for index, slo in enumerate(spec.slos):
+        here = ("spec", "slos", index)
+        if slo.name in names:
+            raise document.error(f"two SLOs are named {slo.name!r}", *here, "name")
+        names.add(slo.name)
+        _check_slo(slo, document, here)
+
+
+def _check_durations(spec: Spec, document: Document) -> None:
+    named: list[tuple[str, tuple[str | int, ...]]] = [
+        (spec.cluster.hpa_sync_period, ("spec", "cluster", "hpaSyncPeriod")),
+        (spec.cluster.metric_resolution, ("spec", "cluster", "metricResolution")),
+        (spec.cluster.housekeeping_interval, ("spec", "cluster", "housekeepingInterval")),
+    ]
+    named += [(s.duration, ("spec", "load", "stages", i, "duration")) for i, s in enumerate(spec.load.stages)]
+    for text, path in named:
+        try:
+            seconds = parse_duration(text)
+        except ValueError as error:
+            raise document.error(f"{path[-1]}: {error}", *path) from None
+        if seconds <= 0:
+            raise document.error(f"{path[-1]} must be longer than zero", *path)
+
+
+def _check_load(load: Load, document: Document) -> None:
+    here = ("spec", "load")
+    if (load.target.gateway is None) == (load.target.url is None):
+        fix = "name the Istio Gateway the load enters by, or the URL of a service that is already there"
+        raise document.error("target needs either gateway or url", *here, "target", fix=fix)
+    if bool(load.stages) == (load.trace is not None):
+        fix = "e.g. stages: [{duration: 60s, rps: 50}]"
+        raise document.error("load needs either stages or a trace", *here, fix=fix)
+    for index, stage in enumerate(load.stages):
+        if (stage.users is None) == (stage.rps is None):
+            raise document.error("a stage needs either users or rps", *here, "stages", index)
+
+
+def _check_slo(slo: SLO, document: Document, here: tuple[str | int, ...]) -> None:
+    if (slo.ratio is None) == (slo.expr is None):
+        raise document.error(f"SLO {slo.name!r} needs either ratio or expr", *here)
+    if slo.ratio is not None and slo.objective is None:
+        fix = "e.g. objective: 0.999"
+        raise document.error(f"SLO {slo.name!r} has a ratio but no objective", *here, fix=fix)
+    if slo.expr is not None and slo.max is None and slo.min is None:
+        fix = "e.g. max: 300ms"
+        raise document.error(f"SLO {slo.name!r} has an expr but neither max nor min", *here, fix=fix)
+    for key in ("max", "min"):
+        bound = getattr(slo, key)
+        if isinstance(bound, str):
+            try:
+                parse_bound(bound)
+            except ValueError:
+                fix = "write a number, or a duration such as 300ms (it is compared in seconds)"
+                raise document.error(f"{key}: {bound!r} is not a bound", *here, key, fix=fix) from None
+
+
+def parse_bound(bound: str | int | float) -> float:
+    """A bound as a number; durations become seconds, percentages fractions. Raises ValueError."""
+    if not isinstance(bound, str):
+        return float(bound)
+    if bound.endswith("%"):
+        return float(bound[:-1]) / 100
+    try:
+        return float(bound)
+    except ValueError:
+        return parse_duration(bound)
+
+
+def to_plain(spec: Any) -> Any:
+    """A spec as JSON-compatible values, for the report and for child processes."""
+    return msgspec.to_builtins(spec)
