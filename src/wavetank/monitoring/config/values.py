@@ -1,0 +1,129 @@
+"""Durations, sizes and secrets as Prometheus' configuration writes them.
+
+Follows prometheus/common/model (durations) and alecthomas/units (sizes, powers of two whatever the suffix).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+__all__ = ["Duration", "Secret", "Size", "format_duration", "parse_duration", "parse_size"]
+
+_DURATION = re.compile(
+    r"(?:(?P<y>[0-9]+)y)?(?:(?P<w>[0-9]+)w)?(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?"
+    r"(?:(?P<m>[0-9]+)m)?(?:(?P<s>[0-9]+)s)?(?:(?P<ms>[0-9]+)ms)?"
+)
+_UNITS_MS: Final = {
+    "y": 365 * 86_400_000,
+    "w": 7 * 86_400_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1000,
+    "ms": 1,
+}
+_DURATION_MS_MAX: Final = (1 << 63) // 1_000_000  # Go's time.Duration holds nanoseconds in 63 bits
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[KMGTPE]i?B|B)")
+_SIZE_POWERS: Final = "BKMGTPE"
+
+
+class Duration(int):
+    """A length of time in whole milliseconds."""
+
+    @property
+    def seconds(self) -> float:
+        return self / 1000
+
+    def __str__(self) -> str:
+        return format_duration(self)
+
+    def __repr__(self) -> str:
+        return f"Duration({format_duration(self)})"
+
+
+class Size(int):
+    """A number of bytes; 0 means no limit."""
+
+    def __str__(self) -> str:
+        return format_size(self)
+
+
+class Secret(str):
+    """Text that is never shown: prints as ``<secret>``; the value itself is ``reveal()``."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "<secret>" if self else ""
+
+    def __repr__(self) -> str:
+        return f"Secret({self})"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def reveal(self) -> str:
+        return "".join(self)
+
+
+def parse_duration(text: str) -> Duration:
+    """``1h30m`` to milliseconds. Raises ValueError with upstream's text."""
+    if text == "0":
+        return Duration(0)
+    if text == "":
+        raise ValueError("empty duration string")
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f'not a valid duration string: "{text}"')
+    total = sum(int(n) * _UNITS_MS[unit] for unit, n in found.groupdict().items() if n)
+    if total >= _DURATION_MS_MAX:
+        raise ValueError("duration out of range")
+    return Duration(total)
+
+
+def format_duration(milliseconds: int) -> str:
+    """The shortest form that Prometheus prints: exact multiples only for years, weeks and days."""
+    if milliseconds == 0:
+        return "0s"
+    left, text = int(milliseconds), ""
+    for unit, exact in (("y", True), ("w", True), ("d", False), ("h", False), ("m", False), ("s", False)):
+        size = _UNITS_MS[unit]
+        if exact and left % size:
+            continue
+        if count := left // size:
+            text += f"{count}{unit}"
+            left -= count * size
+    return text + (f"{left}ms" if left else "")
+
+
+def parse_size(text: str) -> Size:
+    """``15MB`` to bytes, powers of two. Raises ValueError with upstream's text."""
+    if text == "0":
+        return Size(0)
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"units: unknown unit in {text}")
+    power = _SIZE_POWERS.index(found["unit"][0])
+    return Size(int(float(found["number"]) * 1024**power))
+
+
+def format_size(size: int) -> str:
+    """The largest unit that divides the size exactly."""
+    for power in range(len(_SIZE_POWERS) - 1, 0, -1):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{_SIZE_POWERS[power]}B"
+    return f"{size}B" if size else "0"
+
+
+def decode_value(kind: type, value: Any) -> Any:
+    """The hook with which msgspec makes this module's types."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {value!r}")
+    if kind is Duration:
+        return parse_duration(value)
+    if kind is Size:
+        return parse_size(value)
+    if kind is Secret:
+        return Secret(value)
+    raise NotImplementedError(kind)
