@@ -34,6 +34,9 @@ KUBE_OBJECT_BYTES_MAX: Final = 3 * MIB  # upstream's request limit; larger bodie
 KUBE_JSON_DEPTH_MAX: Final = 200  # deeper bodies and patches answer 400
 KUBE_LIST_PAGE_MAX: Final = 10_000  # objects in one page of a list; `continue` gives the rest
 KUBE_WATCHES_MAX: Final = 2_000  # open watch requests; more answer 429
+KUBE_WATCH_LINE_BYTES_MAX: Final = 8 * MIB  # one event read by our client; larger ends the watch
+KUBE_RELIST_SECONDS_MAX: Final = 10.0  # longest pause of a watch before it is tried again
+KUBE_JSON_PATCH_OPERATIONS_MAX: Final = 10_000  # in one patch; more answer 413, as upstream
 
 # Load
 LOAD_USERS_MAX: Final = (

@@ -23,7 +23,7 @@ SERIES_WINDOW_STEPS = 6
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One SLO: ``ratio`` has ``errors``, ``total``, ``objective``; ``threshold`` has ``expr``, ``min``, ``max``."""
+    """One SLO; ``ratio`` uses ``errors``, ``total`` and ``objective``, ``threshold`` the rest."""
 
     name: str
     kind: Literal["ratio", "threshold"]
