@@ -62,3 +62,11 @@ PROMQL_NESTING_MAX: Final = 120  # parentheses, calls and signs inside each othe
 PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators included; higher: parse error
 PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
 PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subquery
+
+# Mesh
+ENVOY_CONNECTIONS_MAX: Final = 50_000  # downstream connections of one Envoy; more are refused
+ENVOY_START_SECONDS: Final = 20.0  # from start to the first answer of its admin interface; then it failed
+UNIX_PATH_BYTES_MAX: Final = 107  # sun_path of Linux; longer socket paths are refused
+XDS_ACK_SECONDS: Final = 15.0  # a step of a push that is not acknowledged by then is reported and passed over
+FIRST_REQUEST_SECONDS: Final = 60.0  # how long an endpoint is watched for its first request
+EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` reasons about
