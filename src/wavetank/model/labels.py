@@ -8,19 +8,28 @@ Prometheus 3; RE2 runs in linear time whatever the pattern.
 from __future__ import annotations
 
 import enum
-import json
 import re as _re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import re2
 
-__all__ = ["BUCKET_LABEL", "METRIC_NAME", "Labels", "MatchType", "Matcher", "compile_regex"]
+from wavetank.model.quoting import quote
+
+__all__ = [
+    "BUCKET_LABEL",
+    "METRIC_NAME",
+    "Labels",
+    "MatchType",
+    "Matcher",
+    "compile_regex",
+    "is_legacy_label",
+]
 
 METRIC_NAME = "__name__"
 BUCKET_LABEL = "le"
-_LEGACY_NAME = _re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
-_LEGACY_LABEL = _re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*$")
+_LEGACY_NAME = _re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_LEGACY_LABEL = _re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 
 class Labels:
@@ -89,9 +98,9 @@ class Labels:
         """As Prometheus prints it: ``name{a="b"}``, or all inside the braces for a UTF-8 name."""
         name = self.name
         legacy = bool(name) and _LEGACY_NAME.match(name) is not None
-        parts = [] if legacy or not name else [_quote(name)]
+        parts = [] if legacy or not name else [quote(name)]
         parts += [
-            f"{n if _LEGACY_LABEL.match(n) else _quote(n)}={_quote(v)}"
+            f"{n if _LEGACY_LABEL.match(n) else quote(n)}={quote(v)}"
             for n, v in self.pairs
             if n != METRIC_NAME
         ]
@@ -103,8 +112,9 @@ class Labels:
         return f"Labels({self})"
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def is_legacy_label(name: str) -> bool:
+    """Whether a label name can be written without quotes."""
+    return _LEGACY_LABEL.match(name) is not None
 
 
 class MatchType(enum.Enum):
@@ -163,8 +173,8 @@ class Matcher:
         return hash((self.type, self.name, self.value))
 
     def __str__(self) -> str:
-        name = self.name if _LEGACY_LABEL.match(self.name) else _quote(self.name)
-        return f"{name}{self.type.value}{_quote(self.value)}"
+        name = self.name if _LEGACY_LABEL.match(self.name) else quote(self.name)
+        return f"{name}{self.type.value}{quote(self.value)}"
 
     def __repr__(self) -> str:
         return f"Matcher({self})"
