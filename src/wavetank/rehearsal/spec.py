@@ -6,7 +6,6 @@ and the nearest valid field.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,16 +13,23 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from wavetank.errors import InputError
+from wavetank.load.stages import Stage, parse_duration, parse_stage
 from wavetank.yamlfile import Document, decode, load_documents
 
-__all__ = ["SLO", "Cluster", "Load", "Monitoring", "Node", "Rehearsal", "Spec", "StageSpec", "load_spec"]
+__all__ = [
+    "SLO",
+    "Cluster",
+    "Load",
+    "Monitoring",
+    "Node",
+    "Rehearsal",
+    "Spec",
+    "load_spec",
+    "parse_bound",
+    "stages_of",
+]
 
 SPEC_FILE = "rehearsal.yaml"
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Metadata(Struct, forbid_unknown_fields=True):
@@ -67,30 +73,11 @@ class Target(Struct, forbid_unknown_fields=True):
     url: str | None = None
 
 
-class StageSpec(Struct, forbid_unknown_fields=True):
-    """One stage: hold, or ramp from the stage before, ``users`` or ``rps`` for ``duration``."""
-
-    duration: str
-    users: Annotated[int, Meta(ge=0)] | None = None
-    rps: NonNegative | None = None
-    ramp: bool = False
-    arrivals: Literal["poisson", "constant"] = "poisson"
-
-
-class Trace(Struct, forbid_unknown_fields=True):
-    """A recorded rate to follow: a CSV file of ``seconds,rps``."""
-
-    file: str
-    scale: Positive = 1.0
-    speed: Positive = 1.0
-
-
-class Load(Struct, forbid_unknown_fields=True):
+class Load(Struct, forbid_unknown_fields=True, rename="camel"):
     target: Target
     locustfile: str = "locustfile.py"
-    stages: list[StageSpec] = []
-    trace: str | Trace | None = None
-    users_max: int = 500
+    stages: list[dict[str, Any]] = []  # see wavetank.load.stages
+    users_max: Annotated[int, Meta(ge=1)] | None = None
     processes: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
@@ -139,19 +126,6 @@ class Rehearsal(Struct, forbid_unknown_fields=True, rename="camel"):
     spec: Spec
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of ``90s``, ``1m30s``, ``500ms``. Raises ValueError."""
-    position = seconds = 0.0
-    for match in _DURATION.finditer(text):
-        if match.start() != position:
-            break
-        seconds += float(match.group(1)) * _DURATION_SECONDS[match.group(2)]
-        position = match.end()
-    if not text or position != len(text):
-        raise ValueError(f"{text!r} is not a duration; write e.g. 30s, 1m30s or 500ms")
-    return seconds
-
-
 def load_spec(directory: Path) -> tuple[Rehearsal, Document]:
     """Read and check ``DIR/rehearsal.yaml``. Raises InputError with the place and the fix."""
     if not directory.is_dir():
@@ -186,14 +160,8 @@ def _check_durations(spec: Spec, document: Document) -> None:
         (spec.cluster.metric_resolution, ("spec", "cluster", "metricResolution")),
         (spec.cluster.housekeeping_interval, ("spec", "cluster", "housekeepingInterval")),
     ]
-    named += [(s.duration, ("spec", "load", "stages", i, "duration")) for i, s in enumerate(spec.load.stages)]
     for text, path in named:
-        try:
-            seconds = parse_duration(text)
-        except ValueError as error:
-            raise document.error(f"{path[-1]}: {error}", *path) from None
-        if seconds <= 0:
-            raise document.error(f"{path[-1]} must be longer than zero", *path)
+        parse_duration(text, document.at(*path))
 
 
 def _check_load(load: Load, document: Document) -> None:
@@ -201,12 +169,16 @@ def _check_load(load: Load, document: Document) -> None:
     if (load.target.gateway is None) == (load.target.url is None):
         fix = "name the Istio Gateway the load enters by, or the URL of a service that is already there"
         raise document.error("target needs either gateway or url", *here, "target", fix=fix)
-    if bool(load.stages) == (load.trace is not None):
-        fix = "e.g. stages: [{duration: 60s, rps: 50}]"
-        raise document.error("load needs either stages or a trace", *here, fix=fix)
-    for index, stage in enumerate(load.stages):
-        if (stage.users is None) == (stage.rps is None):
-            raise document.error("a stage needs either users or rps", *here, "stages", index)
+    if not load.stages:
+        raise document.error("load has no stages", *here, fix="e.g. stages: [{duration: 60s, rps: 50}]")
+
+
+def stages_of(load: Load, document: Document, directory: Path) -> list[Stage]:
+    """The stages to run. Raises InputError with the line of the stage."""
+    return [
+        parse_stage(stage, document.at("spec", "load", "stages", index), directory=directory)
+        for index, stage in enumerate(load.stages)
+    ]
 
 
 def _check_slo(slo: SLO, document: Document, here: tuple[str | int, ...]) -> None:
@@ -223,7 +195,7 @@ def _check_slo(slo: SLO, document: Document, here: tuple[str | int, ...]) -> Non
         if isinstance(bound, str):
             try:
                 parse_bound(bound)
-            except ValueError:
+            except (ValueError, InputError):
                 fix = "write a number, or a duration such as 300ms (it is compared in seconds)"
                 raise document.error(f"{key}: {bound!r} is not a bound", *here, key, fix=fix) from None
 
@@ -237,7 +209,7 @@ def parse_bound(bound: str | int | float) -> float:
     try:
         return float(bound)
     except ValueError:
-        return parse_duration(bound)
+        return parse_duration(bound, "bound")
 
 
 def to_plain(spec: Any) -> Any:
