@@ -1,0 +1,366 @@
+"""The head: the newest samples of every active series, in memory, as a structure of arrays.
+
+Mirrors ``tsdb/head.go``. One row per series; what differs per row stands in flat arrays, so that appends,
+selection and flushing are kernels. Full chunks leave their slab for a file of ``chunks_head`` and stay
+known by 35 bytes. Not thread-safe by itself: ``lock`` is held for every change and while a query copies the
+open chunks it needs; decoding happens outside.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.jit import kernel
+from wavetank.tsdb import head_append
+from wavetank.tsdb.chunkenc.bits import Word
+from wavetank.tsdb.head_append import (
+    BIT,
+    CHUNK_MIN_T,
+    HAS_SAMPLE,
+    LAST_T,
+    PACKED,
+    SLAB,
+    STATE_WIDTH,
+    append_samples,
+)
+from wavetank.tsdb.head_index import HeadIndex
+from wavetank.tsdb.series_table import SeriesTable
+
+__all__ = ["REF_MAX", "ChunkSet", "Head"]
+
+Bytes = npt.NDArray[np.uint8]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+NO_TIME: Final = 1 << 62
+REF_MAX: Final = 1 << 28  # refs index an array; larger ones in a log are taken as corruption
+IN_SLAB: Final = -1  # a chunk's source while it has no file
+
+
+@dataclass(slots=True)
+class ChunkSet:
+    """Chunks of a selection, in no particular order, and where their bytes are.
+
+    series     int64[k]: index into the selection
+    source     int64[k]: index into ``buffers``
+    start, length   int64[k]: the chunk's data (without encoding byte) inside its buffer
+    encoding   int64[k]
+    mint, maxt int64[k]
+    """
+
+    series: Int64s
+    source: Int64s
+    start: Int64s
+    length: Int64s
+    encoding: Int64s
+    mint: Int64s
+    maxt: Int64s
+    buffers: list[Bytes] = field(default_factory=list)
+
+
+@kernel(
+    "int64(int64[::1], int64, int64, int64[:, ::1], int32[::1], int32[::1], int64[:, ::1], int64[::1],"
+    " int64[::1])"
+)
+def _collect(
+    rows: Int64s,
+    mint: Word,
+    maxt: Word,
+    state: npt.NDArray[np.int64],
+    last_closed: Int32s,
+    closed_prev: Int32s,
+    closed_times: npt.NDArray[np.int64],
+    out_series: Int64s,
+    out_chunk: Int64s,
+) -> Word:
+    """Chunks of the rows that overlap the range; chunk -1 is the open one. Counts only if out is empty."""
+    n = 0
+    fill = len(out_series) > 0
+    for i in range(len(rows)):
+        row = rows[i]
+        if (
+            state[row, SLAB] >= 0
+            and state[row, PACKED] & 0xFFFF
+            and state[row, CHUNK_MIN_T] <= maxt
+            and state[row, LAST_T] >= mint
+        ):
+            if fill:
+                out_series[n] = i
+                out_chunk[n] = -1
+            n += 1
+        chunk = last_closed[row]
+        while chunk >= 0:
+            if closed_times[chunk, 1] < mint:
+                break
+            if closed_times[chunk, 0] <= maxt:
+                if fill:
+                    out_series[n] = i
+                    out_chunk[n] = chunk
+                n += 1
+            chunk = closed_prev[chunk]
+    return n
+
+
+@kernel("void(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1], uint8[::1])")
+def _copy_slabs(
+    slabs: Int64s, sizes: Int64s, counts: Int64s, targets: Int64s, arena: Bytes, out: Bytes
+) -> None:
+    for i in range(len(slabs)):
+        at = targets[i]
+        for k in range(sizes[i]):
+            out[at + k] = arena[slabs[i] + k]
+        out[at] = counts[i] >> 8
+        out[at + 1] = counts[i] & 0xFF
+
+
+class Head:
+    """Rows of active series and their chunks.
+
+    ``counters`` are: closed chunks, samples appended, smallest time, largest time.
+    """
+
+    def __init__(self, chunk_range_ms: int) -> None:
+        self.lock = threading.RLock()
+        self.chunk_range_ms = chunk_range_ms
+        self.table = SeriesTable()
+        self.index = HeadIndex(self.table)
+        self.min_valid_ms = -NO_TIME
+        self.next_ref = 1
+        rows = 1024
+        self.state = self._fresh_state(rows)
+        self.last_closed = np.full(rows, -1, np.int32)
+        self.ref_of_row = np.zeros(rows, np.int64)
+        self.row_of_ref = np.full(rows, -1, np.int32)
+        self.arena = np.empty(1 << 16, np.uint8)
+        self.arena_state = np.array([0, *[-1] * len(head_append.SLAB_SIZES)], np.int64)
+        self._closed_tables(256)
+        self.counters = np.array([0, 0, NO_TIME, -NO_TIME], np.int64)
+
+    @staticmethod
+    def _fresh_state(rows: int) -> npt.NDArray[np.int64]:
+        state = np.zeros((rows, STATE_WIDTH), np.int64)
+        state[:, SLAB] = -1
+        return state
+
+    def _closed_tables(self, size: int) -> None:
+        self.closed_rows = np.empty(size, np.int32)
+        self.closed_prev = np.empty(size, np.int32)
+        self.closed_times = np.empty((size, 2), np.int64)
+        self.closed_where = np.empty(size, np.int64)
+        self.closed_sizes = np.empty((size, 2), np.int32)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def mint_ms(self) -> int:
+        return int(self.counters[2])
+
+    @property
+    def maxt_ms(self) -> int:
+        return int(self.counters[3])
+
+    @property
+    def samples_appended(self) -> int:
+        return int(self.counters[1])
+
+    @property
+    def closed_count(self) -> int:
+        return int(self.counters[0])
+
+    # --- series -------------------------------------------------------------------------------------
+
+    def add_series(self, keys: Bytes, offsets: Int64s, refs: Int64s | None = None) -> tuple[Int64s, Int64s]:
+        """Get or create the rows of series keys: ``(refs, indexes of new keys)``; ref 0 is a bad key.
+
+        ``refs`` gives the refs new rows shall have (replay); else they are numbered on.
+        """
+        rows = self.table.add(keys, offsets)
+        fresh = np.flatnonzero(rows <= -2)
+        if len(fresh):
+            new_rows = -2 - rows[fresh]
+            rows[fresh] = new_rows
+            # a key that stands twice in one batch is new only the first time
+            self._make_room(len(self.table))
+            if refs is None:
+                new_refs = np.arange(self.next_ref, self.next_ref + len(fresh), dtype=np.int64)
+            else:
+                new_refs = refs[fresh]
+            self.ref_of_row[new_rows] = new_refs
+            self.next_ref = max(self.next_ref, int(new_refs.max()) + 1)
+            self._make_refs(self.next_ref)
+            self.row_of_ref[new_refs] = new_rows
+        found = np.where(rows >= 0, self.ref_of_row[np.maximum(rows, 0)], 0)
+        return found, fresh
+
+    def alias_refs(self, refs: Int64s, to: Int64s) -> None:
+        """Let other refs, as found in a log, stand for the series ``to`` already has."""
+        if len(refs):
+            self._make_refs(int(refs.max()) + 1)
+            self.row_of_ref[refs] = self.row_of_ref[to]
+            self.next_ref = max(self.next_ref, int(refs.max()) + 1)
+
+    def _make_room(self, rows: int) -> None:
+        have = len(self.ref_of_row)
+        if rows <= have:
+            return
+        size = max(rows, have * 2)
+        state = self._fresh_state(size)
+        state[:have] = self.state
+        self.state = state
+        last_closed = np.full(size, -1, np.int32)
+        last_closed[:have] = self.last_closed
+        self.last_closed = last_closed
+        refs = np.zeros(size, np.int64)
+        refs[:have] = self.ref_of_row
+        self.ref_of_row = refs
+
+    def _make_refs(self, refs: int) -> None:
+        have = len(self.row_of_ref)
+        if refs > have:
+            grown = np.full(max(refs, have * 2), -1, np.int32)
+            grown[:have] = self.row_of_ref
+            self.row_of_ref = grown
+
+    def row(self, ref: int) -> int:
+        """The row of a ref, -1 if there is none."""
+        return int(self.row_of_ref[ref]) if 0 <= ref < len(self.row_of_ref) else -1
+
+    # --- samples ------------------------------------------------------------------------------------
+
+    def append(self, refs: Int64s, timestamps_ms: Int64s, values: Float64s) -> Bytes:
+        """Append float samples in order; returns each one's outcome (``head_append``)."""
+        outcomes = np.empty(len(refs), np.uint8)
+        done = 0
+        while True:
+            done = append_samples(
+                refs,
+                timestamps_ms,
+                values,
+                done,
+                outcomes,
+                self.row_of_ref,
+                *self._tables(),
+                self.min_valid_ms,
+                self.chunk_range_ms,
+            )
+            if done == len(refs):
+                return outcomes
+            self._grow_tables()
+
+    def _tables(self) -> tuple[Any, ...]:
+        return (
+            self.state,
+            self.last_closed,
+            self.arena,
+            self.arena_state,
+            self.closed_rows,
+            self.closed_prev,
+            self.closed_times,
+            self.closed_where,
+            self.closed_sizes,
+            self.counters,
+        )
+
+    def _grow_tables(self) -> None:
+        used = self.closed_count
+        if used >= len(self.closed_rows):
+            old = (
+                self.closed_rows,
+                self.closed_prev,
+                self.closed_times,
+                self.closed_where,
+                self.closed_sizes,
+            )
+            self._closed_tables(used * 3 // 2 + 256)
+            new = (
+                self.closed_rows,
+                self.closed_prev,
+                self.closed_times,
+                self.closed_where,
+                self.closed_sizes,
+            )
+            for source, target in zip(old, new, strict=True):
+                target[:used] = source[:used]
+        if len(self.arena) - self.arena_state[0] < head_append.SLAB_SIZES[-1]:
+            arena = np.empty(len(self.arena) * 3 // 2 + (1 << 16), np.uint8)
+            arena[: self.arena_state[0]] = self.arena[: self.arena_state[0]]
+            self.arena = arena
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def collect(self, rows: Int64s, mint_ms: int, maxt_ms: int) -> ChunkSet:
+        """The float chunks of the rows in the range, open ones copied. The lock must be held."""
+        arguments = (
+            rows,
+            mint_ms,
+            maxt_ms,
+            self.state,
+            self.last_closed,
+            self.closed_prev,
+            self.closed_times,
+        )
+        none = np.empty(0, np.int64)
+        count = _collect(*arguments, none, none)
+        series = np.empty(count, np.int64)
+        chunk = np.empty(count, np.int64)
+        if count:
+            _collect(*arguments, series, chunk)
+        return self._described(rows, series, chunk)
+
+    def _described(self, rows: Int64s, series: Int64s, chunk: Int64s) -> ChunkSet:
+        is_open = chunk < 0
+        open_rows = rows[series[is_open]]
+        closed = chunk[~is_open]
+        where = np.empty(len(chunk), np.int64)
+        length = np.empty(len(chunk), np.int64)
+        counts = np.empty(len(chunk), np.int64)
+        encoding = np.ones(len(chunk), np.int64)
+        mint = np.empty(len(chunk), np.int64)
+        maxt = np.empty(len(chunk), np.int64)
+        state = self.state[open_rows]
+        where[is_open] = state[:, SLAB]
+        length[is_open] = (state[:, BIT] + 7) >> 3
+        counts[is_open] = state[:, PACKED] & 0xFFFF
+        mint[is_open] = state[:, CHUNK_MIN_T]
+        maxt[is_open] = state[:, LAST_T]
+        packed = self.closed_sizes[closed, 1].astype(np.int64)
+        where[~is_open] = self.closed_where[closed]
+        length[~is_open] = self.closed_sizes[closed, 0]
+        counts[~is_open] = packed & 0xFFFF
+        encoding[~is_open] = (packed >> 16) & 0xFF
+        mint[~is_open] = self.closed_times[closed, 0]
+        maxt[~is_open] = self.closed_times[closed, 1]
+        targets = np.cumsum(length) - length
+        scratch = np.empty(int(length.sum()), np.uint8)
+        if len(scratch):
+            _copy_slabs(where, length, counts, targets, self.arena, scratch)
+        return ChunkSet(
+            series, np.zeros(len(chunk), np.int64), targets, length, encoding, mint, maxt, [scratch]
+        )
+
+    def rows_in_range(self, rows: Int64s, mint_ms: int, maxt_ms: int) -> npt.NDArray[np.bool_]:
+        """Which of the rows have a chunk that overlaps the range."""
+        none = np.empty(0, np.int64)
+        arguments = (self.state, self.last_closed, self.closed_prev, self.closed_times)
+        count = _collect(rows, mint_ms, maxt_ms, *arguments, none, none)
+        series = np.empty(count, np.int64)
+        if count:
+            _collect(rows, mint_ms, maxt_ms, *arguments, series, np.empty(count, np.int64))
+        found = np.zeros(len(rows), np.bool_)
+        found[series] = True
+        return found
+
+    def active(self) -> npt.NDArray[np.bool_]:
+        """Rows that have had a sample."""
+        return (self.state[: len(self), PACKED] & HAS_SAMPLE) != 0
+
+    def refs_of(self, rows: Sequence[int] | Int64s) -> Int64s:
+        return self.ref_of_row[np.asarray(rows, np.int64)]

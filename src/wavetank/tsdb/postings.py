@@ -1,0 +1,143 @@
+"""Which series match: sorted integer lists per label pair, and the set arithmetic of matchers over them.
+
+Mirrors ``tsdb/index/postings.go`` and ``PostingsForMatchers`` of ``tsdb/querier.go``. Any index that can name
+the values of a label and the union of their postings can be asked; the head and the blocks both are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.jit import kernel
+from wavetank.model.labels import Matcher, MatchType
+from wavetank.tsdb.chunkenc.bits import Word
+
+__all__ = ["Index", "intersect", "literal_set", "matching_rows", "matching_values", "subtract"]
+
+Int64s = npt.NDArray[np.int64]
+
+_NEGATIVE: Final = (MatchType.NOT_EQUAL, MatchType.NOT_REGEXP)
+_SPECIAL = re.compile(r"[\\.+*?()\[\]{}^$]")
+
+
+class Index(Protocol):
+    """Postings of label pairs. Rows are non-negative, sorted, without duplicates."""
+
+    def values(self, name: str) -> Sequence[str]:
+        """All values of a label, in any order."""
+        ...
+
+    def has_value(self, name: str, value: str) -> bool: ...
+
+    def postings(self, name: str, values: Sequence[str]) -> Int64s:
+        """Rows with one of these values; values that do not exist are passed over."""
+        ...
+
+    def all_rows(self) -> Int64s: ...
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1])")
+def _intersect(a: Int64s, b: Int64s, out: Int64s) -> Word:
+    i = j = n = 0
+    while i < len(a) and j < len(b):
+        if a[i] < b[j]:
+            i += 1
+        elif a[i] > b[j]:
+            j += 1
+        else:
+            out[n] = a[i]
+            n += 1
+            i += 1
+            j += 1
+    return n
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1])")
+def _subtract(a: Int64s, b: Int64s, out: Int64s) -> Word:
+    j = n = 0
+    for i in range(len(a)):
+        while j < len(b) and b[j] < a[i]:
+            j += 1
+        if j == len(b) or b[j] != a[i]:
+            out[n] = a[i]
+            n += 1
+    return n
+
+
+def intersect(a: Int64s, b: Int64s) -> Int64s:
+    """What is in both sorted lists."""
+    if len(a) > len(b):
+        a, b = b, a
+    if len(a) * 32 < len(b):  # few in many: look each one up
+        at = np.searchsorted(b, a)
+        at[at == len(b)] = 0
+        return a[b[at] == a] if len(b) else a[:0]
+    out = np.empty(len(a), np.int64)
+    return out[: _intersect(a, b, out)]
+
+
+def subtract(a: Int64s, b: Int64s) -> Int64s:
+    """What is in sorted list ``a`` and not in ``b``."""
+    if not len(b):
+        return a
+    out = np.empty(len(a), np.int64)
+    return out[: _subtract(a, b, out)]
+
+
+def literal_set(pattern: str) -> list[str] | None:
+    """The alternatives of a regular expression that is only ``a|b|c``, else None."""
+    if _SPECIAL.search(pattern):
+        return None
+    return pattern.split("|")
+
+
+def matching_values(index: Index, matcher: Matcher, *, invert: bool = False) -> list[str]:
+    """The existing values of the matcher's label that it matches, or does not match if inverted."""
+    if not invert:
+        if matcher.type is MatchType.EQUAL:
+            return [matcher.value] if index.has_value(matcher.name, matcher.value) else []
+        if matcher.type is MatchType.REGEXP:
+            literals = literal_set(matcher.value)
+            if literals is not None:
+                return [v for v in dict.fromkeys(literals) if index.has_value(matcher.name, v)]
+            if matcher.value in (".*", ".+"):
+                return list(index.values(matcher.name))
+    else:
+        if matcher.type is MatchType.NOT_EQUAL:
+            return [matcher.value] if index.has_value(matcher.name, matcher.value) else []
+        if matcher.type is MatchType.NOT_REGEXP:
+            inverse = Matcher(MatchType.REGEXP, matcher.name, matcher.value)
+            return matching_values(index, inverse)
+    matches = matcher.matches
+    return [v for v in index.values(matcher.name) if matches(v) is not invert]
+
+
+def matching_rows(index: Index, matchers: Sequence[Matcher]) -> Int64s:
+    """Sorted rows that satisfy all matchers; a missing label has the empty value."""
+    wanted: list[Int64s] = []
+    unwanted: list[Int64s] = []
+    for matcher in matchers:
+        if matcher.matches(""):
+            if matcher.type is MatchType.REGEXP and matcher.value == ".*":
+                continue
+            unwanted.append(index.postings(matcher.name, matching_values(index, matcher, invert=True)))
+        else:
+            rows = index.postings(matcher.name, matching_values(index, matcher))
+            if not len(rows):
+                return rows
+            wanted.append(rows)
+    if wanted:
+        wanted.sort(key=len)
+        result = wanted[0]
+        for other in wanted[1:]:
+            result = intersect(result, other)
+    else:
+        result = index.all_rows()
+    for other in unwanted:
+        result = subtract(result, other)
+    return result
