@@ -54,6 +54,8 @@ LOAD_MESSAGE_BYTES_MAX: Final = 16 * MIB  # a line on the load channel; larger: 
 LOAD_IMPORT_SECONDS_MAX: Final = 60.0  # importing the locustfile; longer: an input error
 LOAD_CONNECT_SECONDS: Final = 2.0  # the target must accept a connection within this
 LOAD_PUSH_SECONDS: Final = 0.2  # how often a worker sends what it has recorded
+LOAD_DRAIN_SECONDS: Final = 5.0  # running tasks may take this long to end when users are taken away
+LOAD_ORPHAN_SECONDS: Final = 5.0  # a load process ends this long after its parent, at the latest
 LOAD_WORKERS_MAX: Final = 64  # --processes
 
 # PromQL
@@ -70,3 +72,25 @@ UNIX_PATH_BYTES_MAX: Final = 107  # sun_path of Linux; longer socket paths are r
 XDS_ACK_SECONDS: Final = 15.0  # a step of a push that is not acknowledged by then is reported and passed over
 FIRST_REQUEST_SECONDS: Final = 60.0  # how long an endpoint is watched for its first request
 EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` reasons about
+
+# Monitoring
+SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
+KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
+KUBE_WATCH_LINE_BYTES_MAX: Final = 16 * MIB  # one event of a watch; larger: the watch starts anew
+
+# Kubelet
+KUBELET_LOG_BYTES_MAX: Final = 10 * MIB  # a container's log file is rotated at this size (upstream's default)
+KUBELET_LOG_FILES_MAX: Final = 5  # rotated files kept a container; the oldest is removed
+KUBELET_LOG_LINE_BYTES_MAX: Final = 16 * KIB  # longer lines are cut into partial ones, as CRI runtimes do
+KUBELET_MESSAGE_BYTES_MAX: Final = 4 * KIB  # termination messages are cut at this, as upstream
+KUBELET_PROBE_BODY_BYTES_MAX: Final = 10 * KIB  # how much of a probe's answer is read
+KUBELET_VOLUME_BYTES_MAX: Final = 3 * MIB  # a configMap or secret volume; more: the pod does not start
+KUBELET_BACKOFF_SECONDS: Final = 10.0  # first CrashLoopBackOff and ImagePullBackOff; doubles
+KUBELET_BACKOFF_SECONDS_MAX: Final = 300.0  # longest back-off
+KUBELET_BACKOFF_RESET_SECONDS: Final = 600.0  # a container that ran this long starts afresh
+KUBELET_ADDRESSES_KEPT_SECONDS: Final = 30.0  # a pod's address rests this long before another gets it
+KUBELET_EVENTS_KEPT: Final = 1024  # distinct events whose repeats are counted; older ones start again
+
+# Report
+REPORT_UNEXPLAINED_RATIO_MAX: Final = 0.05  # of a scaling's time; more fails its JUnit case
+REPORT_SPARKLINE_COLUMNS_MAX: Final = 60  # of the terminal's summary; longer series are averaged
