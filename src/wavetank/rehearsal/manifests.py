@@ -122,11 +122,10 @@ def _resource(document: Document, value: dict[str, Any], root: tuple[str | int, 
         return found
     versions = sorted(v for v, k in known if k == kind)
     if versions:
-        fix = f"this cluster serves it as {' or '.join(versions)}"
-        raise document.error(f"no kind {kind!r} in {api_version!r}", *root, "apiVersion", fix=fix)
-    fix = did_you_mean(kind, {k for _, k in known})
-    if fix and not fix.startswith("did you mean"):
-        fix = "leave it out of `manifests`, or rehearse without it"
+        served = f"this cluster serves it as {' or '.join(versions)}"
+        raise document.error(f"no kind {kind!r} in {api_version!r}", *root, "apiVersion", fix=served)
+    near = did_you_mean(kind, {k for _, k in known}) or ""
+    fix = near if near.startswith("did you mean") else "leave it out of `manifests`"
     raise document.error(f"kind {kind!r} is not known to this cluster", *root, "kind", fix=fix)
 
 
