@@ -1,0 +1,214 @@
+"""A container's log file: CRI format, rotation, and reading it back for ``kubectl logs``.
+
+A line is ``<RFC 3339 time with nanoseconds> <stdout|stderr> <F|P> <text>``; P marks a piece of a line that
+was cut (KUBELET_LOG_LINE_BYTES_MAX). Files rotate at KUBELET_LOG_BYTES_MAX and are named ``N.log``,
+``N.log.1`` ... Left out: compression of rotated files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from wavetank.clock import Clock
+from wavetank.kube.times import parse_time
+from wavetank.limits import (
+    KUBELET_LOG_BYTES_MAX,
+    KUBELET_LOG_FILES_MAX,
+    KUBELET_LOG_LINE_BYTES_MAX,
+    KUBELET_MESSAGE_BYTES_MAX,
+)
+
+__all__ = ["ContainerLog", "read_log"]
+
+
+class ContainerLog:
+    """Writes what a container says; readers may follow until ``close``."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.closed = False
+        self._clock = clock
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        self._size = path.stat().st_size
+        self._partial: dict[str, bytes] = {}
+        self._grown = asyncio.Event()
+
+    def feed(self, stream: str, data: bytes) -> None:
+        """Take output as it comes; whole lines are written at once, the rest waits for its end."""
+        data = self._partial.pop(stream, b"") + data
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        stamp = self._stamp()
+        pieces = [_line(stamp, stream, line) for line in lines]
+        while len(rest) > KUBELET_LOG_LINE_BYTES_MAX:
+            cut, rest = rest[:KUBELET_LOG_LINE_BYTES_MAX], rest[KUBELET_LOG_LINE_BYTES_MAX:]
+            pieces.append(b"%s %s P %s\n" % (stamp, stream.encode(), cut))
+        if rest:
+            self._partial[stream] = rest
+        if pieces:
+            self._write(b"".join(pieces))
+
+    def close(self) -> None:
+        """Write what has no line end, and tell followers that nothing more comes."""
+        if self.closed:
+            return
+        stamp = self._stamp()
+        for stream, rest in self._partial.items():
+            self._write(_line(stamp, stream, rest))
+        self._partial.clear()
+        self.closed = True
+        self._file.close()
+        self._wake()
+
+    def tail(self, lines: int = 80, size: int = KUBELET_MESSAGE_BYTES_MAX) -> str:
+        """The last lines of plain text, for termination messages."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - 8 * size))
+                raw = file.read().splitlines()[-lines:]
+        except OSError:
+            return ""
+        text = b"\n".join(entry.split(b" ", 3)[3] for entry in raw if entry.count(b" ") >= 3)
+        return text[-size:].decode("utf-8", "replace")
+
+    async def grown(self) -> None:
+        """Wait for the next write, or the end."""
+        await self._grown.wait()
+
+    def _stamp(self) -> bytes:
+        now = self._clock.now()
+        moment = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{moment}.{int(now % 1 * 1e9):09d}Z".encode()
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._size += len(data)
+        if self._size >= KUBELET_LOG_BYTES_MAX:
+            self._rotate()
+        self._wake()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for number in range(KUBELET_LOG_FILES_MAX - 1, 0, -1):
+            older = _rotated(self.path, number - 1)
+            if older.exists():
+                older.replace(_rotated(self.path, number))
+        self._file = self.path.open("ab", buffering=0)
+        self._size = 0
+
+    def _wake(self) -> None:
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+
+
+def _line(stamp: bytes, stream: str, text: bytes) -> bytes:
+    name = stream.encode()
+    if len(text) <= KUBELET_LOG_LINE_BYTES_MAX:
+        return b"%s %s F %s\n" % (stamp, name, text)
+    pieces = [
+        text[i : i + KUBELET_LOG_LINE_BYTES_MAX] for i in range(0, len(text), KUBELET_LOG_LINE_BYTES_MAX)
+    ]
+    last = len(pieces) - 1
+    return b"".join(
+        b"%s %s %s %s\n" % (stamp, name, b"F" if i == last else b"P", piece) for i, piece in enumerate(pieces)
+    )
+
+
+def _rotated(path: Path, number: int) -> Path:
+    return path if number == 0 else path.with_name(f"{path.name}.{number}")
+
+
+async def read_log(
+    path: Path,
+    log: ContainerLog | None,
+    *,
+    now: float,
+    follow: bool = False,
+    tail_lines: int | None = None,
+    timestamps: bool = False,
+    since_seconds: float | None = None,
+) -> AsyncIterator[bytes]:
+    """A log as ``kubectl logs`` shows it. ``log`` is the writer, None once the container is gone."""
+    since = None if since_seconds is None else now - since_seconds
+    # What is written from here on is given by following; a rotation in between is caught by the inode.
+    entries = [entry for entry in _entries(path) if since is None or _at(entry) >= since]
+    if tail_lines is not None:
+        entries = _last_lines(entries, tail_lines)
+    if entries:
+        yield b"".join(_shown(entry, timestamps) for entry in entries)
+    if not follow or log is None:
+        return
+    async for chunk in _follow(path, log, timestamps):
+        yield chunk
+
+
+async def _follow(path: Path, log: ContainerLog, timestamps: bool) -> AsyncIterator[bytes]:
+    file = path.open("rb")
+    file.seek(0, 2)
+    try:
+        while True:
+            waiting = asyncio.ensure_future(log.grown())
+            lines = file.readlines()
+            if lines:
+                yield b"".join(_shown(line, timestamps) for line in lines)
+            elif path.stat().st_ino != _inode(file):
+                file.close()
+                file = path.open("rb")
+                waiting.cancel()
+                continue
+            if log.closed:
+                waiting.cancel()
+                rest = file.readlines()
+                if rest:
+                    yield b"".join(_shown(line, timestamps) for line in rest)
+                return
+            await waiting
+    finally:
+        file.close()
+
+
+def _inode(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_ino
+
+
+def _entries(path: Path) -> Iterator[bytes]:
+    for number in range(KUBELET_LOG_FILES_MAX, -1, -1):
+        part = _rotated(path, number)
+        if part.exists():
+            with part.open("rb") as file:
+                yield from file
+
+
+def _at(entry: bytes) -> float:
+    return parse_time(entry.split(b" ", 1)[0][:26].decode("ascii", "replace") + "Z") or 0.0
+
+
+def _last_lines(entries: list[bytes], count: int) -> list[bytes]:
+    """The last ``count`` whole lines; the pieces of one line stay together."""
+    if count <= 0:
+        return []
+    index = len(entries)
+    while index > 0:
+        if entries[index - 1].split(b" ", 3)[2:3] == [b"F"]:
+            if count == 0:
+                break
+            count -= 1
+        index -= 1
+    return entries[index:]
+
+
+def _shown(entry: bytes, timestamps: bool) -> bytes:
+    parts = entry.split(b" ", 3)
+    if len(parts) < 4:
+        return b""
+    stamp, _, tag, text = parts
+    if tag == b"P":
+        text = text.rstrip(b"\n")
+    return stamp + b" " + text if timestamps else text
