@@ -1,0 +1,53 @@
+"""``wavetank rehearse DIR``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where reports go. [default: DIR/report]")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the HTML report to this file instead.")
+@click.option("--json", "json_", type=click.Path(path_type=Path), help="The same for JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="The same for JUnit XML.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="The same for Markdown.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of arrivals and phases.")
+@click.option("--quiet", is_flag=True, help="No progress: only the verdict.")
+@click.option("--keep", is_flag=True, help="Keep the run directory (journals, logs, TSDB) and name it.")
+@click.option("--check", is_flag=True, help="Only check the input; start nothing.")
+def command(
+    directory: Path,
+    out: Path | None,
+    html: Path | None,
+    json_: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
+    seed: int,
+    quiet: bool,
+    keep: bool,
+    check: bool,
+) -> int:
+    """Rehearse the service described in DIRECTORY and report whether it held.
+
+    DIRECTORY holds a rehearsal.yaml that names manifests, a locustfile, stages and SLOs. The exit code is 0
+    if every SLO held, 1 if one did not, 2 for bad input, 3 for a fault of ours.
+    """
+    from wavetank.rehearsal.run import Options, run
+
+    files = {"html": html, "json": json_, "junit": junit, "markdown": markdown}
+    return run(
+        Options(
+            directory=directory,
+            out=out or directory / "report",
+            files={kind: path for kind, path in files.items() if path is not None},
+            seed=seed,
+            quiet=quiet,
+            keep=keep,
+            check_only=check,
+        )
+    )
