@@ -1,0 +1,3 @@
+from mesh_rig import mesh
+
+__all__ = ["mesh"]
