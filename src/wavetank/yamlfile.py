@@ -49,6 +49,9 @@ _resolver("null", "~|null|Null|NULL|", ["~", "n", "N", ""])
 _resolver("merge", "<<", "<")
 
 
+_COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One YAML document: its value, its file, and the line of every key path (counting from 1).
@@ -135,6 +138,8 @@ class _Builder:
         if len(key_path) > YAML_DEPTH_MAX:
             raise self._fail(node, f"nested deeper than {YAML_DEPTH_MAX} levels")
         self._lines.setdefault(key_path, node.start_mark.line + 1)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTION_TAGS:
+            raise self._fail(node, f"tag {node.tag!r} is not supported", fix="remove the tag")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key_path)
         if isinstance(node, yaml.SequenceNode):
