@@ -1,0 +1,484 @@
+"""Real Locust in its process against a real server: what runs, what is measured, what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from load_target_server import Server
+
+from wavetank.errors import InputError, InternalError
+from wavetank.load.generator import LoadGenerator
+from wavetank.load.stages import UserStage, rate_stage
+from wavetank.load.target import LoadTarget
+
+Write = Callable[..., Path]
+Make = Callable[..., LoadGenerator]
+
+FAST = """
+    from locust import FastHttpUser, task
+
+    class Shopper(FastHttpUser):
+        @task
+        def look(self):
+            self.client.get("/look")
+"""
+
+BOTH = """
+    from locust import FastHttpUser, HttpUser, task, between
+
+    class Fast(FastHttpUser):
+        wait_time = between(0.01, 0.02)
+
+        @task
+        def relative(self):
+            self.client.get("/fast")
+
+        @task
+        def absolute(self):
+            self.client.get("http://shop.example.com/fast-absolute")
+
+        @task
+        def redirected(self):
+            self.client.get("/redirect-fast")
+
+    class Slow(HttpUser):
+        wait_time = between(0.01, 0.02)
+
+        @task
+        def relative(self):
+            self.client.get("/slow")
+
+        @task
+        def absolute(self):
+            self.client.get("http://SHOP.example.com/slow-absolute")
+
+        @task
+        def redirected(self):
+            self.client.get("/redirect-slow")
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_arrivals_come_at_the_rate_and_are_all_accounted_for(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(locustfile(FAST), LoadTarget(server.url))
+    rows: list[Any] = []
+    load.listeners.append(rows.append)
+    await load.start()
+    await load.run_stages([rate_stage(1.5, 40), rate_stage(1, 20, 120, "poisson")])
+    await load.stop()
+    totals = load.snapshot()
+    constant = 60
+    assert totals.scheduled == totals.started + totals.dropped
+    assert totals.started == totals.finished == totals.requests == len(server.seen)
+    assert constant + 35 < totals.scheduled < constant + 110
+    assert (totals.failures, totals.dropped) == (0, 0)
+    assert sum(row.requests for row in load.seconds) == totals.requests
+    assert [row.second for row in rows] == [row.second for row in load.seconds]
+    assert totals.entries["GET", "/look", "200"].requests == totals.requests
+
+
+async def test_stages_begin_at_exact_instants_and_are_journalled(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(locustfile(FAST), LoadTarget(server.url))
+    await load.start()
+    await load.run_stages([rate_stage(0.8, 50), rate_stage(0.6, 5), UserStage(0.5, 2)])
+    await load.stop("over")
+    records = load._journal.records  # type: ignore[union-attr]
+    kinds = [r["kind"] for r in records if r["kind"].startswith("load.")]
+    assert kinds == ["load.start", "load.stage", "load.stage", "load.stage", "load.stop"]
+    stages = [r for r in records if r["kind"] == "load.stage"]
+    assert [s["arrivals"] for s in stages] == ["constant", "constant", "closed"]
+    assert stages[1]["at"] - stages[0]["at"] == pytest.approx(0.8, abs=0.1)
+    assert stages[2]["at"] - stages[1]["at"] == pytest.approx(0.6, abs=0.1)
+    assert records[-1]["reason"] == "over" or records[-2]["reason"] == "over"
+
+
+async def test_the_virtual_host_is_asked_for_at_the_gateways_address(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(locustfile(BOTH), LoadTarget(server.url, host="shop.example.com"))
+    await load.start()
+    await load.run_stages([UserStage(1.5, 4)])
+    await load.stop()
+    paths = Counter(path for _, path, _ in server.seen)
+    assert {host.lower() for _, _, host in server.seen} == {"shop.example.com"}
+    for path in ("/fast", "/fast-absolute", "/slow", "/slow-absolute", "/landed"):
+        assert paths[path] > 0, paths
+    assert load.snapshot().failures == 0, load.snapshot().errors
+
+
+async def test_other_ports_of_the_virtual_host_are_refused_not_reached(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            from locust import FastHttpUser, task
+
+            class Shopper(FastHttpUser):
+                @task
+                def secure(self):
+                    self.client.get("https://shop.example.com/")
+                    self.environment.runner.quit()
+        """),
+        LoadTarget(server.url, host="shop.example.com"),
+    )
+    await load.start()
+    await load.run_stages([UserStage(5, 1)])
+    await load.stop()
+    [(_, _, error)] = load.snapshot().errors
+    assert "shop.example.com:443 is not rehearsed, only port" in error
+    assert server.seen == []
+
+
+async def test_failures_statuses_and_exceptions_are_told_apart(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            from locust import HttpUser, task, constant
+
+            class Shopper(HttpUser):
+                wait_time = constant(0.01)
+
+                @task
+                def broken(self):
+                    self.client.get("/broken?id=1", name="/broken")
+
+                @task
+                def disliked(self):
+                    with self.client.get("/fine", catch_response=True) as response:
+                        response.failure("not to my taste")
+
+                @task
+                def raises(self):
+                    raise ValueError("oops")
+        """),
+        LoadTarget(server.url),
+    )
+    await load.start()
+    await load.run_stages([UserStage(1, 2)])
+    await load.stop()
+    totals = load.snapshot()
+    assert (
+        totals.entries["GET", "/broken", "500"].failures
+        == totals.entries["GET", "/broken", "500"].requests
+        > 0
+    )
+    assert totals.entries["GET", "/fine", "200"].failures > 0
+    assert totals.task_exceptions > 0
+    assert any("not to my taste" in error for _, _, error in totals.errors)
+
+
+async def test_a_stall_of_the_server_is_seen_by_every_arrival_it_delayed(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    """Freedom from coordinated omission: 1 s of stall in 3 s at 100/s delays a third of the arrivals."""
+    server.delay = 0.005
+    load = generator(locustfile(FAST), LoadTarget(server.url), users_max=300)
+    await load.start()
+    running = asyncio.ensure_future(load.run_stages([rate_stage(3, 100)]))
+    await asyncio.sleep(1.5)
+    server.gate.clear()
+    await asyncio.sleep(1.0)
+    server.gate.set()
+    await running
+    await load.stop()
+    totals = load.snapshot()
+    assert (totals.scheduled, totals.started, totals.dropped) == (300, 300, 0)
+    slow = totals.requests - totals.response.count_up_to(0.1)
+    assert slow == pytest.approx(90, abs=15)  # those due in the first 0.9 s of the stall waited over 0.1 s
+    assert totals.response.percentile(85) == pytest.approx(0.55, abs=0.15)
+
+
+async def test_a_few_users_do_not_hide_a_stall_they_are_late(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    """With one user the arrivals queue for it or are dropped; what is served counts from when it was due."""
+    server.delay = 0.05
+    load = generator(locustfile(FAST), LoadTarget(server.url), users_max=1)
+    await load.start()
+    await load.run_stages([rate_stage(1, 40)])
+    await load.stop()
+    totals = load.snapshot()
+    assert totals.scheduled == 40
+    assert totals.started + totals.dropped == 40
+    assert totals.dropped >= 15
+    assert any("dropped" in w for w in totals.warnings) or totals.dropped
+
+
+async def test_users_grow_until_the_rate_can_be_met(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    server.delay = 0.4
+    load = generator(locustfile(FAST), LoadTarget(server.url))
+    await load.start()
+    await load.run_stages([rate_stage(2, 100)])
+    users = load.snapshot().users
+    await load.stop()
+    assert 40 <= users <= 120  # Little: 100/s times 0.4 s
+    assert load.snapshot().dropped == 0
+
+
+async def test_nested_and_interrupting_task_sets_keep_the_rate(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            from locust import FastHttpUser, SequentialTaskSet, TaskSet, constant, task
+
+            class Inner(SequentialTaskSet):
+                wait_time = constant(30)
+
+                @task
+                def first(self):
+                    self.client.get("/first")
+
+                @task
+                def second(self):
+                    self.client.get("/second")
+
+                @task
+                def leave(self):
+                    self.interrupt()
+
+            class Shopper(FastHttpUser):
+                wait_time = constant(60)
+                tasks = [Inner]
+        """),
+        LoadTarget(server.url),
+    )
+    await load.start()
+    await load.run_stages([rate_stage(1.5, 40)])
+    await load.stop()
+    totals = load.snapshot()
+    assert totals.scheduled == totals.requests + totals.dropped == 60
+    paths = Counter(path for _, path, _ in server.seen)
+    assert abs(paths["/first"] - paths["/second"]) <= totals.users + 20
+
+
+async def test_waits_inside_a_task_are_the_tasks_own(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            from locust import FastHttpUser, constant, task
+
+            class Shopper(FastHttpUser):
+                wait_time = constant(0.1)
+
+                @task
+                def look(self):
+                    self.client.get("/before")
+                    self.wait()
+                    self.client.get("/after")
+        """),
+        LoadTarget(server.url),
+    )
+    await load.start()
+    await load.run_stages([rate_stage(1, 20)])
+    await load.stop()
+    totals = load.snapshot()
+    assert totals.scheduled == totals.started == 20
+    assert 38 <= totals.requests <= 40  # as in Locust, a user inside self.wait() may be stopped there
+
+
+async def test_a_closed_stage_after_an_open_one_lets_the_users_go(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    server.delay = 0.02
+    load = generator(locustfile(FAST), LoadTarget(server.url))
+    await load.start()
+    await load.run_stages([rate_stage(1, 50), UserStage(1.2, 3)])
+    snapshot = load.snapshot()
+    await load.stop()
+    assert snapshot.users == 3
+    assert load.snapshot().failures == 0
+
+
+async def test_users_ramp(server: Server, locustfile: Write, generator: Make) -> None:
+    server.delay = 0.05
+    load = generator(locustfile(FAST), LoadTarget(server.url))
+    await load.start()
+    await load.run_stages([UserStage(2, 1, 20)])
+    await load.stop()
+    early = min(seen[0] for seen in server.seen) + 0.5
+    assert sum(at < early for at, _, _ in server.seen) < len(server.seen) / 6
+
+
+async def test_workers_share_one_schedule(server: Server, locustfile: Write, generator: Make) -> None:
+    load = generator(locustfile(FAST), LoadTarget(server.url), processes=2)
+    await load.start()
+    await load.run_stages([rate_stage(2, 60)])
+    await load.stop()
+    totals = load.snapshot()
+    assert totals.scheduled == 120
+    assert totals.started == totals.requests == len(server.seen) == 120
+    assert totals.workers == 2
+
+
+async def test_the_same_seed_makes_the_same_arrivals(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    counts = []
+    for seed in (5, 5):
+        load = generator(locustfile(FAST), LoadTarget(server.url), seed=seed)
+        await load.start()
+        await load.run_stages([rate_stage(0.7, 60, arrivals="poisson")])
+        await load.stop()
+        counts.append(load.snapshot().scheduled)
+    assert counts[0] == counts[1]
+
+
+async def test_the_locustfiles_own_shape_runs(server: Server, locustfile: Write, generator: Make) -> None:
+    load = generator(
+        locustfile("""
+            from locust import FastHttpUser, LoadTestShape, constant, task
+
+            class Shopper(FastHttpUser):
+                wait_time = constant(0.05)
+
+                @task
+                def look(self):
+                    self.client.get("/look")
+
+            class Step(LoadTestShape):
+                def tick(self):
+                    return (3, 10) if self.get_run_time() < 1 else None
+        """),
+        LoadTarget(server.url),
+    )
+    assert (await load.check()).shape == "Step"
+    await load.start()
+    await load.run_shape()
+    await load.stop()
+    assert load.snapshot().requests > 10
+
+
+async def test_functions_in_pytest_style_are_users(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            def test_look(fastsession):
+                fastsession.get("/look")
+        """),
+        LoadTarget(server.url),
+    )
+    assert [c.name for c in (await load.check()).classes] == ["test_look"]
+    await load.start()
+    await load.run_stages([rate_stage(1, 20)])
+    await load.stop()
+    assert load.snapshot().requests == 20
+
+
+BAD = [
+    (
+        "import nowhere_to_be_found\n",
+        "locustfile.py:1: importing the locustfile raised ModuleNotFoundError",
+        "install",
+    ),
+    ("x = 1\n\ny = x / 0\n", "locustfile.py:3: importing the locustfile raised ZeroDivisionError", ""),
+    ("def f(:\n", "locustfile.py:1: importing the locustfile raised SyntaxError", ""),
+    ("import sys\nsys.exit(4)\n", "locustfile.py:2: importing the locustfile raised SystemExit: 4", ""),
+    ("import locust\n", "locustfile.py: the locustfile defines no user class", "locust.HttpUser"),
+    (
+        "from locust import HttpUser\nclass A(HttpUser):\n    pass\n",
+        "locustfile.py: user class A has no tasks",
+        "@task",
+    ),
+    (
+        "from locust import HttpUser, task\nclass A(HttpUser):\n    weight = 0\n    @task\n    def f(self): ...\n",
+        "locustfile.py: There are no users with weight > 0",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message", "fix"), BAD)
+async def test_bad_locustfiles_are_named_before_anything_starts(
+    text: str, message: str, fix: str, locustfile: Write, generator: Make
+) -> None:
+    load = generator(locustfile(text), LoadTarget("http://127.0.0.1:1"))
+    with pytest.raises(InputError) as caught:
+        await load.check()
+    assert message in str(caught.value) and fix in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not any(alive(pid) for pid in load.pids)
+
+
+async def test_an_error_in_an_imported_module_of_the_user_names_that_module(
+    locustfile: Write, generator: Make
+) -> None:
+    locustfile("\nraise RuntimeError('no data')\n", name="shop_data.py")
+    load = generator(locustfile("import shop_data\n"))
+    with pytest.raises(InputError, match=r"shop_data.py:2: .*RuntimeError: no data"):
+        await load.check()
+
+
+async def test_unusable_targets_are_refused_with_the_reason(
+    locustfile: Write, generator: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="no such locustfile"):
+        await generator(tmp_path / "absent.py").check()
+    with pytest.raises(InputError, match=r"load target http://127.0.0.1:1 is unreachable: .*refused"):
+        await generator(locustfile(FAST), LoadTarget("http://127.0.0.1:1")).start()
+    with pytest.raises(InputError, match="'shop' is not a URL"):
+        await generator(locustfile(FAST), LoadTarget("shop")).start()
+    with pytest.raises(InputError, match="user class Shopper has no host"):
+        await generator(locustfile(FAST)).start()
+    with pytest.raises(InputError, match="no user class is named 'Shoper'; did you mean 'Shopper'"):
+        await generator(locustfile(FAST), user_classes=("Shoper",)).check()
+    with pytest.raises(InputError, match="Locust does not accept --nonsense"):
+        await generator(locustfile(FAST), locust_arguments=("--nonsense",)).check()
+
+
+async def test_a_killed_locust_is_reported_and_ends_the_stages(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(locustfile(FAST), LoadTarget(server.url))
+    await load.start()
+    running = asyncio.ensure_future(load.run_stages([UserStage(30, 2)]))
+    await asyncio.sleep(0.6)
+    os.kill(load.pids[0], signal.SIGKILL)
+    with pytest.raises(InternalError, match="ended with -9 in the middle of the load"):
+        await running
+
+
+async def test_a_task_that_never_yields_cannot_outlive_its_generator(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            from locust import User, task
+
+            class Stuck(User):
+                @task
+                def spin(self):
+                    while True:
+                        pass
+        """),
+        LoadTarget(server.url),
+        drain_seconds=0.1,
+    )
+    await load.start()
+    await load.run_stages([UserStage(0.5, 1)])
+    [pid] = load.pids
+    load._primary.child._process.kill()
+    await load.stop()
+    assert not alive(pid)
