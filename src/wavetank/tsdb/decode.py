@@ -194,10 +194,11 @@ def _decode_into(
 
 def _decode_slices(arguments: tuple[Any, ...], count: int, samples: int) -> int:
     workers = os.cpu_count() or 1
+    read: Any = decode_xor
     if samples < _PARALLEL_SAMPLES_MIN or workers == 1:
-        return decode_xor(*arguments, 0, count)
+        return int(read(*arguments, 0, count))
     cuts = [count * i // workers for i in range(workers + 1)]
-    jobs = [_threads().submit(decode_xor, *arguments, a, b) for a, b in itertools.pairwise(cuts)]
+    jobs = [_threads().submit(read, *arguments, a, b) for a, b in itertools.pairwise(cuts)]
     results = [job.result() for job in jobs]
     return next((bad for bad in results if bad >= 0), -1)
 

@@ -239,8 +239,9 @@ class Head:
         """Append float samples in order; returns each one's outcome (``head_append``)."""
         outcomes = np.empty(len(refs), np.uint8)
         done = 0
+        run: Any = append_samples
         while True:
-            done = append_samples(
+            done = run(
                 refs,
                 timestamps_ms,
                 values,
@@ -287,6 +288,8 @@ class Head:
                 self.closed_where,
                 self.closed_sizes,
             )
+            source: Any
+            target: Any
             for source, target in zip(old, new, strict=True):
                 target[:used] = source[:used]
         if len(self.arena) - self.arena_state[0] < head_append.SLAB_SIZES[-1]:
@@ -360,7 +363,7 @@ class Head:
 
     def active(self) -> npt.NDArray[np.bool_]:
         """Rows that have had a sample."""
-        return (self.state[: len(self), PACKED] & HAS_SAMPLE) != 0
+        return np.not_equal(self.state[: len(self), PACKED] & HAS_SAMPLE, 0)
 
     def refs_of(self, rows: Sequence[int] | Int64s) -> Int64s:
         return self.ref_of_row[np.asarray(rows, np.int64)]
