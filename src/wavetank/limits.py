@@ -56,6 +56,7 @@ LOAD_CONNECT_SECONDS: Final = 2.0  # the target must accept a connection within 
 LOAD_PUSH_SECONDS: Final = 0.2  # how often a worker sends what it has recorded
 LOAD_DRAIN_SECONDS: Final = 5.0  # running tasks may take this long to end when users are taken away
 LOAD_ORPHAN_SECONDS: Final = 5.0  # a load process ends this long after its parent, at the latest
+LOAD_SILENCE_SECONDS: Final = 3.0  # a load process that reports nothing for this long is not asked but killed
 LOAD_WORKERS_MAX: Final = 64  # --processes
 
 # PromQL
@@ -69,7 +70,8 @@ PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subq
 ENVOY_CONNECTIONS_MAX: Final = 50_000  # downstream connections of one Envoy; more are refused
 ENVOY_START_SECONDS: Final = 20.0  # from start to the first answer of its admin interface; then it failed
 UNIX_PATH_BYTES_MAX: Final = 107  # sun_path of Linux; longer socket paths are refused
-XDS_ACK_SECONDS: Final = 15.0  # a step of a push that is not acknowledged by then is reported and passed over
+XDS_ACK_SECONDS: Final = 15.0  # a step of a push not acknowledged by then is reported and passed over
+MESH_DEBOUNCE_SECONDS: Final = 0.002  # changes that come this close together are pushed together
 FIRST_REQUEST_SECONDS: Final = 60.0  # how long an endpoint is watched for its first request
 EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` reasons about
 
@@ -77,6 +79,8 @@ EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` rea
 SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
 KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
 KUBE_WATCH_LINE_BYTES_MAX: Final = 16 * MIB  # one event of a watch; larger: the watch starts anew
+TEMPLATE_OUTPUT_BYTES_MAX: Final = 1 * MIB  # of one label or annotation; longer: the expansion fails
+TEMPLATE_STEPS_MAX: Final = 100_000  # actions of one template run; more: the expansion fails
 
 # Kubelet
 KUBELET_LOG_BYTES_MAX: Final = 10 * MIB  # a container's log file is rotated at this size (upstream's default)
@@ -94,3 +98,7 @@ KUBELET_EVENTS_KEPT: Final = 1024  # distinct events whose repeats are counted; 
 # Report
 REPORT_UNEXPLAINED_RATIO_MAX: Final = 0.05  # of a scaling's time; more fails its JUnit case
 REPORT_SPARKLINE_COLUMNS_MAX: Final = 60  # of the terminal's summary; longer series are averaged
+
+# Tanks
+TANK_START_SECONDS: Final = 60.0  # how long a process of the tank may take until it answers
+WORKLOAD_START_SECONDS: Final = 120.0  # how long the first pods may take until they are ready

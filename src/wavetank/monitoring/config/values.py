@@ -1,6 +1,6 @@
 """Durations, sizes and secrets as Prometheus' configuration writes them.
 
-Follows prometheus/common/model (durations) and alecthomas/units (sizes, powers of two whatever the suffix).
+Durations follow prometheus/common/model, sizes alecthomas/units (powers of two whatever the suffix).
 """
 
 from __future__ import annotations
@@ -8,22 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from wavetank.model import duration
+from wavetank.model.duration import format_duration
+
 __all__ = ["Duration", "Secret", "Size", "format_duration", "parse_duration", "parse_size"]
 
-_DURATION = re.compile(
-    r"(?:(?P<y>[0-9]+)y)?(?:(?P<w>[0-9]+)w)?(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?"
-    r"(?:(?P<m>[0-9]+)m)?(?:(?P<s>[0-9]+)s)?(?:(?P<ms>[0-9]+)ms)?"
-)
-_UNITS_MS: Final = {
-    "y": 365 * 86_400_000,
-    "w": 7 * 86_400_000,
-    "d": 86_400_000,
-    "h": 3_600_000,
-    "m": 60_000,
-    "s": 1000,
-    "ms": 1,
-}
-_DURATION_MS_MAX: Final = (1 << 63) // 1_000_000  # Go's time.Duration holds nanoseconds in 63 bits
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[KMGTPE]i?B|B)")
 _SIZE_POWERS: Final = "BKMGTPE"
 
@@ -68,33 +57,8 @@ class Secret(str):
 
 
 def parse_duration(text: str) -> Duration:
-    """``1h30m`` to milliseconds. Raises ValueError with upstream's text."""
-    if text == "0":
-        return Duration(0)
-    if text == "":
-        raise ValueError("empty duration string")
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError(f'not a valid duration string: "{text}"')
-    total = sum(int(n) * _UNITS_MS[unit] for unit, n in found.groupdict().items() if n)
-    if total >= _DURATION_MS_MAX:
-        raise ValueError("duration out of range")
-    return Duration(total)
-
-
-def format_duration(milliseconds: int) -> str:
-    """The shortest form that Prometheus prints: exact multiples only for years, weeks and days."""
-    if milliseconds == 0:
-        return "0s"
-    left, text = int(milliseconds), ""
-    for unit, exact in (("y", True), ("w", True), ("d", False), ("h", False), ("m", False), ("s", False)):
-        size = _UNITS_MS[unit]
-        if exact and left % size:
-            continue
-        if count := left // size:
-            text += f"{count}{unit}"
-            left -= count * size
-    return text + (f"{left}ms" if left else "")
+    """``1h30m``. Raises ValueError with upstream's text."""
+    return Duration(duration.parse_duration(text))
 
 
 def parse_size(text: str) -> Size:

@@ -1,0 +1,198 @@
+"""A group of rules and its evaluation.
+
+Mirrors rules/group.go of prometheus/prometheus: rules one after another, each seeing what the ones before it
+wrote; samples and staleness markers at the evaluation's timestamp; a phase of its own for every group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.value import STALE_NAN
+from wavetank.monitoring.rules.alert import AlertRule, RuleError, Sample
+from wavetank.monitoring.rules.file import RuleConfig, RuleGroupConfig
+from wavetank.monitoring.rules.functions import expand
+from wavetank.promql.parser import parse_expr
+from wavetank.promql.printer import print_expr
+
+__all__ = ["Group", "RecordingRule", "Rule", "Surroundings"]
+
+# An instant query; raises for a query that fails.
+Query = Callable[[str, int], Sequence[Sample]]
+_ERRORS_SHOWN_MAX: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What templates may ask."""
+
+    external_labels: Mapping[str, str] = field(default_factory=dict)
+    external_url: str = ""
+
+
+@dataclass(slots=True)
+class RecordingRule:
+    """``record``: the expression's result under a new name."""
+
+    config: RuleConfig
+    labels: Mapping[str, str]
+
+    def step(self, result: Sequence[Sample], limit: int = 0) -> list[Sample]:
+        """Raises RuleError for two results of the same labels, or more than ``limit``."""
+        seen: dict[Labels, float] = {}
+        for metric, value in result:
+            labels = Labels.of(metric.pairs, **{**self.labels, METRIC_NAME: self.config.record})
+            if labels in seen:
+                raise RuleError("vector contains metrics with the same labelset after applying rule labels")
+            seen[labels] = value
+        if limit and len(seen) > limit:
+            raise RuleError(f"exceeded limit of {limit} with {len(seen)} series")
+        return list(seen.items())
+
+
+@dataclass(slots=True)
+class Rule:
+    """A rule, how its last evaluation went, and the series it wrote then."""
+
+    rule: RecordingRule | AlertRule
+    expr: str
+    health: str = "unknown"
+    last_error: str = ""
+    last_evaluation_ms: int = 0
+    duration_seconds: float = 0.0
+    written: set[Labels] = field(default_factory=set)
+
+    @property
+    def config(self) -> RuleConfig:
+        return self.rule.config
+
+
+@dataclass(slots=True)
+class Group:
+    """A group as it runs."""
+
+    name: str
+    file: str
+    interval_ms: int
+    limit: int
+    query_offset_ms: int
+    rules: list[Rule]
+    config: RuleGroupConfig
+    around: Surroundings
+    last_evaluation_ms: int = 0
+    duration_seconds: float = 0.0
+    iterations: int = 0
+    missed: int = 0
+    orphans: set[Labels] = field(default_factory=set)  # series of rules a reload took away
+
+    @classmethod
+    def of(
+        cls,
+        config: RuleGroupConfig,
+        file: str,
+        *,
+        interval_ms: int,
+        query_offset_ms: int = 0,
+        around: Surroundings | None = None,
+        restored: bool = True,
+    ) -> Group:
+        """A group that has not run yet. ``interval_ms`` and ``query_offset_ms`` are the global ones."""
+        rules = []
+        for rule in config.rules:
+            labels = {**config.labels, **rule.labels}
+            made: RecordingRule | AlertRule = (
+                RecordingRule(rule, labels) if rule.record else AlertRule(rule, labels, restored=restored)
+            )
+            rules.append(Rule(made, print_expr(parse_expr(rule.expr))))
+        offset = config.query_offset
+        return cls(
+            name=config.name,
+            file=file,
+            interval_ms=config.interval or interval_ms,
+            limit=config.limit,
+            query_offset_ms=query_offset_ms if offset is None else offset,
+            rules=rules,
+            config=config,
+            around=around or Surroundings(),
+        )
+
+    @property
+    def key(self) -> str:
+        return f"{self.file};{self.name}"
+
+    @property
+    def alert_rules(self) -> list[AlertRule]:
+        return [entry.rule for entry in self.rules if isinstance(entry.rule, AlertRule)]
+
+    def phase_ms(self) -> int:
+        """Where in its interval the group runs, so that groups do not all run at once."""
+        digest = hashlib.md5(self.key.encode(), usedforsecurity=False).digest()
+        return int.from_bytes(digest[:8], "big") % self.interval_ms
+
+    def next_ms(self, now_ms: int) -> int:
+        """The first evaluation time at or after ``now_ms``."""
+        phase = self.phase_ms()
+        return -((phase - now_ms) // self.interval_ms) * self.interval_ms + phase
+
+    def take_over(self, old: Group) -> None:
+        """Continue with the alerts and series of the group this one replaces."""
+        left = list(old.rules)
+        for entry in self.rules:
+            for candidate in left:
+                if candidate.config.name == entry.config.name and candidate.rule.labels == entry.rule.labels:
+                    left.remove(candidate)
+                    entry.written = candidate.written
+                    if isinstance(entry.rule, AlertRule) and isinstance(candidate.rule, AlertRule):
+                        entry.rule.active = candidate.rule.active
+                        entry.rule.restored = candidate.rule.restored
+                    break
+        self.orphans = old.orphans.union(*(entry.written for entry in left))
+
+    def series(self) -> set[Labels]:
+        """All series that the last evaluation wrote."""
+        return self.orphans.union(*(entry.written for entry in self.rules))
+
+    def step(self, index: int, now_ms: int, query: Query) -> list[Sample]:
+        """Evaluate one rule at ``now_ms``: its samples, and markers for the series that vanished.
+
+        A failing rule writes nothing; its error is kept in ``last_error``.
+        """
+        entry = self.rules[index]
+        entry.last_evaluation_ms = now_ms
+        try:
+            samples = self._evaluate(entry.rule, now_ms, query)
+        except Exception as error:
+            # Whatever the query or a template raised is this rule's own failure.
+            entry.health, entry.last_error = "err", str(error)[:_ERRORS_SHOWN_MAX]
+            return []
+        entry.health, entry.last_error = "ok", ""
+        written = {labels for labels, _ in samples}
+        samples += [(labels, STALE_NAN) for labels in sorted(entry.written - written)]
+        entry.written = written
+        if self.orphans:
+            samples += [(labels, STALE_NAN) for labels in sorted(self.orphans - written)]
+            self.orphans = set()
+        return samples
+
+    def _evaluate(self, rule: RecordingRule | AlertRule, now_ms: int, query: Query) -> list[Sample]:
+        at_ms = now_ms - self.query_offset_ms
+        result = query(rule.config.expr, at_ms)
+        if isinstance(rule, RecordingRule):
+            return rule.step(result, self.limit)
+
+        def fill(text: str, labels: Mapping[str, str], value: float) -> str:
+            return expand(
+                text,
+                labels,
+                value,
+                external_labels=self.around.external_labels,
+                external_url=self.around.external_url,
+                timestamp_ms=at_ms,
+                query=lambda q, t: [(found.to_dict(), v) for found, v in query(q, t)],
+            )
+
+        return rule.step(now_ms, result, fill, self.limit)
