@@ -1,27 +1,32 @@
-"""Makes data/example.json, the run that the report's tests render: ``python tests/report/make_example.py``.
+"""Makes data/: the run that the report's tests render, and the texts it is rendered to.
 
-Three minutes of a made-up shop: a step from 12 to 80 requests/s meets one pod, two scale-ups follow, a pod
+``python tests/report/make_example.py`` after a change that is meant; the diff then shows what it did.
+
+Three minutes of a made-up shop: a step from 6 to 80 requests/s meets one pod, two scale-ups follow, a pod
 runs out of memory on the way, and after the load falls one scale-down. The numbers are invented, but hang
 together as a real run's do: stages add up, replicas follow scalings, failures sit where pods die.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import random
 from pathlib import Path
 
 import msgspec
+from rich.console import Console
 
 from wavetank.rehearsal.report import model as m
+from wavetank.rehearsal.report import print_summary, render_junit, render_markdown
 
 START = 1_795_456_985.25
 END = 187.0
-PATH = Path(__file__).with_name("data") / "example.json"
+DATA = Path(__file__).with_name("data")
 WEB = "Deployment/shop/checkout"
 READY = [(0, 1), (61.9, 2), (62.4, 3), (71.3, 2), (79.6, 3), (83.0, 4), (83.6, 5), (152.4, 3), (187, 3)]
 DESIRED = [(0, 1), (51.2, 3), (66.2, 5), (151.7, 3)]
-OFFERED = [(0, 12.0), (30, 80.0), (110, 20.0)]
+OFFERED = [(0, 6.0), (30, 80.0), (110, 20.0)]
 
 
 def at(steps: list[tuple[float, float]], t: float) -> float:
@@ -60,7 +65,7 @@ def example() -> m.Report:
                 expr='sum(rate(envoy_cluster_upstream_rq_xx{envoy_response_code_class="5"}[30s]))'
                 " / sum(rate(envoy_cluster_upstream_rq_total[30s]))",
                 budget_burn=round(budget / 0.005, 3),
-                worst_value=0.9412,
+                worst_value=min(column["success"]),
                 worst_at_seconds=72.0,
                 series=column["success"],
             ),
@@ -84,7 +89,7 @@ def example() -> m.Report:
                 start_seconds=0,
                 end_seconds=30,
                 kind="users",
-                users=12,
+                users=6,
                 arrivals="closed",
                 requests=_within(rows, 0, 30),
                 failures=0,
@@ -138,7 +143,7 @@ def example() -> m.Report:
                 kind="Deployment",
                 hpa="checkout",
                 min_replicas=1,
-                max_replicas=6,
+                max_replicas=5,
                 cpu_request_cores=0.25,
                 cpu_limit_cores=0.5,
                 memory_limit_bytes=192 * 2**20,
@@ -159,7 +164,7 @@ def example() -> m.Report:
             evidence=(
                 "84 % of CFS periods were throttled from 0:31 to 1:02, with all of its 0.5 cores in use",
                 "p99 left its limit of 300 ms at 0:31.8, before any other resource passed 70 %",
-                "the machine was 61 % busy at that time and the load generator 22 %, so neither held it back",
+                "the machine was 36 % busy at that time and the load generator 22 %, so neither held it back",
             ),
         ),
         pods=_pods(),
@@ -194,7 +199,7 @@ def _step(t: float, rng: random.Random) -> dict[str, float]:
     if 84 <= t < 92:
         completed = arrival + 14 * math.exp(-(t - 84) / 3)
     queue = 1.0
-    if 31 <= t < 88:
+    if 31 <= t < 110:
         queue = 1 + 55 * (1 - math.exp(-(t - 30) / 9)) * (1.0 if t < 62 else math.exp(-(t - 62) / 9.5))
     p50 = (11.5 + rng.gauss(0, 0.5)) * max(1.0, queue * 0.82)
     p95 = (19.0 + abs(rng.gauss(0, 1.4))) * max(1.0, queue * 1.25)
@@ -209,7 +214,7 @@ def _step(t: float, rng: random.Random) -> dict[str, float]:
         "p50": round(p50, 1),
         "p95": round(min(p95, p99 * 0.93), 1),
         "p99": round(p99, 1),
-        "users": 12.0 if t <= 30 else round(2 + offered * p50 / 1000),
+        "users": 6.0 if t <= 30 else round(2 + offered * p50 / 1000),
         "in_flight": round(offered * p50 / 1000, 1),
         "lateness": round(0.4 + abs(rng.gauss(0, 0.3)) * (1 + arrival / 40), 2),
         "gen_cpu": round(0.03 + arrival * 0.0024 + abs(rng.gauss(0, 0.008)), 3),
@@ -219,7 +224,7 @@ def _step(t: float, rng: random.Random) -> dict[str, float]:
         "cpu": round(cores / (0.25 * ready), 3),
         "cores": round(cores, 3),
         "throttled": round(0.84 + rng.gauss(0, 0.03), 3)
-        if cores >= 0.49 * ready
+        if over
         else round(max(0.0, rng.gauss(0.01, 0.01)), 3),
         "memory": round((96 + 96 * min(1, queue / 45) + rng.gauss(0, 1)) * 2**20)
         if t < 71
@@ -347,7 +352,7 @@ def _second_up() -> m.Scaling:
         start_seconds=51.2,
         total_seconds=31.805,
         unexplained_seconds=0.05,
-        cause="CPU 198 % of request against 60 %: wants 10, limited to 5 by policy (2 pods in 15 s)",
+        cause="CPU 198 % of request against 60 %: wants 10, limited to 5 by maxReplicas",
         stages=(*stages[:-2], *(_later(s, 0.05) for s in stages[-2:])),
         through_pod="shop/checkout-6f7d9-8jvlp",
         pods=(
@@ -383,7 +388,7 @@ def _down() -> m.Scaling:
 def _events() -> tuple[m.Event, ...]:
     first, oomed = "shop/checkout-6f7d9-b5n7c", "shop/checkout-6f7d9-q8xwz"
     rows: list[tuple[float, str, str, str, m.Severity]] = [
-        (0.0, "stage", "load", "stage 1: 12 users, closed", "info"),
+        (0.0, "stage", "load", "stage 1: 6 users, closed", "info"),
         (0.9, "slo", "availability", "first value: 100 %", "info"),
         (30.0, "stage", "load", "stage 2: 80 requests/s, Poisson arrivals", "info"),
         (31.8, "slo", "latency-p99", "left its limit: 312 ms against 300 ms", "error"),
@@ -393,7 +398,7 @@ def _events() -> tuple[m.Event, ...]:
         (62.4, "ready", "shop/checkout-6f7d9-m2k4t", "ready on node-2, 10.8 s after it was created", "info"),
         (66.2, "scale", WEB, "scaled up from 3 to 5: CPU 198 % against 60 %", "info"),
         (71.1, "oom", oomed, "container web was killed: OOMKilled at 192 MiB, exit code 137", "error"),
-        (71.2, "slo", "availability", "budget burns: 94.1 % of requests good", "warning"),
+        (71.2, "slo", "availability", "budget burns: 87 % of requests good", "warning"),
         (
             77.4,
             "restart",
@@ -416,7 +421,7 @@ def _events() -> tuple[m.Event, ...]:
 
 def _pods() -> tuple[m.Pod, ...]:
     rows = [
-        ("b5n7c", "node-1", -3.1, -2.6, -1.2, None, 0, "", 2781),
+        ("b5n7c", "node-1", -3.1, -2.6, -1.2, None, 0, "", 2600),
         ("q8xwz", "node-1", 51.34, 60.0, 61.55, None, 1, "OOMKilled", 1004),
         ("m2k4t", "node-2", 51.34, 60.15, 62.12, None, 0, "", 1246),
         ("8jvlp", "node-2", 66.31, 81.3, 82.92, 157.38, 0, "scaled down", 690),
@@ -476,5 +481,16 @@ def _load(requests: int) -> m.Load:
     )
 
 
+def terminal_text(report: m.Report, width: int = 96) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    print_summary(report, console)
+    text = console.file.getvalue()
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
 if __name__ == "__main__":
-    PATH.write_bytes(msgspec.json.format(m.encode(example()), indent=1) + b"\n")
+    report = example()
+    (DATA / "example.json").write_bytes(m.encode(report) + b"\n")
+    (DATA / "example.md").write_text(render_markdown(report))
+    (DATA / "example.xml").write_text(render_junit(report))
+    (DATA / "example.txt").write_text(terminal_text(report))

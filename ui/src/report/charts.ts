@@ -77,7 +77,7 @@ export function clientCharts({ timeline: t, slos }: Report): Chart[] {
 export function workloadCharts(w: Workload): Chart[] {
   const key = `${w.kind}-${w.namespace}-${w.name}`;
   const target: Limit[] =
-    w.cpu_target_ratio === null ? [] : [{ label: `target ${percent(w.cpu_target_ratio)}`, value: w.cpu_target_ratio }];
+    w.cpu_target_ratio === null ? [] : [{ label: `target ${percent(w.cpu_target_ratio)}`, value: w.cpu_target_ratio, colour: "--muted" }];
   const memoryLimit: Limit[] =
     w.memory_limit_bytes === null ? [] : [{ label: `limit ${bytes(w.memory_limit_bytes)}`, value: w.memory_limit_bytes }];
   const charts: Chart[] = [
@@ -98,7 +98,7 @@ export function workloadCharts(w: Workload): Chart[] {
       ),
     },
     {
-      id: `memory-${key}`, title: `Memory of ${w.name}, largest pod`, format: bytes, height: 84, limits: memoryLimit,
+      id: `memory-${key}`, title: `Memory of ${w.name}, largest pod`, format: bytes, height: 84, binary: true, limits: memoryLimit,
       lines: lines({ label: "working set", values: w.memory_bytes, colour: "--violet" }),
     },
   ];

@@ -12,7 +12,7 @@ function missing(value: number | null | undefined): value is null | undefined {
 export function significant(value: number): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 100) return grouped.format(value);
+  if (size >= 99.95) return grouped.format(value);
   const digits = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(size))));
   return String(Number(value.toFixed(digits)));
 }
@@ -54,14 +54,10 @@ export function duration(value: number): string {
 /** Enough digits that a ratio near one does not round to all: 99.973 %. */
 export function percent(value: number | null | undefined): string {
   if (missing(value)) return DASH;
-  const off = Math.abs(1 - value);
-  const hundred = value * 100;
-  if (value > 0.9 && value < 1) {
-    const digits = off >= 0.01 ? 1 : off >= 0.001 ? 2 : 3;
-    return `${hundred.toFixed(digits)} %`;
-  }
-  if (Math.abs(hundred) >= 10 || hundred === 0) return `${grouped.format(hundred)} %`;
-  return `${significant(hundred)} %`;
+  if (value <= 0.9 || value >= 1) return `${significant(value * 100)} %`;
+  const off = 1 - value;
+  const digits = off >= 0.01 ? 1 : off >= 0.001 ? 2 : 3;
+  return `${Number((value * 100).toFixed(digits))} %`;
 }
 
 export function bytes(value: number | null | undefined): string {

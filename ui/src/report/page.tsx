@@ -69,6 +69,12 @@ function keyFigures(report: Report): Figure[] {
   return figures;
 }
 
+/** Names such as latency-p99, and a number with its unit, stay on one line. */
+function unbroken(text: string): ComponentChildren[] {
+  const joined = text.replace(/(\d) (?=(?:ms|s|min|h)\b|%)/g, "$1\u00a0");
+  return joined.split(/(\S+-\S+)/).map((part, i) => (i % 2 && part.length < 30 ? <span class="together">{part}</span> : part));
+}
+
 function Header({ report, verdict, detail }: { report: Report; verdict: string; detail: string }) {
   return (
     <header class={`top ${report.outcome}`}>
@@ -79,8 +85,8 @@ function Header({ report, verdict, detail }: { report: Report; verdict: string; 
         <span>{duration(report.duration_seconds)}</span>
         <ThemeSwitch />
       </div>
-      <h1>{verdict}</h1>
-      {detail && <p class="detail">{detail}</p>}
+      <h1>{unbroken(verdict)}</h1>
+      {detail && <p class="detail">{unbroken(detail)}</p>}
       <dl class="figures">
         {keyFigures(report).map((f) => (
           <div class={f.bad ? "bad" : ""}>
@@ -103,7 +109,7 @@ function BottleneckBox({ report, axis }: { report: Report; axis: TimeAxis }) {
         <>
           <p class="what">
             {b.what}
-            {b.at_seconds !== null && <>, <a href="#timeline" onClick={() => axis.pointAt(b.at_seconds!)}>at {clock(b.at_seconds)}</a></>}
+            {b.at_seconds !== null && <>, <a class="together" href="#timeline" onClick={() => axis.pointAt(b.at_seconds!)}>at {clock(b.at_seconds)}</a></>}
           </p>
           <ul>{b.evidence.map((line) => <li>{line}</li>)}</ul>
         </>
@@ -139,7 +145,10 @@ export function Page(props: { report: Report; verdict: string; detail: string; a
       </nav>
       <main>
         <div class="evidence">
-          <Section id="slos" title="SLOs"><SloTable slos={report.slos} axis={axis} /></Section>
+          <div>
+            <Section id="slos" title="SLOs"><SloTable slos={report.slos} axis={axis} /></Section>
+            <StageTable stages={report.stages} />
+          </div>
           <div class="side">
             <BottleneckBox report={report} axis={axis} />
             {report.recommendations.length > 0 && (
@@ -158,10 +167,7 @@ export function Page(props: { report: Report; verdict: string; detail: string; a
             <p class="empty">Nothing was scaled during the run.</p>
           )}
         </Section>
-        <Section id="requests" title="Requests">
-          <StageTable stages={report.stages} />
-          <RequestTables load={report.load} />
-        </Section>
+        <Section id="requests" title="Requests"><RequestTables load={report.load} /></Section>
         <Section id="pods" title="Pods"><PodTable pods={report.pods} axis={axis} /></Section>
         <Section id="events" title="Events"><EventList events={report.events} axis={axis} /></Section>
         <Section id="environment" title="Environment"><EnvironmentSection report={report} /></Section>

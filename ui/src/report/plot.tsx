@@ -23,6 +23,8 @@ export interface Line {
 export interface Limit {
   label: string;
   value: number;
+  /** Custom property of the colour; that of failure unless given. */
+  colour?: string;
 }
 
 export interface Chart {
@@ -32,6 +34,8 @@ export interface Chart {
   limits?: Limit[];
   height?: number;
   logarithmic?: boolean;
+  /** Ticks at powers of two, for bytes. */
+  binary?: boolean;
   format: (value: number | null | undefined) => string;
   /** Bounds of the vertical axis, given those of the data and the limits. */
   bounds?: (min: number, max: number) => [number, number];
@@ -88,12 +92,13 @@ function drawLimits(u: uPlot, limits: Limit[]): void {
   const { ctx } = u;
   const { left, top, width, height } = u.bbox;
   ctx.save();
-  ctx.strokeStyle = ctx.fillStyle = colour("--bad");
   ctx.lineWidth = 1.25 * uPlot.pxRatio;
   ctx.font = `${11 * uPlot.pxRatio}px system-ui, sans-serif`;
   ctx.textAlign = "right";
+  ctx.textBaseline = "alphabetic";
   for (const limit of limits) {
     const y = u.valToPos(limit.value, "y", true);
+    ctx.strokeStyle = ctx.fillStyle = colour(limit.colour ?? "--bad");
     if (y < top - 1 || y > top + height + 1) continue;
     ctx.setLineDash([6 * uPlot.pxRatio, 4 * uPlot.pxRatio]);
     ctx.beginPath();
@@ -104,6 +109,13 @@ function drawLimits(u: uPlot, limits: Limit[]): void {
     ctx.fillText(limit.label, left + width - 4 * uPlot.pxRatio, below ? y + 13 * uPlot.pxRatio : y - 5 * uPlot.pxRatio);
   }
   ctx.restore();
+}
+
+/** 1, 2, 5, 10, 20, ... within the bounds; powers of ten alone where these are many. */
+function decades(min: number, max: number): number[] {
+  const exponents = Array.from({ length: 24 }, (_, i) => i - 9);
+  const all = exponents.flatMap((e) => [1, 2, 5].map((n) => n * 10 ** e)).filter((v) => v >= min && v <= max);
+  return all.length > 6 ? all.filter((v) => Number.isInteger(Math.round(Math.log10(v) * 1e6) / 1e6)) : all;
 }
 
 function toSeries(line: Line): uPlot.Series {
@@ -163,6 +175,8 @@ function options(chart: Chart, marks: Marks, axis: TimeAxis, width: number): uPl
         stroke: ink, grid, ticks: { show: false }, size: GUTTER.left, gap: 6,
         font: "11px system-ui, sans-serif",
         space: 26,
+        ...(chart.logarithmic && { splits: (_u: uPlot, _axis: number, min: number, max: number) => decades(min, max) }),
+        ...(chart.binary && { incrs: Array.from({ length: 50 }, (_, i) => 2 ** i) }),
         values: (_u, at) => at.map((v) => (v === null ? null : chart.format(v))),
       },
     ],
@@ -242,12 +256,13 @@ export function Plot({ chart, marks, axis }: { chart: Chart; marks: Marks; axis:
       const left = at === null ? -10 : u.valToPos(at, "x");
       if (!element.matches(":hover")) u.setCursor({ left, top: at === null ? -10 : 1 }, false);
     });
-    const resize = new ResizeObserver(() => {
+    const fit = () => {
       const width = element.clientWidth;
       if (width && width !== u.width) u.setSize({ width, height: chart.height ?? 124 });
-    });
+    };
+    const resize = new ResizeObserver(fit);
     resize.observe(element);
-    const repaint = onThemeChange(() => u.redraw(false, true));
+    const repaint = onThemeChange(() => (fit(), u.redraw(false, true)));
     return () => {
       follow();
       repaint();

@@ -12,7 +12,7 @@ function failedShare(failures: number, requests: number): string {
 export function StageTable({ stages }: { stages: LoadStage[] }) {
   if (!stages.some((s) => s.requests !== null)) return null;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Load stages">
+    <div class="scroll by-stage" tabIndex={0} role="region" aria-label="Load stages">
       <table class="numbers">
         <thead>
           <tr>

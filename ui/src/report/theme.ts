@@ -21,6 +21,7 @@ function stored(): Choice {
 function apply(): void {
   const isDark = !printing && (choice === "dark" || (choice === "auto" && dark.matches));
   document.documentElement.dataset["theme"] = isDark ? "dark" : "light";
+  document.documentElement.toggleAttribute("data-printing", printing);
   colours = new Map();
   for (const listener of listeners) listener();
 }
@@ -57,7 +58,7 @@ export function onThemeChange(listener: () => void): () => void {
 
 export function startTheme(): void {
   dark.addEventListener("change", apply);
-  // Paper is white: charts drawn for a dark page would print as black boxes.
+  // Paper is white and narrow: charts are drawn anew, since a canvas does not follow the print's own style.
   window.addEventListener("beforeprint", () => ((printing = true), apply()));
   window.addEventListener("afterprint", () => ((printing = false), apply()));
   apply();

@@ -55,6 +55,13 @@ function byPhase(scaling: Scaling): [Bar["phase"], number][] {
   return [...sums];
 }
 
+/** The note stands beside its bar where there is more room, or within a long bar that is drawn solid. */
+function placeNote(left: number, width: number, solid: boolean): Record<string, string> {
+  const right = left + width;
+  if (solid && width > Math.max(left, 100 - right)) return { left: `${left}%`, width: `${width}%`, color: "var(--paper)" };
+  return 100 - right >= left ? { left: `${right}%`, right: "0" } : { right: `${100 - left}%`, left: "0", textAlign: "right" };
+}
+
 function Row({ bar, origin, total }: { bar: Bar; origin: number; total: number }) {
   const left = ((bar.start - origin) / total) * 100;
   const width = (bar.length / total) * 100;
@@ -67,9 +74,9 @@ function Row({ bar, origin, total }: { bar: Bar; origin: number; total: number }
       </span>
       <span class="bar" aria-hidden="true">
         <i style={{ left: `${Math.max(0, left)}%`, width: `${width}%` }} />
+        {bar.note && <small style={placeNote(left, width, !bar.modelled)}>{bar.note}</small>}
       </span>
       <span class="length">{seconds(bar.length)}</span>
-      <span class="why">{detail || " "}</span>
     </li>
   );
 }

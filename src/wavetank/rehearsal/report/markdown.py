@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from wavetank.rehearsal.report.model import LoadRow, Report, Scaling
+from wavetank.rehearsal.report.model import LoadRow, Report, Scaling, Slo
 from wavetank.rehearsal.report.wording import (
     DASH,
     clock,
@@ -15,6 +15,7 @@ from wavetank.rehearsal.report.wording import (
     milliseconds,
     objective,
     percent,
+    printable,
     seconds,
     short_name,
     slo_state,
@@ -45,7 +46,7 @@ def render_markdown(report: Report) -> str:
 
 def _text(value: str) -> str:
     """A user's text on one line, with nothing in it that Markdown or HTML would act on."""
-    return _SPECIAL.sub(r"\\\1", " ".join(value.split())).replace("@", "&#64;")
+    return _SPECIAL.sub(r"\\\1", printable(" ".join(value.split()))).replace("@", "&#64;")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:
@@ -66,16 +67,20 @@ def _slos(report: Report) -> str:
         (
             _text(slo.name),
             f"**{slo_state(slo)}**" if slo.ok is not True else slo_state(slo),
-            objective(slo),
-            in_unit(slo.value, slo.unit),
+            _text(objective(slo)),
+            _text(in_unit(slo.value, slo.unit)),
             percent(slo.budget_burn),
-            DASH
-            if slo.worst_value is None
-            else f"{in_unit(slo.worst_value, slo.unit)} at {clock(slo.worst_at_seconds)}",
+            _worst(slo),
         )
         for slo in report.slos
     ]
     return _table(("SLO", "result", "objective", "measured", "budget used", "worst"), rows, numbers=4)
+
+
+def _worst(slo: Slo) -> str:
+    if slo.worst_value is None:
+        return DASH
+    return f"{_text(in_unit(slo.worst_value, slo.unit))} at {clock(slo.worst_at_seconds)}"
 
 
 def _bottleneck(report: Report) -> str:

@@ -19,6 +19,7 @@ from wavetank.rehearsal.report.wording import (
     milliseconds,
     objective,
     percent,
+    printable,
     rate,
     seconds,
     short_name,
@@ -37,19 +38,19 @@ def print_summary(report: Report, console: Console) -> None:
     """Print at most some thirty lines; user texts are never read as Rich markup."""
     style = _STYLES[report.outcome]
     console.print()
-    console.print(Text.assemble(("▌ ", style), (verdict(report), f"bold {style}")))
+    console.print(Text.assemble(("▌ ", style), _said(verdict(report), f"bold {style}")))
     if text := detail(report):
-        console.print(Padding(Text(text), (0, 0, 0, 2)))
+        console.print(Padding(_said(text), (0, 0, 0, 2)))
     for table in (_slos(report.slos), _lines(report, console.width), _scalings(report.scalings)):
         if table.row_count:
             console.print()
             console.print(Padding(table, (0, 0, 0, 2)))
     for recommendation in report.recommendations:
-        console.print(Padding(Text.assemble(("→ ", style), recommendation), (0, 0, 0, 2)))
+        console.print(Padding(Text.assemble(("→ ", style), _said(recommendation)), (0, 0, 0, 2)))
     if report.files:
         console.print()
         for name, path in report.files.items():
-            console.print(Text.assemble("  ", (f"{name:<10}", "dim"), path), soft_wrap=True)
+            console.print(Text.assemble("  ", _said(f"{name:<10}", "dim"), _said(path)), soft_wrap=True)
 
 
 def _table(*columns: tuple[str, str]) -> Table:
@@ -59,14 +60,21 @@ def _table(*columns: tuple[str, str]) -> Table:
     return table
 
 
+def _said(text: str, style: str = "") -> Text:
+    """A text from outside: no markup is read in it, no control character reaches the terminal."""
+    return Text(printable(text), style)
+
+
 def _slos(slos: Sequence[Slo]) -> Table:
     table = _table(
         ("SLO", "left"), ("", "left"), ("measured", "right"), ("objective", "right"), ("budget used", "right")
     )
     for slo in slos:
         state = slo_state(slo)
-        cells = (in_unit(slo.value, slo.unit), objective(slo), percent(slo.budget_burn))
-        table.add_row(Text(slo.name), Text(state, _STYLES[state]), *cells)
+        cells = (
+            _said(cell) for cell in (in_unit(slo.value, slo.unit), objective(slo), percent(slo.budget_burn))
+        )
+        table.add_row(_said(slo.name), Text(state, _STYLES[state]), *cells)
     return table
 
 
@@ -100,7 +108,7 @@ def _lines(report: Report, console_width: int) -> Table:
     rows += [(f"{w.name} ready", w.ready, _replicas(w)) for w in _scaled(report)]
     for name, values, peak in rows:
         if any(v is not None for v in values):
-            table.add_row(Text(name, "dim"), Text(sparkline(values, width), "cyan"), f"max {peak}")
+            table.add_row(_said(name, "dim"), Text(sparkline(values, width), "cyan"), f"max {peak}")
     return table
 
 
@@ -128,10 +136,10 @@ def _scalings(scalings: Sequence[Scaling]) -> Table:
         longest = max(scaling.stages, key=lambda stage: stage.seconds, default=None)
         most = Text("")
         if longest is not None:
-            most = Text(f"{longest.name} {seconds(longest.seconds)}")
+            most = _said(f"{longest.name} {seconds(longest.seconds)}")
             most.append(" modelled" if longest.modelled else "", "dim")
         table.add_row(
-            Text(f"{short_name(scaling.workload)} {scaling.from_replicas} → {scaling.to_replicas}"),
+            _said(f"{short_name(scaling.workload)} {scaling.from_replicas} → {scaling.to_replicas}"),
             clock(scaling.decided_at_seconds),
             seconds(scaling.total_seconds),
             most,

@@ -6,6 +6,7 @@ The browser's ``ui/src/report/format.ts`` follows the same rules; the verdict is
 from __future__ import annotations
 
 import math
+import re
 
 from wavetank.rehearsal.report.model import Report, Scaling, Slo
 
@@ -18,6 +19,7 @@ __all__ = [
     "milliseconds",
     "objective",
     "percent",
+    "printable",
     "rate",
     "seconds",
     "short_name",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 DASH = "–"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def significant(value: float) -> str:
@@ -73,13 +76,11 @@ def percent(value: float | None) -> str:
     """Enough digits that a ratio near one does not round to all of it: 99.973 %."""
     if value is None:
         return DASH
-    if 0.9 < value < 1:
-        off = 1 - value
-        digits = 1 if off >= 0.01 else 2 if off >= 0.001 else 3
-        return f"{value * 100:.{digits}f} %"
-    if value == 0 or abs(value) >= 0.1:
-        return f"{value * 100:,.0f} %"
-    return f"{significant(value * 100)} %"
+    if not 0.9 < value < 1:
+        return f"{significant(value * 100)} %"
+    off = 1 - value
+    digits = 1 if off >= 0.01 else 2 if off >= 0.001 else 3
+    return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + " %"
 
 
 def rate(value: float | None) -> str:
@@ -111,6 +112,11 @@ def in_unit(value: float | None, unit: str) -> str:
             return significant(value)
         case _:
             return f"{significant(value)} {unit}"
+
+
+def printable(text: str) -> str:
+    """Control characters made visible: a program's output must not steer the reader's terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def short_name(reference: str) -> str:
