@@ -1,0 +1,45 @@
+"""``wavetank status``: what runs here, and what this machine can enforce."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(output: str) -> int:
+    """Show the tanks that run on this machine, and who enforces CPU and memory limits."""
+    import msgspec
+
+    from wavetank.clock import RealClock
+    from wavetank.rehearsal.machine import describe_machine
+    from wavetank.rehearsal.registry import running
+
+    machine = describe_machine()
+    entries = running()
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode({"machine": machine, "tanks": entries})).decode())
+        return 0
+    for name, value in machine.items():
+        click.echo(f"{name:11} {value}")
+    now = RealClock().now()
+    for entry in entries:
+        click.echo("")
+        click.echo(
+            f"{entry.kind} {entry.tank} ({entry.name}), up {now - entry.started_at:.0f} s, pid {entry.pid}"
+        )
+        for name, value in (
+            ("enforcer", entry.enforcer),
+            ("API", entry.api_url),
+            ("monitoring", entry.monitoring_url),
+            ("kubeconfig", entry.kubeconfig),
+            ("files", entry.directory),
+        ):
+            click.echo(f"  {name:11} {value}")
+        for url in entry.gateway_urls:
+            click.echo(f"  {'gateway':11} {url}")
+    if not entries:
+        click.echo("tanks       none")
+    return 0

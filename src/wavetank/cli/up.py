@@ -1,0 +1,47 @@
+"""``wavetank up [DIR]``: a standing tank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(directory: Path | None, output: str) -> int:
+    """Start a cluster with mesh and monitoring, and leave it running.
+
+    With DIRECTORY, the manifests and the monitoring of its rehearsal.yaml are in it when this returns.
+    `wavetank status` shows it, `wavetank down` ends it.
+    """
+    import asyncio
+    import tempfile
+
+    from rich.console import Console
+
+    from wavetank.rehearsal.standing import start_standing
+
+    console = Console(stderr=True)
+    with tempfile.NamedTemporaryFile(prefix="wavetank-up-", suffix=".log", delete=False) as file:
+        log = Path(file.name)
+    with console.status("starting: control plane, Envoy, monitoring"):
+        entry = asyncio.run(start_standing(directory, log))
+    log.unlink(missing_ok=True)
+    if output == "json":
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(entry)).decode())
+        return 0
+    rows = [("tank", entry.tank), ("enforcer", entry.enforcer), ("monitoring", entry.monitoring_url)]
+    rows += [("gateway", url) for url in entry.gateway_urls]
+    rows.append(("kubectl", f"kubectl --kubeconfig {entry.kubeconfig} get pods -A"))
+    if directory is not None and entry.gateway_urls:
+        rows.append(("load", f"wavetank load -f {directory}/locustfile.py --host {entry.gateway_urls[0]}"))
+    rows.append(("end it", "wavetank down"))
+    for name, value in rows:
+        click.echo(f"{name:11} {value}")
+    return 0

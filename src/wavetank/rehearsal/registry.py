@@ -1,0 +1,76 @@
+"""Which tanks run on this machine: one small file each in the user's state directory.
+
+``status`` and ``down`` read them. A file whose owner is gone is removed by whoever finds it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import psutil
+from msgspec import Struct
+
+__all__ = ["TankEntry", "enter", "leave", "running"]
+
+
+class TankEntry(Struct, kw_only=True):
+    """``kind`` is "tank" for a standing one, "rehearsal" for a run."""
+
+    tank: str
+    kind: str
+    name: str
+    pid: int
+    pid_started_at: float
+    directory: str
+    started_at: float
+    kubeconfig: str
+    enforcer: str
+    runtime: str
+    api_url: str
+    monitoring_url: str
+    gateway_urls: list[str] = []
+
+
+def _directory() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "wavetank" / "tanks"
+
+
+def enter(entry: TankEntry) -> None:
+    """Make a tank known. A state directory that cannot be written only hides it from ``status``."""
+    with suppress(OSError):
+        directory = _directory()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = directory / f".{entry.tank}"
+        temporary.write_bytes(msgspec.json.encode(entry))
+        temporary.replace(directory / f"{entry.tank}.json")
+
+
+def leave(tank: str) -> None:
+    with suppress(OSError):
+        (_directory() / f"{tank}.json").unlink()
+
+
+def running() -> list[TankEntry]:
+    """All tanks whose owner is alive, oldest first."""
+    found = []
+    for path in sorted(_directory().glob("*.json")):
+        try:
+            entry = msgspec.json.decode(path.read_bytes(), type=TankEntry)
+        except (OSError, msgspec.DecodeError):
+            continue
+        if _alive(entry):
+            found.append(entry)
+        else:
+            leave(entry.tank)
+    return sorted(found, key=lambda entry: entry.started_at)
+
+
+def _alive(entry: TankEntry) -> bool:
+    try:
+        return abs(psutil.Process(entry.pid).create_time() - entry.pid_started_at) < 1.0
+    except psutil.Error:
+        return False

@@ -1,0 +1,144 @@
+"""A standing tank: what ``wavetank up`` leaves running and ``wavetank down`` ends.
+
+The owner is this module in a process of its own (``python -m wavetank.rehearsal.standing``), so that ``up``
+can return. It writes one line of JSON to the descriptor it was given: the tank's entry when all is ready,
+or the error that ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from wavetank.clock import Clock, RealClock
+from wavetank.errors import InternalError, WavetankError
+from wavetank.process import python_argv
+from wavetank.rehearsal.plan import Plan, make_plan
+from wavetank.rehearsal.registry import TankEntry, enter, leave
+from wavetank.rehearsal.scrape import internal_targets, monitoring_config
+from wavetank.rehearsal.spec import Cluster, Monitoring
+from wavetank.rehearsal.tank import Tank, child_failed
+from wavetank.rehearsal.workload_wait import wait_for_workloads
+
+__all__ = ["entry_of", "start_standing"]
+
+SCRAPE_INTERVAL = "5s"
+
+
+async def start_standing(directory: Path | None, log: Path) -> TankEntry:
+    """Start a standing tank and wait until it is ready. Raises the error that ended it."""
+    reader, writer = os.pipe()
+    argv = python_argv(
+        "wavetank.rehearsal.standing", str(writer), str(directory.resolve()) if directory else ""
+    )
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True, pass_fds=(writer,),
+        )  # fmt: skip
+    os.close(writer)
+    line = await asyncio.to_thread(_read_line, reader)
+    if not line:
+        code = await process.wait()
+        raise InternalError(f"the tank's owner ended with {code}", at=log)
+    answer: dict[str, Any] = msgspec.json.decode(line)
+    if "error" in answer:
+        failure = WavetankError(answer["error"])
+        failure.exit_code = answer["exit_code"]
+        raise failure
+    return msgspec.convert(answer, TankEntry)
+
+
+def _read_line(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.readline()
+
+
+def entry_of(tank: Tank, *, kind: str, name: str, started_at: float, ports: list[int]) -> TankEntry:
+    assert tank.facts is not None
+    me = psutil.Process()
+    return TankEntry(
+        tank=tank.id,
+        kind=kind,
+        name=name,
+        pid=me.pid,
+        pid_started_at=me.create_time(),
+        directory=str(tank.files.directory),
+        started_at=started_at,
+        kubeconfig=str(tank.files.kubeconfig),
+        enforcer=tank.facts.enforcer,
+        runtime=tank.facts.runtime,
+        api_url=tank.facts.api_url,
+        monitoring_url=tank.monitoring_url,
+        gateway_urls=[tank.gateway_url(port) for port in ports],
+    )
+
+
+async def _own(directory: Path | None, clock: Clock, ready: int) -> None:
+    """Be the owner: start, say so, and wait for a signal or for a process that ends."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    plan = make_plan(directory) if directory is not None else None
+    tank = await Tank.open(clock)
+    try:
+        await _start(tank, plan, clock)
+        ports = [plan.target.port] if plan is not None and plan.target.port is not None else []
+        name = plan.name if plan is not None else "tank"
+        entry = entry_of(tank, kind="tank", name=name, started_at=clock.now(), ports=ports)
+        enter(entry)
+        os.write(ready, msgspec.json.encode(entry) + b"\n")
+        os.close(ready)
+        await _until_stopped(tank, stop)
+    finally:
+        leave(tank.id)
+        await tank.close()
+
+
+async def _start(tank: Tank, plan: Plan | None, clock: Clock) -> None:
+    cluster = plan.spec.cluster if plan is not None else Cluster()
+    await tank.start_control_plane(cluster)
+    directory = plan.directory if plan is not None else Path()
+    monitoring = plan.spec.monitoring if plan is not None else Monitoring()
+    targets = internal_targets(tank.addresses, tank.metrics_address, len(cluster.nodes))
+    config = monitoring_config(directory, monitoring, targets, tank.files.account, SCRAPE_INTERVAL)
+    await tank.start_monitoring(config)
+    if plan is not None:
+        await tank.apply(plan.manifests)
+        await wait_for_workloads(plan.workloads, await tank.client(), clock)
+    await tank.monitoring_ready()
+
+
+async def _until_stopped(tank: Tank, stop: asyncio.Event) -> None:
+    asked = asyncio.create_task(stop.wait())
+    failed = asyncio.create_task(tank.failed_child())
+    await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if failed.done():
+        raise child_failed(failed.result())
+    failed.cancel()
+
+
+def main(descriptor: int, directory: str) -> int:
+    try:
+        asyncio.run(_own(Path(directory) if directory else None, RealClock(), descriptor))
+    except WavetankError as error:
+        answer = {"error": str(error), "exit_code": error.exit_code}
+        try:
+            os.write(descriptor, msgspec.json.encode(answer) + b"\n")
+        except OSError:
+            print(f"wavetank: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))

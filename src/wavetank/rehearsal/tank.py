@@ -1,0 +1,227 @@
+"""A tank: the processes of one cluster on this machine, from first to last.
+
+Control plane and monitoring are processes of their own; Envoy, pods and Locust are theirs and the runner's.
+The tank starts them, waits until they answer, applies manifests, and ends them. Whatever happens to the
+process that owns the tank, the warden removes what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wavetank.clock import Clock
+from wavetank.errors import InputError, InternalError
+from wavetank.journal import FileJournal
+from wavetank.kube.client import ApiError, Object
+from wavetank.kube.http_client import HttpClient
+from wavetank.limits import TANK_START_SECONDS
+from wavetank.load.stages import parse_duration
+from wavetank.process import TANK_VARIABLE, Child, python_argv, spawn
+from wavetank.rehearsal.addresses import Addresses, claim_addresses
+from wavetank.rehearsal.manifests import Manifest
+from wavetank.rehearsal.metrics_client import PrometheusQuery
+from wavetank.rehearsal.scrape import MONITORING_PORT
+from wavetank.rehearsal.settings import ControlPlaneFacts, ControlPlaneSettings, RunFiles, read_facts
+from wavetank.rehearsal.spec import Cluster
+from wavetank.warden import Warden
+
+__all__ = ["Tank"]
+
+
+class Tank:
+    """Open with ``await Tank.open(...)``; always ``await tank.close()``."""
+
+    def __init__(
+        self, tank: str, files: RunFiles, addresses: Addresses, claim: socket.socket, clock: Clock, keep: bool
+    ) -> None:
+        self.id = tank
+        self.files = files
+        self.addresses = addresses
+        self.journal = FileJournal(files.journal("runner"), clock)
+        self.keep = keep
+        self.facts: ControlPlaneFacts | None = None
+        self.control_plane: Child | None = None
+        self.monitoring: Child | None = None
+        self.query = PrometheusQuery(self.monitoring_url)
+        self._claim = claim
+        self._clock = clock
+        self._warden: Warden | None = None
+        self._client: HttpClient | None = None
+
+    @classmethod
+    async def open(cls, clock: Clock, *, keep: bool = False, directory: Path | None = None) -> Tank:
+        """Claim addresses and a run directory, and post the warden. Nothing else runs yet."""
+        addresses, claim = claim_addresses()
+        try:
+            tank = secrets.token_hex(4)
+            if directory is None:
+                base = os.environ.get("XDG_RUNTIME_DIR")
+                usable = base if base and os.access(base, os.W_OK) else None
+                directory = Path(tempfile.mkdtemp(prefix="wavetank-", dir=usable))
+            opened = cls(tank, RunFiles(directory), addresses, claim, clock, keep)
+            os.environ[TANK_VARIABLE] = tank
+            doomed = [] if keep else [directory]
+            log = directory / "warden.log"
+            opened._warden = await Warden.start(
+                tank, doomed, log_path=log, clock=clock, journal=opened.journal
+            )
+            return opened
+        except BaseException:
+            claim.close()
+            raise
+
+    # --- starting
+
+    async def start_control_plane(self, cluster: Cluster) -> ControlPlaneFacts:
+        """Start API server, controllers, kubelets, autoscaler, xDS and Envoy; wait until they are ready."""
+        settings = ControlPlaneSettings(
+            tank=self.id,
+            directory=str(self.files.directory),
+            block=self.addresses.block,
+            seed=self._clock.seed,
+            nodes=cluster.nodes,
+            image_pull=cluster.image_pull,
+            hpa_sync_seconds=parse_duration(cluster.hpa_sync_period),
+            metric_resolution_seconds=parse_duration(cluster.metric_resolution),
+            housekeeping_seconds=parse_duration(cluster.housekeeping_interval),
+        )
+        settings.write()
+        argv = python_argv("wavetank.rehearsal.control_plane", str(self.files.settings))
+        self.control_plane = child = await self._spawn("control-plane", argv)
+        await self._until(child, lambda: self.files.facts.exists())
+        self.facts = read_facts(self.files.facts)
+        return self.facts
+
+    async def start_monitoring(self, config: str) -> None:
+        """Start the Prometheus server on a configuration text; wait until it is ready."""
+        directory = self.files.monitoring
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "prometheus.yml"
+        path.write_text(config, encoding="utf-8")
+        argv = python_argv(
+            "wavetank", "prometheus", f"--config.file={path}", f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address={self.addresses.monitoring}:{MONITORING_PORT}",
+        )  # fmt: skip
+        child = await self._spawn("monitoring", argv, {"KUBECONFIG": str(self.files.kubeconfig)})
+        self.monitoring = child
+
+    async def monitoring_ready(self) -> None:
+        assert self.monitoring is not None
+        end = self._clock.monotonic() + TANK_START_SECONDS
+        while not await self.query.ready():
+            self._alive(self.monitoring, end)
+            await self._clock.sleep(0.02)
+
+    @property
+    def monitoring_url(self) -> str:
+        return f"http://{self.addresses.monitoring}:{MONITORING_PORT}"
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the control plane serves metrics for the scrape."""
+        assert self.facts is not None
+        return self.facts.metrics_address
+
+    def gateway_url(self, port: int) -> str:
+        return f"http://{self.addresses.gateway}:{self.addresses.gateway_port(port)}"
+
+    async def client(self) -> HttpClient:
+        if self._client is None:
+            self._client = HttpClient.from_kubeconfig(self.files.kubeconfig)
+        return self._client
+
+    async def apply(self, manifests: Sequence[Manifest]) -> None:
+        """Create the objects in order. Raises InputError with the place of one that is refused."""
+        client = await self.client()
+        for manifest in manifests:
+            namespace = manifest.namespace if manifest.resource.namespaced else None
+            try:
+                await client.create(manifest.resource, _served(manifest), namespace)
+            except ApiError as error:
+                if error.reason == "AlreadyExists" and manifest.kind == "Namespace":
+                    continue
+                raise _refused(manifest, error) from None
+
+    # --- ending
+
+    def salvage_with(self, argv: Sequence[str]) -> None:
+        """What the warden should run first, should this process die."""
+        if self._warden is not None:
+            self._warden.salvage_with(argv)
+
+    async def stop_children(self) -> None:
+        """End the control plane, which ends its pods and Envoy, and the monitoring."""
+        children = [c for c in (self.control_plane, self.monitoring) if c is not None]
+        await asyncio.gather(*(child.stop(8.0) for child in children))
+
+    async def close(self) -> None:
+        """End everything and wait until nothing is left."""
+        await self.query.close()
+        if self._client is not None:
+            await self._client.close()
+        await self.stop_children()
+        self.journal.close()
+        if self._warden is not None:
+            await self._warden.finish()
+        self._claim.close()
+        os.environ.pop(TANK_VARIABLE, None)
+
+    async def failed_child(self) -> Child:
+        """Wait until a process that should run has ended."""
+        children = [c for c in (self.control_plane, self.monitoring) if c is not None]
+        tasks = {asyncio.create_task(c.wait()): c for c in children}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return tasks[done.pop()]
+
+    # --- inside
+
+    async def _spawn(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> Child:
+        log = self.files.logs / f"{name}.log"
+        return await spawn(name, argv, env=env, log_path=log, clock=self._clock, journal=self.journal)
+
+    async def _until(self, child: Child, condition: Callable[[], bool]) -> None:
+        end = self._clock.monotonic() + TANK_START_SECONDS
+        while not condition():
+            self._alive(child, end)
+            await self._clock.sleep(0.005)
+
+    def _alive(self, child: Child, end: float) -> None:
+        if child.returncode is not None:
+            raise child_failed(child)
+        if self._clock.monotonic() > end:
+            raise InternalError(
+                f"{child.name} did not start in {TANK_START_SECONDS:.0f} s", at=child.log_path
+            )
+
+
+def child_failed(child: Child) -> InternalError:
+    """The error of a process that ended though it should not have; its last words are the reason."""
+    last = child.tail(1) or "it said nothing"
+    return InternalError(f"{child.name} ended with {child.returncode}: {last}", at=child.log_path)
+
+
+def _served(manifest: Manifest) -> Object:
+    """The object in the version that is stored, where its kind is the same in all of them."""
+    obj = dict(manifest.object)
+    if manifest.resource.group.endswith(("istio.io", "networking.k8s.io")):
+        obj["apiVersion"] = manifest.resource.api_version
+    return obj
+
+
+def _refused(manifest: Manifest, error: ApiError) -> InputError:
+    causes = error.details.get("causes") or []
+    field = str(causes[0].get("field", "")) if causes else ""
+    path = tuple(
+        int(p) if p.isdigit() else p for p in field.replace("[", ".").replace("]", "").split(".") if p
+    )
+    return manifest.error(error.message, *path)
