@@ -1,0 +1,133 @@
+"""Scraping one target at its times.
+
+Mirrors scrapeLoop of scrape/scrape.go: a phase of its own, timestamps snapped to the ideal tick when they
+are close to it (equal distances are what XOR chunks store best), missed ticks skipped, and markers two
+intervals after the target went away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from wavetank.clock import Clock
+from wavetank.errors import InputError
+from wavetank.exposition import parse
+from wavetank.monitoring.config.model import ScrapeConfig
+from wavetank.monitoring.http_client import HTTPClient
+from wavetank.monitoring.scrape.fetch import BodyTooLarge, ScrapeFailed, fetch
+from wavetank.monitoring.scrape.store import Appended, TargetStore
+from wavetank.monitoring.scrape.target import Target, first_scrape
+
+__all__ = ["Observe", "TargetLoop"]
+
+_SNAP_SECONDS: Final = 0.002
+_LOG = logging.getLogger(__name__)
+
+# Called after every scrape: the loop, the time, whether it went well.
+Observe = Callable[["TargetLoop", float, bool], None]
+
+
+@dataclass(slots=True)
+class _Health:
+    state: str = "unknown"
+    error: str = ""
+    at: float = 0.0
+    seconds: float = 0.0
+
+
+class TargetLoop:
+    """A target, how it fares, and the task that scrapes it."""
+
+    def __init__(
+        self,
+        target: Target,
+        config: ScrapeConfig,
+        client: HTTPClient,
+        store: TargetStore,
+        clock: Clock,
+        *,
+        seed: int = 0,
+        refuse: str = "",
+        observe: Observe = lambda loop, at, ok: None,
+    ) -> None:
+        self.target = target
+        self.config = config
+        self.store = store
+        self.health = _Health()
+        self.refuse = refuse  # why the target must not be scraped: it fails with this text
+        self._client = client
+        self._clock = clock
+        self._seed = seed
+        self._observe = observe
+        self._next = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End without markers: the target lives on, in another loop or after a restart."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def retire(self) -> None:
+        """End because the target is gone. Its series end at the tick it would have been scraped at next;
+        the markers are written later, lest another server's or job's samples be cut off."""
+        await self.stop()
+        at, interval = self._next, self.target.interval.seconds
+        await self._clock.sleep(at + 1.1 * interval - self._clock.now())
+        self.store.end(round(at * 1000))
+
+    async def _run(self) -> None:
+        interval = self.target.interval.seconds
+        self._next = first_scrape(self.target, self._clock.now(), self._seed)
+        while True:
+            await self._clock.sleep(self._next - self._clock.now())
+            now = self._clock.now()
+            tick = self._next
+            self._next += max(1, math.floor((now - tick) / interval) + 1) * interval
+            at = tick if abs(now - tick) <= min(_SNAP_SECONDS, interval / 100) else now
+            try:
+                await self.scrape(at)
+            except Exception:
+                _LOG.exception("scraping %s failed in an unforeseen way", self.target.url)
+
+    async def scrape(self, at: float) -> None:
+        """Fetch, store and report once, at Unix time ``at``."""
+        now_ms = round(at * 1000)
+        started = self._clock.monotonic()
+        appended, size, error = Appended(), 0, ""
+        try:
+            if self.refuse:
+                raise ScrapeFailed(self.refuse)
+            fetched = await fetch(self._client, self.target, self.config)
+            size = len(fetched.body)
+            samples = parse(
+                fetched.body,
+                fetched.content_type,
+                default_timestamp_ms=now_ms,
+                fallback=self.config.fallback_scrape_protocol or None,
+            )
+            appended = self.store.append(samples, now_ms)
+        except (ScrapeFailed, InputError) as failure:
+            error = str(failure)
+            size = -1 if isinstance(failure, BodyTooLarge) else size
+            self.store.mark_stale(now_ms)
+        seconds = self._clock.monotonic() - started
+        self.store.report(
+            now_ms,
+            up=not error,
+            seconds=seconds,
+            appended=appended,
+            timeout_seconds=self.target.timeout.seconds,
+            body_bytes=size,
+        )
+        self.health = _Health("down" if error else "up", error, at, seconds)
+        self._observe(self, at, not error)

@@ -1,0 +1,155 @@
+"""The targets of a job, and of all jobs.
+
+Mirrors scrape/manager.go and scrapePool: new targets start, vanished ones end, and those that stay are not
+disturbed, not even by a reload that changes other jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from wavetank.clock import Clock
+from wavetank.monitoring.config.model import ScrapeConfig
+from wavetank.monitoring.discovery.group import TargetGroup
+from wavetank.monitoring.http_client import HTTPClient
+from wavetank.monitoring.scrape.loop import Observe, TargetLoop
+from wavetank.monitoring.scrape.series import mutator
+from wavetank.monitoring.scrape.store import TargetStore
+from wavetank.monitoring.scrape.target import Target, TargetSet, make_targets, over_limit
+from wavetank.tsdb.db import DB
+
+__all__ = ["ScrapePool", "ScrapePools"]
+
+_FAILURE_LOG_BYTES_MAX: Final = 64 << 20
+_LOG = logging.getLogger(__name__)
+
+
+class ScrapePool:
+    """One job."""
+
+    def __init__(self, config: ScrapeConfig, db: DB, clock: Clock, seed: int, observe: Observe) -> None:
+        self.config = config
+        self.loops: dict[Target, TargetLoop] = {}
+        self.targets = TargetSet((), (), (), 0)
+        self._db = db
+        self._clock = clock
+        self._seed = seed
+        self._observe = observe
+        self._client = HTTPClient(config, clock)
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def sync(self, groups: Sequence[TargetGroup]) -> None:
+        """Scrape exactly the targets of these groups."""
+        found = make_targets(self.config, groups)
+        if found.errors != self.targets.errors:
+            for error in found.errors:
+                _LOG.error("job %s: creating target: %s", self.config.job_name, error)
+        self.targets = found
+        refuse = over_limit(found.active, self.config.target_limit)
+        wanted = set(found.active)
+        for target in [t for t in self.loops if t not in wanted]:
+            self._in_background(self.loops.pop(target).retire())
+        for target in found.active:
+            if target not in self.loops:
+                self._start(target)
+            self.loops[target].refuse = refuse
+
+    def _start(self, target: Target, old: TargetStore | None = None) -> None:
+        store = TargetStore(self._db, self.config, target.labels, mutator(self.config, target.labels))
+        if old is not None:
+            store.take_over(old)
+        loop = TargetLoop(
+            target,
+            self.config,
+            self._client,
+            store,
+            self._clock,
+            seed=self._seed,
+            observe=self._observed,
+        )
+        self.loops[target] = loop
+        loop.start()
+
+    def _observed(self, loop: TargetLoop, at: float, ok: bool) -> None:
+        if not ok and self.config.scrape_failure_log_file:
+            self._log_failure(loop, at)
+        self._observe(loop, at, ok)
+
+    def _log_failure(self, loop: TargetLoop, at: float) -> None:
+        path = Path(self.config.scrape_failure_log_file)
+        try:
+            if path.exists() and path.stat().st_size > _FAILURE_LOG_BYTES_MAX:
+                path.unlink()
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{at:.3f} {loop.target.url}: {loop.health.error}\n")
+        except OSError as error:
+            _LOG.error("cannot write %s: %s", path, error)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def reload(self, config: ScrapeConfig) -> None:
+        """Take another configuration for the job; the caller syncs the groups afterwards."""
+        stores = {target.url: loop.store for target, loop in self.loops.items()}
+        targets = list(self.loops)
+        for loop in self.loops.values():
+            await loop.stop()
+        await self._client.close()
+        self.config, self.loops = config, {}
+        self._client = HTTPClient(config, self._clock)
+        for target in targets:
+            if target.interval == config.scrape_interval:
+                self._start(target, stores.get(target.url))
+            else:
+                stores[target.url].end(round(self._clock.now() * 1000))
+
+    async def close(self, *, gone: bool = False) -> None:
+        """Stop. ``gone`` writes the markers of a job that is no longer configured."""
+        for task in list(self._retiring):
+            task.cancel()
+        for loop in self.loops.values():
+            await loop.stop()
+            if gone:
+                loop.store.end(round(self._clock.now() * 1000))
+        self.loops.clear()
+        await self._client.close()
+
+
+class ScrapePools:
+    """All jobs, by name."""
+
+    def __init__(self, db: DB, clock: Clock, seed: int, observe: Observe) -> None:
+        self.pools: dict[str, ScrapePool] = {}
+        self._db = db
+        self._clock = clock
+        self._seed = seed
+        self._observe = observe
+
+    async def apply(self, configs: Mapping[str, ScrapeConfig]) -> list[str]:
+        """Fit the pools to a configuration; returns the jobs whose groups must be handed out again."""
+        again = []
+        for name in [name for name in self.pools if name not in configs]:
+            await self.pools.pop(name).close(gone=True)
+        for name, config in configs.items():
+            pool = self.pools.get(name)
+            if pool is None:
+                self.pools[name] = ScrapePool(config, self._db, self._clock, self._seed, self._observe)
+                again.append(name)
+            elif pool.config != config:
+                await pool.reload(config)
+                again.append(name)
+        return again
+
+    def sync(self, job: str, groups: Sequence[TargetGroup]) -> None:
+        """Groups of a job changed; those of jobs not (yet) known are ignored."""
+        if job in self.pools:
+            self.pools[job].sync(groups)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(pool.close() for pool in self.pools.values()))
