@@ -10,8 +10,14 @@ from pathlib import Path
 
 import msgspec
 
+from wavetank.clock import Clock
 from wavetank.errors import InputError, InternalError, Location
-from wavetank.limits import LOAD_IMPORT_SECONDS_MAX, LOAD_MESSAGE_BYTES_MAX, LOAD_ORPHAN_SECONDS
+from wavetank.limits import (
+    LOAD_IMPORT_SECONDS_MAX,
+    LOAD_MESSAGE_BYTES_MAX,
+    LOAD_ORPHAN_SECONDS,
+    LOAD_SILENCE_SECONDS,
+)
 from wavetank.load.messages import Command, Failed, Hello, Report
 from wavetank.process import Child
 
@@ -26,13 +32,16 @@ class Link:
         role: str,
         child: Child,
         writer: asyncio.StreamWriter,
+        clock: Clock,
         on_end: Callable[[Link], None],
     ) -> None:
         self.role = role
         self.child = child
         self.workers = 0
         self.died = False
+        self._heard_at = clock.monotonic()
         self._writer = writer
+        self._clock = clock
         self._on_end = on_end
         self._greeting: asyncio.Future[Hello | Failed | None] = asyncio.get_running_loop().create_future()
         self._reading: asyncio.Task[None] | None = None
@@ -44,11 +53,12 @@ class Link:
         role: str,
         child: Child,
         ours: socket.socket,
+        clock: Clock,
         on_report: Callable[[Link, Report], None],
         on_end: Callable[[Link], None],
     ) -> Link:
         reader, writer = await asyncio.open_connection(sock=ours, limit=LOAD_MESSAGE_BYTES_MAX)
-        link = cls(role, child, writer, on_end)
+        link = cls(role, child, writer, clock, on_end)
         link._reading = asyncio.create_task(link._read(reader, on_report), name=f"load-{role}")
         return link
 
@@ -77,6 +87,7 @@ class Link:
         try:
             while line := await reader.readline():
                 report = decode(line)
+                self._heard_at = self._clock.monotonic()
                 if isinstance(report, Hello | Failed) and not self._greeting.done():
                     self._greeting.set_result(report)
                 else:
@@ -103,11 +114,20 @@ class Link:
         with suppress(OSError):
             await self._writer.drain()
 
+    @property
+    def silent(self) -> bool:
+        """Nothing came for so long that a task of the locustfile must be keeping everyone else out."""
+        return self._clock.monotonic() - self._heard_at > LOAD_SILENCE_SECONDS
+
     async def close(self, grace_seconds: float = LOAD_ORPHAN_SECONDS) -> None:
         """Wait for the last reports, then make sure that the process ends."""
+        if self.silent:
+            grace_seconds = 0.0
         if self._reading is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._reading), grace_seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.child.wait(), grace_seconds)
         await self.child.stop(grace_seconds)
         if self._reading is not None:
             await self._reading

@@ -32,7 +32,7 @@ from locust.user.users import PytestUser
 
 from wavetank.clock import RealClock
 from wavetank.limits import LOAD_DRAIN_SECONDS, LOAD_ORPHAN_SECONDS, LOAD_PUSH_SECONDS
-from wavetank.load._locustfile import LocustfileError, build_environment, describe, warnings
+from wavetank.load._locustfile import LocustfileError, LocustReports, build_environment, describe, warnings
 from wavetank.load._patches import lead_pytest_through, lead_through, route_connections
 from wavetank.load._player import Crew, Player
 from wavetank.load.gate import Gate, Run
@@ -85,6 +85,7 @@ class Child:
         self.clock = RealClock(options.seed)
         self.recorder = Recorder(self.clock)
         self.over = Event()
+        self.reports: LocustReports | None = None
         self._stopping = False
         self._ran = False
 
@@ -131,9 +132,11 @@ class Child:
             web_ui.start()
         if options.role != "worker":
             gevent.spawn(stats_history, runner)
+            self.reports = LocustReports(environment)
         return runner
 
     def _greet(self) -> None:
+        self.recorder.take(users=0, busy=0, backlog=0, state="")  # leave the import out of the CPU figures
         shape = self.environment.shape_class
         self.channel.send(
             Hello(
@@ -247,6 +250,8 @@ class Child:
         with gevent.Timeout(LOAD_ORPHAN_SECONDS, False):
             self.runner.quit()
         self.push()
+        if self.reports is not None:
+            self.reports.finish()
         self.environment.events.quit.fire(exit_code=self.environment.process_exit_code or 0)
 
 

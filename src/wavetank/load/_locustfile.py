@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gevent
 import locust
+from locust import html, stats
 from locust.argument_parser import get_parser
 from locust.env import Environment
 from locust.main import merge_locustfiles_content
@@ -22,7 +24,23 @@ from locust.user.users import PytestUser
 from wavetank.errors import did_you_mean
 from wavetank.load.messages import Failed, UserClass
 
-__all__ = ["LocustfileError", "build_environment", "describe", "warnings"]
+__all__ = ["LocustReports", "LocustfileError", "build_environment", "describe", "warnings"]
+
+
+#: Options that Locust's own main would act on, and what to use here.
+_OURS = {
+    "master": "--processes",
+    "worker": "--processes",
+    "processes": "--processes",
+    "run_time": "-t or --stages",
+    "json": "--output json",
+    "json_file": "--output json",
+    "list_commands": "locust --list",
+    "show_task_ratio": "locust --show-task-ratio",
+    "show_task_ratio_json": "locust --show-task-ratio-json",
+    "otel": "the locust command",
+    "config_users": "the locust command",
+}
 
 
 class LocustfileError(Exception):
@@ -40,7 +58,7 @@ def build_environment(
     sys.argv = ["locust", "-f", ",".join(paths), *arguments]
     classes, shapes, tasks, shape = _import(paths)
     options = _options(paths, host, arguments, web)
-    names = list(chosen) or list(classes)
+    names = list(chosen) or list(options.user_classes) or list(classes)
     for name in names:
         if name not in classes:
             raise LocustfileError(
@@ -63,6 +81,8 @@ def build_environment(
         )
     except ValueError as error:
         raise LocustfileError(Failed(str(error), path=paths[0])) from error
+    if options.equal_weights:
+        environment.assign_equal_weights()
     _check_tasks(environment, paths[0])
     return environment
 
@@ -108,12 +128,17 @@ def _options(paths: Sequence[str], host: str | None, arguments: Sequence[str], w
     """Locust's own options, with the locustfile's additions. argparse prints its complaint and exits."""
     line = ["-f", ",".join(paths), *([] if web else ["--headless"]), *(["--host", host] if host else [])]
     try:
-        return get_parser().parse_args([*line, *arguments])
+        options = get_parser().parse_args([*line, *arguments])
     except SystemExit as error:
         shown = " ".join(arguments) or "its configuration files"
         raise LocustfileError(
             Failed(f"Locust does not accept {shown}", fix="run `locust --help` to see its options")
         ) from error
+    for name, instead in _OURS.items():
+        if getattr(options, name, None):
+            option = "--" + name.replace("_", "-")
+            raise LocustfileError(Failed(f"Locust's {option} has no meaning here", fix=f"use {instead}"))
+    return options
 
 
 def _check_tasks(environment: Environment, path: str) -> None:
@@ -137,6 +162,31 @@ def describe(user_class: type[locust.User]) -> UserClass:
         user_class.fixed_count,
         user_class.host,
     )
+
+
+class LocustReports:
+    """Locust's own report files, where its options ask for them: ``--csv`` and ``--html``."""
+
+    def __init__(self, environment: Any) -> None:
+        options = environment.parsed_options
+        self._environment = environment
+        self._html: str | None = options.html_file
+        self._csv: Any = None
+        if options.csv_prefix:
+            Path(options.csv_prefix).parent.mkdir(parents=True, exist_ok=True)
+            self._csv = stats.StatsCSVFileWriter(
+                environment, stats.PERCENTILES_TO_REPORT, options.csv_prefix, options.stats_history_enabled
+            )
+            gevent.spawn(self._csv.stats_writer)
+
+    def finish(self) -> None:
+        if self._csv is not None:
+            gevent.sleep(stats.CSV_STATS_INTERVAL_SEC)  # let the writer see the final figures
+            self._csv.close_files()
+        if self._html:
+            Path(self._html).parent.mkdir(parents=True, exist_ok=True)
+            get_html: Any = html.get_html_report
+            Path(self._html).write_text(get_html(self._environment, show_download_link=False), "utf-8")
 
 
 def warnings() -> tuple[str, ...]:

@@ -90,6 +90,7 @@ class LoadGenerator:
         self.stage_listeners: list[Callable[[int, Stage, float], None]] = []
         self.exit_code: int | None = None  # asked for by the locustfile
         self.stage_index: int | None = None
+        self.began_at: float | None = None  # Unix seconds: the first stage took effect
         self._links: list[Link] = []
         self._found: UserClasses | None = None
         self._stages: dict[int, Stage] = {}
@@ -163,6 +164,7 @@ class LoadGenerator:
         """Run the locustfile's own LoadTestShape to its end."""
         assert self._started and not self._stopped
         await self._primary.send(RunShape())
+        self.began_at = self._clock.now()
         await self._pause_until(None)
 
     async def set_rate(self, rps: float) -> None:
@@ -189,8 +191,10 @@ class LoadGenerator:
         if self._links and self._started and not self._ended.is_set():
             for link in self._links:
                 await link.send(Stop(self.options.drain_seconds))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), self.options.drain_seconds + LOAD_ORPHAN_SECONDS)
+            deadline = self._clock.monotonic() + self.options.drain_seconds + LOAD_ORPHAN_SECONDS
+            while not (self._ended.is_set() or self._primary.silent) and self._clock.monotonic() < deadline:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), 0.5)
         for link in reversed(self._links):
             await link.send(Quit())
         await asyncio.gather(*(link.close() for link in self._links))
@@ -260,7 +264,7 @@ class LoadGenerator:
             except BaseException:
                 ours.close()
                 raise
-        link = await Link.open(role, child, ours, self._on_report, self._on_end)
+        link = await Link.open(role, child, ours, self._clock, self._on_report, self._on_end)
         self._links.append(link)
         try:
             return await link.greeting(self.options.locustfiles[0])
@@ -364,6 +368,8 @@ class LoadGenerator:
         if stage is None or report.index in self._began:
             return
         self._began.add(report.index)
+        if self.began_at is None:
+            self.began_at = report.at
         self.stage_index = report.index
         if isinstance(stage, RateStage):
             fields: dict[str, object] = {"rps": stage.points[0][1], "arrivals": stage.arrivals}

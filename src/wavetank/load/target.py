@@ -7,6 +7,7 @@ rehearsal's gateway listens on a loopback address, its users ask for the product
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -62,7 +63,7 @@ async def check_reachable(target: LoadTarget) -> None:
             f"load target {target.url} is unreachable: no answer within {LOAD_CONNECT_SECONDS:g} s", fix=fix
         ) from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
         raise InputError(f"load target {target.url} is unreachable: {reason}", fix=fix) from None
     writer.close()
     with suppress(OSError):
