@@ -16,7 +16,6 @@ from typing import Final
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError
-from wavetank.exposition import parse
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.http_client import HTTPClient
 from wavetank.monitoring.scrape.fetch import BodyTooLarge, ScrapeFailed, fetch
@@ -109,13 +108,7 @@ class TargetLoop:
                 raise ScrapeFailed(self.refuse)
             fetched = await fetch(self._client, self.target, self.config)
             size = len(fetched.body)
-            samples = parse(
-                fetched.body,
-                fetched.content_type,
-                default_timestamp_ms=now_ms,
-                fallback=self.config.fallback_scrape_protocol or None,
-            )
-            appended = self.store.append(samples, now_ms)
+            appended = self.store.append(fetched.body, fetched.content_type, now_ms)
         except (ScrapeFailed, InputError) as failure:
             error = str(failure)
             size = -1 if isinstance(failure, BodyTooLarge) else size

@@ -6,13 +6,15 @@ that were there before and are not now get a staleness marker at the scrape's ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from wavetank.exposition.samples import Metadata, ScrapedSamples
+from wavetank.exposition.samples import Metadata
+from wavetank.exposition.scrape_cache import Scrape, ScrapeCache
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.config.model import ScrapeConfig
@@ -23,7 +25,6 @@ from wavetank.tsdb.db import DB
 __all__ = ["Appended", "TargetStore"]
 
 _FUTURE_MS: Final = 10 * 60_000  # samples later than this are refused
-_DROPPED: Final = -1
 _REPORT: Final = (
     "up",
     "scrape_duration_seconds",
@@ -32,7 +33,8 @@ _REPORT: Final = (
     "scrape_series_added",
 )
 _EXTRA_REPORT: Final = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
-_CACHE_SLACK: Final = 1000
+_NONE: Final = np.zeros(0, np.int64)
+_NO_VALUES: Final = np.zeros(0, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,51 +55,53 @@ class TargetStore:
         self._config = config
         self._labels = labels
         self._mutate = mutate
-        self._refs: dict[Labels, int] = {}
-        self._current: set[int] = set()
+        self._cache = ScrapeCache(track_explicit=config.track_timestamps_staleness)
+        self._inherited: set[int] = set()
         self._reports: dict[str, int] = {}
 
-    def append(self, samples: ScrapedSamples, now_ms: int) -> Appended:
-        """Store a scrape. Raises ScrapeFailed, having stored nothing, if it breaks a limit."""
-        known = self._refs
-        refs_list, added = [], 0
-        for labels in samples.labels:
-            ref = known.get(labels)
-            if ref is None:
-                ref = self._add(labels)
-                added += ref != _DROPPED
-            refs_list.append(ref)
-        refs = np.array(refs_list, np.int64)
-        keep = refs != _DROPPED
-        kept = int(keep.sum())
+    def append(self, body: bytes, content_type: str, now_ms: int) -> Appended:
+        """Store a scrape. Raises InputError for a body that is not an exposition, ScrapeFailed for one that
+        breaks a limit; nothing is stored then."""
+        scrape = self._cache.parse(
+            body,
+            content_type,
+            default_timestamp_ms=now_ms,
+            fallback=self._config.fallback_scrape_protocol or None,
+        )
+        added = self._bind(scrape)
+        keep = scrape.refs > 0
+        kept = int(np.count_nonzero(keep))
         if self._config.sample_limit and kept > self._config.sample_limit:
             raise ScrapeFailed("sample limit exceeded")
-        times = samples.timestamps_ms
-        tracked = keep
+        times = scrape.timestamps_ms
         if not self._config.honor_timestamps:
-            times = np.full(len(refs), now_ms, np.int64)
-        elif not self._config.track_timestamps_staleness:
-            tracked = keep & ~samples.explicit
-        keep = keep & (times <= now_ms + _FUTURE_MS)
-        current = set(refs[tracked].tolist())
-        self._commit(refs[keep], times[keep], samples.values[keep], self._current - current, now_ms)
-        self._current = current
-        self.metadata = samples.metadata
-        self._trim(samples)
-        return Appended(len(refs), kept, added)
+            times = np.full(len(scrape.refs), now_ms, np.int64)
+        keep &= times <= now_ms + _FUTURE_MS
+        gone = set(self._cache.vanished().tolist())
+        if self._inherited:
+            gone |= self._inherited - set(scrape.refs.tolist())
+            self._inherited = set()
+        self._commit(scrape.refs[keep], times[keep], scrape.values[keep], gone, now_ms)
+        if scrape.metadata is not None:
+            self.metadata = scrape.metadata
+        return Appended(len(scrape.refs), kept, added)
 
-    def _add(self, exposed: Labels) -> int:
-        stored = self._mutate(exposed)
-        ref = _DROPPED if stored is None else self._db.series_ref(stored) or _DROPPED
-        self._refs[exposed] = ref
-        return ref
+    def _bind(self, scrape: Scrape) -> int:
+        """Give the series that were never seen before their references; how many are stored."""
+        added = 0
+        for index, exposed in scrape.new:
+            stored = self._mutate(exposed)
+            ref = 0 if stored is None else self._db.series_ref(stored)
+            self._cache.bind(scrape, index, ref)
+            added += ref != 0
+        return added
 
     def _commit(
         self,
-        refs: np.ndarray[tuple[int], np.dtype[np.int64]],
-        times: np.ndarray[tuple[int], np.dtype[np.int64]],
-        values: np.ndarray[tuple[int], np.dtype[np.float64]],
-        gone: set[int],
+        refs: npt.NDArray[np.int64],
+        times: npt.NDArray[np.int64],
+        values: npt.NDArray[np.float64],
+        gone: Iterable[int],
         now_ms: int,
     ) -> None:
         appender = self._db.appender()
@@ -107,21 +111,14 @@ class TargetStore:
             appender.append(ref, None, now_ms, STALE_NAN)
         if appender.commit().unknown_series:
             # The storage has let go of series without samples; learn them anew at the next scrape.
-            self._refs.clear()
+            self._cache = ScrapeCache(track_explicit=self._config.track_timestamps_staleness)
             self._reports.clear()
-
-    def _trim(self, samples: ScrapedSamples) -> None:
-        """Forget series that are no longer exposed once they are the most of what is remembered."""
-        if len(self._refs) > 2 * len(samples) + _CACHE_SLACK:
-            self._refs = {labels: self._refs[labels] for labels in samples.labels if labels in self._refs}
 
     def mark_stale(self, now_ms: int) -> None:
         """The target cannot be scraped: its series end here."""
-        appender = self._db.appender()
-        for ref in self._current:
-            appender.append(ref, None, now_ms, STALE_NAN)
-        appender.commit()
-        self._current = set()
+        gone = self._inherited.union(self._cache.missed().tolist())
+        self._inherited = set()
+        self._commit(_NONE, _NONE, _NO_VALUES, gone, now_ms)
 
     def report(
         self,
@@ -161,4 +158,4 @@ class TargetStore:
 
     def take_over(self, old: TargetStore) -> None:
         """Continue with the series of the store this one replaces after a reload."""
-        self._current = old._current
+        self._inherited = old._inherited.union(old._cache.all_refs().tolist())
