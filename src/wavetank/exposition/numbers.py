@@ -31,6 +31,6 @@ def parse_float(text: bytes) -> float:
 
 @lru_cache(maxsize=4096)
 def format_openmetrics_float(value: float) -> str:
-    """As ``labels.FormatOpenMetricsFloat``: like Go's 'g', with ``.0`` where it would look like an integer."""
+    """As ``labels.FormatOpenMetricsFloat``: Go's 'g', with ``.0`` where it would look like an integer."""
     text = format_float_g(value)
     return text if any(c in text for c in "eIN.") else text + ".0"

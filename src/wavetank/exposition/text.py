@@ -20,18 +20,13 @@ from wavetank.exposition.numbers import format_openmetrics_float, parse_float
 from wavetank.exposition.samples import Metadata, ScrapedExemplar, ScrapedSamples
 from wavetank.model.labels import METRIC_NAME, Labels
 
-__all__ = ["parse_openmetrics", "parse_text", "series_labels"]
+__all__ = ["parse_openmetrics", "parse_series", "parse_text", "series_labels"]
 
 _LABEL = rb'[a-zA-Z_][a-zA-Z0-9_]*="(?:\\.|[^\\"\n])*"'
-_LINE = re.compile(
-    rb"([a-zA-Z_:][a-zA-Z0-9_:]*(?:\{(?:" + _LABEL + rb"(?:," + _LABEL + rb")*,?)?\})?) ([^ \t\n\x00{]+)"
-    rb"(?: ([0-9]{1,18}))?\n",
-    re.DOTALL,
-)
-_OM_LINE = re.compile(
-    rb"([a-zA-Z_:][a-zA-Z0-9_:]*(?:\{(?:" + _LABEL + rb"(?:," + _LABEL + rb")*,?)?\})?) ([^ \t\n\x00{]+)\n",
-    re.DOTALL,
-)
+_COMMON = rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{(?:" + _LABEL + rb"(?:," + _LABEL + rb")*,?)?\})?"
+_SERIES = re.compile(_COMMON, re.DOTALL)
+_LINE = re.compile(rb"(" + _COMMON + rb") ([^ \t\n\x00{]+)(?: ([0-9]{1,18}))?\n", re.DOTALL)
+_OM_LINE = re.compile(rb"(" + _COMMON + rb") ([^ \t\n\x00{]+)\n", re.DOTALL)
 _PAIR = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:\\.|[^\\"])*)"', re.DOTALL)
 _ESCAPE = re.compile(r'\\(["\\n])')
 _HELP_ESCAPE = re.compile(r"\\([\\n])")
@@ -69,6 +64,14 @@ def series_labels(name: bytes, pairs: _Pairs, metric_type: str) -> Labels:
         value = _normalized(metric_type, label, _unescape(_decode(raw_value)))
         merged[label] = value
     return Labels.of(merged)
+
+
+def parse_series(raw: bytes, metric_type: str) -> Labels:
+    """Labels of a series in the common notation, as ``name{a="b"}``. Raises ValueError for any other."""
+    if _SERIES.fullmatch(raw) is None or not _is_utf8(raw):
+        raise ValueError(f"not a series in the common notation: {go_quote(raw)}")
+    name, _, rest = raw.partition(b"{")
+    return series_labels(name, _PAIR.findall(rest), metric_type)
 
 
 class _Reader:
@@ -225,7 +228,7 @@ class _Reader:
         return ScrapedSamples(
             self.labels,
             np.array(self.times, np.int64),
-            np.frombuffer(bytes(self.explicit), np.bool_),
+            np.frombuffer(bytearray(self.explicit), np.bool_),
             np.array(self.values, np.float64),
             start_timestamps(self),
             self.metadata,
@@ -422,7 +425,7 @@ def _without_created(reader: _Reader) -> ScrapedSamples:
     return ScrapedSamples(
         [reader.labels[i] for i in keep],
         np.array(reader.times, np.int64)[at],
-        np.frombuffer(bytes(reader.explicit), np.bool_)[at],
+        np.frombuffer(bytearray(reader.explicit), np.bool_)[at],
         np.array(reader.values, np.float64)[at],
         np.array(starts, np.int64),
         reader.metadata,

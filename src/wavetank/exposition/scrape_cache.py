@@ -1,0 +1,576 @@
+"""The fast path for a target that is scraped again and again.
+
+Stands for ``scrapeCache`` of ``scrape/scrape.go``, and goes further: the body is read in one pass of a
+kernel. A target lists its series in the same order each time, so the line that followed the last one
+before is tried first, with one vectorised comparison; failing that, the bytes of the series are hashed and
+looked up in this target's table. Only lines never seen before reach Python, once. What the kernel does not
+know for certain — exemplars, quoted names, anything malformed — sends the whole body to ``parse``, so that
+results and error texts are the same either way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.exposition.decimal_kernel import read_float
+from wavetank.exposition.numbers import parse_float
+from wavetank.exposition.parser import format_of
+from wavetank.exposition.parser import parse as parse_whole
+from wavetank.exposition.samples import Metadata, ScrapedExemplar, ScrapedHistogram, ScrapedSamples
+from wavetank.exposition.text import parse_series, parse_text
+from wavetank.jit import kernel
+from wavetank.model.labels import Labels
+
+__all__ = ["Scrape", "ScrapeCache"]
+
+Bytes = npt.NDArray[np.uint8]
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Word = Any
+
+_DONE, _GROW, _IRREGULAR = 0, 1, 2
+_ENTRIES, _KEY_BYTES, _SAMPLES, _NEW, _META_HASH, _POSITION, _TYPE_LINE, _DOUBTFUL = range(8)
+UNBOUND: Final = -1
+
+
+@dataclass(slots=True)
+class Scrape:
+    """One scraped body in columns.
+
+    refs           int64[n]: what the series was bound to; 0 was bound as dropped, -1 is new: bind it
+    timestamps_ms  int64[n]
+    values         float64[n]
+    explicit       bool[n]: the body gave the timestamp
+    entries        int64[n]: the cache's own numbers
+    new            ``(index, labels)`` of samples whose series was never seen
+    metadata       of all families if it changed since the last scrape, else None
+    start_timestamps_ms   int64[n] if the format has them, else None
+    """
+
+    refs: Int64s
+    timestamps_ms: Int64s
+    values: Float64s
+    explicit: npt.NDArray[np.bool_]
+    entries: Int64s
+    new: list[tuple[int, Labels]]
+    metadata: dict[str, Metadata] | None = None
+    exemplars: list[ScrapedExemplar] = field(default_factory=list)
+    histograms: list[ScrapedHistogram] = field(default_factory=list)
+    start_timestamps_ms: Int64s | None = None
+
+
+@kernel(inline=True)
+def _entry(
+    data: Bytes,
+    start: Word,
+    end: Word,
+    hashed: Word,
+    control: Int64s,
+    slots: npt.NDArray[np.int32],
+    hashes: npt.NDArray[np.uint64],
+    key_ends: Int64s,
+    keys: Bytes,
+) -> Word:
+    """The entry of these series bytes; a new one is ``-2 - entry``; -1 if the tables must grow first."""
+    mask = len(slots) - 1
+    slot = np.int64(hashed & np.uint64(0x7FFFFFFF)) & mask
+    while slots[slot] != 0:
+        found = np.int64(slots[slot] - 1)
+        if hashes[found] == hashed:
+            begin = key_ends[found]
+            if key_ends[found + 1] - begin == end - start:
+                same = True
+                for k in range(end - start):
+                    if keys[begin + k] != data[start + k]:
+                        same = False
+                        break
+                if same:
+                    return found
+        slot = (slot + 1) & mask
+    fresh = control[0]
+    if (fresh + 1) * 2 > len(slots) or fresh + 2 > len(key_ends) or control[1] + end - start > len(keys):
+        return -1
+    begin = control[1]
+    for k in range(end - start):
+        keys[begin + k] = data[start + k]
+    control[1] = begin + end - start
+    key_ends[fresh + 1] = control[1]
+    hashes[fresh] = hashed
+    slots[slot] = fresh + 1
+    control[0] = fresh + 1
+    return -2 - fresh
+
+
+@kernel(
+    "int64(uint8[::1], int64, int64, boolean, int64[::1], int32[::1], uint64[::1], int64[::1], uint8[::1],"
+    " int32[::1], int64[::1], int64[::1], float64[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
+)
+def _scan(
+    data: Bytes,
+    size: Word,
+    default_ms: Word,
+    openmetrics: Word,
+    control: Int64s,
+    slots: npt.NDArray[np.int32],
+    hashes: npt.NDArray[np.uint64],
+    key_ends: Int64s,
+    keys: Bytes,
+    follows: npt.NDArray[np.int32],
+    entries: Int64s,
+    times: Int64s,
+    values: Float64s,
+    explicit: npt.NDArray[np.bool_],
+    new: npt.NDArray[np.int64],
+    doubtful: npt.NDArray[np.int64],
+) -> Word:
+    """Read lines from ``control[_POSITION]`` on. ``data[size]`` must be a newline.
+
+    control: entries, key bytes, samples, new series, hash of the comment lines, position, start of the last
+    TYPE line, doubtful numbers. Returns done, or that tables must grow, or that the body is irregular.
+    """
+    bits = values.view(np.uint64)
+    at = control[5]
+    previous = np.int64(0) if control[2] == 0 else entries[control[2] - 1] + 1
+    length = np.int64(0)
+    prime = np.uint64(0x100000001B3)
+    while at < size:
+        line = at
+        c = data[at]
+        if c == 10 and not openmetrics:
+            at += 1
+            continue
+        if c == 35:  # comment
+            h = np.uint64(control[4])
+            if at + 6 < size and data[at + 2] == 84 and data[at + 3] == 89:
+                control[6] = at
+            if openmetrics and at + 4 < size and data[at + 2] == 69 and data[at + 3] == 79:
+                at += 5
+                if at < size and data[at] == 10:
+                    at += 1
+                control[5] = at
+                control[7 + 1] = 1  # the end was seen
+                return 0 if at == size else 2
+            while data[at] != 10:
+                h = (h ^ np.uint64(data[at])) * prime
+                at += 1
+            control[4] = np.int64(h)
+            at += 1
+            control[5] = at
+            continue
+        if control[2] >= len(entries) or control[3] >= len(new) or control[7] >= len(doubtful):
+            return 1
+        # The line that came after the last one before: the same bytes, and then a blank?
+        entry = np.int64(follows[previous]) - 1
+        hit = False
+        h = np.uint64(0xCBF29CE484222325)
+        if entry >= 0:
+            key = key_ends[entry]
+            length = key_ends[entry + 1] - key
+            if length > 0 and line + length < size and data[line + length] == 32:
+                # Slices, so that no index can be negative and the loop becomes vector instructions.
+                old = keys[key : key + length]
+                here = data[line : line + length]
+                different = np.uint8(0)
+                for k in range(length):
+                    different |= old[k] ^ here[k]
+                hit = different == 0
+        if hit:
+            at = line + length
+        else:
+            if not (97 <= c <= 122 or 65 <= c <= 90 or c == 95 or c == 58):
+                return 2
+            while 97 <= c <= 122 or 65 <= c <= 90 or 48 <= c <= 57 or c == 95 or c == 58:
+                h = (h ^ np.uint64(c)) * prime
+                at += 1
+                c = data[at]
+            if c == 123:
+                quoted = False
+                while True:
+                    if c == 10:
+                        return 2
+                    h = (h ^ np.uint64(c)) * prime
+                    at += 1
+                    if quoted:
+                        if c == 92:
+                            if data[at] == 10:
+                                return 2
+                            h = (h ^ np.uint64(data[at])) * prime
+                            at += 1
+                        elif c == 34:
+                            quoted = False
+                    elif c == 34:
+                        quoted = True
+                    elif c == 125:
+                        break
+                    c = data[at]
+        end = at
+        if data[at] != 32:
+            return 2
+        at += 1
+        if not openmetrics:
+            while data[at] == 32:
+                at += 1
+        begin = at
+        while data[at] != 32 and data[at] != 10 and data[at] != 9:
+            at += 1
+        if at == begin:
+            return 2
+        sample = control[2]
+        outcome = read_float(data, begin, at, bits, sample)
+        if outcome == 2:
+            return 2
+        value_end = at
+        stamp = default_ms
+        given = False
+        if data[at] == 32 and not openmetrics and 48 <= data[at + 1] <= 57:
+            at += 1
+            stamp = np.int64(0)
+            begin_stamp = at
+            while 48 <= data[at] <= 57:
+                stamp = stamp * 10 + np.int64(data[at] - 48)
+                at += 1
+            if at - begin_stamp > 18:
+                return 2
+            given = True
+        if data[at] != 10:
+            return 2
+        at += 1
+        if not hit:
+            h ^= h >> np.uint64(31)
+            entry = _entry(data, line, end, h, control, slots, hashes, key_ends, keys)
+            if entry == -1:
+                return 1
+        if entry < -1:
+            entry = -2 - entry
+            which = control[3]
+            new[which, 0] = sample
+            new[which, 1] = line
+            new[which, 2] = end
+            new[which, 3] = control[6]
+            control[3] = which + 1
+        if outcome == 1:
+            which = control[7]
+            doubtful[which, 0] = sample
+            doubtful[which, 1] = begin
+            doubtful[which, 2] = value_end
+            doubtful[which, 3] = line
+            control[7] = which + 1
+        if not hit:
+            follows[previous] = entry + 1
+        previous = entry + 1
+        entries[sample] = entry
+        times[sample] = stamp
+        explicit[sample] = given
+        control[2] = sample + 1
+        control[5] = at
+    return 0
+
+
+@kernel("void(int64[::1], boolean[::1], int64, int64[::1], int64[::1], int64[::1])")
+def _mark_seen(
+    entries: Int64s,
+    explicit: npt.NDArray[np.bool_],
+    scrape: Word,
+    seen: Int64s,
+    refs: Int64s,
+    out: Int64s,
+) -> None:
+    """Note in which scrape each entry was last seen (not where the sample had its own time); refs out."""
+    for i in range(len(entries)):
+        entry = entries[i]
+        if not explicit[i]:
+            seen[entry] = scrape
+        out[i] = refs[entry]
+
+
+class ScrapeCache:
+    """What is known of one target's series. Not thread-safe: a target is scraped by one loop.
+
+    After ``parse``, ``bind`` every sample of ``scrape.new``; then ``vanished`` says which refs were there at
+    the scrape before and are not now. ``track_explicit`` includes samples with timestamps of their own.
+    """
+
+    def __init__(self, *, track_explicit: bool = False) -> None:
+        self._track_explicit = track_explicit
+        self._scrape = 0
+        self._meta_hash = 0
+        self._metadata: dict[str, Metadata] = {}
+        self._by_labels: dict[Labels, int] = {}
+        self._reset(64)
+
+    def _reset(self, entries: int) -> None:
+        self._slots = np.zeros(entries * 2, np.int32)
+        self._hashes = np.zeros(entries, np.uint64)
+        self._key_ends = np.zeros(entries + 1, np.int64)
+        self._keys = np.empty(entries * 64, np.uint8)
+        self._follows = np.zeros(entries + 1, np.int32)
+        self._refs = np.full(entries, UNBOUND, np.int64)
+        self._seen = np.zeros(entries, np.int64)
+        self._control = np.zeros(9, np.int64)
+
+    def __len__(self) -> int:
+        return int(self._control[_ENTRIES])
+
+    # --- parsing ------------------------------------------------------------------------------------
+
+    def parse(
+        self, body: bytes, content_type: str, *, default_timestamp_ms: int, fallback: str | None = None
+    ) -> Scrape:
+        """Read a body. Raises as ``exposition.parse`` does; the cache then stands as before."""
+        self._evict()
+        kind = format_of(content_type, fallback)
+        scrape = None
+        if kind != "protobuf":
+            scrape = self._fast(body, default_timestamp_ms, openmetrics=kind == "openmetrics")
+        if scrape is None:
+            whole = parse_whole(
+                body, content_type, default_timestamp_ms=default_timestamp_ms, fallback=fallback
+            )
+            scrape = self._slow(whole)
+        self._scrape += 1
+        explicit = np.zeros(len(scrape.explicit), np.bool_) if self._track_explicit else scrape.explicit
+        _mark_seen(scrape.entries, explicit, self._scrape, self._seen, self._refs, scrape.refs)
+        return scrape
+
+    def _fast(self, body: bytes, default_ms: int, *, openmetrics: bool) -> Scrape | None:
+        size = len(body)
+        data = np.empty(size + 4, np.uint8)
+        data[:size] = np.frombuffer(body, np.uint8)
+        data[size:] = 10  # the kernel may look past the end of a line without asking
+        if not openmetrics and size and body[-1] != 10:
+            size += 1
+        lines = max(64, len(self) + len(self) // 8)
+        columns = _Columns(lines)
+        control = self._control
+        known = control.copy()
+        control[2:] = 0
+        control[_TYPE_LINE] = -1
+        control[_META_HASH] = 7
+        while True:
+            outcome = _scan(
+                data,
+                size,
+                default_ms,
+                openmetrics,
+                control,
+                self._slots,
+                self._hashes,
+                self._key_ends,
+                self._keys,
+                self._follows,
+                columns.entries,
+                columns.times,
+                columns.values,
+                columns.explicit,
+                columns.new,
+                columns.doubtful,
+            )
+            if outcome != _GROW:
+                break
+            self._grow()
+            columns.grow(control)
+        if outcome == _IRREGULAR or (openmetrics and not control[8]):
+            self._forget_after(known)
+            return None
+        try:
+            return self._finished(body, columns, openmetrics)
+        except ValueError:
+            self._forget_after(known)
+            return None
+
+    def _finished(self, body: bytes, columns: _Columns, openmetrics: bool) -> Scrape:
+        control = self._control
+        n = int(control[_SAMPLES])
+        values = columns.values[:n]
+        for sample, begin, end, _ in columns.doubtful[: control[_DOUBTFUL]].tolist():
+            values[sample] = parse_float(body[begin:end])
+        new = []
+        for sample, begin, end, type_line in columns.new[: control[_NEW]].tolist():
+            kind = _type_at(body, type_line)
+            if openmetrics and kind in ("counter", "histogram", "summary") and b"_created" in body[begin:end]:
+                raise ValueError("start timestamps are for the whole parser")
+            new.append((sample, parse_series(body[begin:end], kind)))
+        metadata = None
+        if control[_META_HASH] != self._meta_hash:
+            metadata = self._metadata = _metadata_of(body, openmetrics)
+            self._meta_hash = int(control[_META_HASH])
+        return Scrape(
+            np.empty(n, np.int64),
+            columns.times[:n],
+            values,
+            columns.explicit[:n],
+            columns.entries[:n],
+            new,
+            metadata,
+        )
+
+    def _forget_after(self, known: Int64s) -> None:
+        """Take back the entries of a body that turned out irregular."""
+        count = int(known[_ENTRIES])
+        if self._control[_ENTRIES] != count:
+            self._control[:2] = known[:2]
+            self._slots[:] = 0
+            self._follows[:] = 0
+            _reinsert(self._slots, self._hashes, count)
+
+    def _grow(self) -> None:
+        size = len(self._hashes) * 2
+        for name in ("_hashes", "_key_ends", "_keys", "_follows", "_refs", "_seen"):
+            old = getattr(self, name)
+            fill = UNBOUND if name == "_refs" else 0
+            new = np.full(len(old) * 2, fill, old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)
+        self._slots = np.zeros(size * 2, np.int32)
+        _reinsert(self._slots, self._hashes, len(self))
+
+    def _slow(self, whole: ScrapedSamples) -> Scrape:
+        """Entries for a body that was read by the general parser: known by their labels."""
+        entries = np.empty(len(whole), np.int64)
+        new = []
+        for i, labels in enumerate(whole.labels):
+            entry = self._by_labels.get(labels)
+            if entry is None:
+                entry = self._by_labels[labels] = self._add_unkeyed()
+                new.append((i, labels))
+            entries[i] = entry
+        metadata = None if whole.metadata == self._metadata else whole.metadata
+        self._metadata = whole.metadata
+        self._meta_hash = 0
+        return Scrape(
+            np.empty(len(whole), np.int64),
+            whole.timestamps_ms,
+            whole.values,
+            whole.explicit,
+            entries,
+            new,
+            metadata,
+            whole.exemplars,
+            whole.histograms,
+            whole.start_timestamps_ms,
+        )
+
+    def _add_unkeyed(self) -> int:
+        """An entry that no line of text leads to; its key is empty, which no series is."""
+        entry = len(self)
+        if entry + 1 >= len(self._hashes):
+            self._grow()
+        self._key_ends[entry + 1] = self._key_ends[entry]
+        self._hashes[entry] = 0
+        self._control[_ENTRIES] = entry + 1
+        return entry
+
+    # --- binding and staleness ----------------------------------------------------------------------
+
+    def bind(self, scrape: Scrape, index: int, ref: int) -> None:
+        """Tell what a new sample's series is stored as; 0 drops it, now and in later scrapes."""
+        entry = int(scrape.entries[index])
+        self._refs[entry] = ref
+        scrape.refs[scrape.entries == entry] = ref
+
+    def vanished(self) -> Int64s:
+        """Refs seen at the scrape before the last and not at the last; each is reported once."""
+        if self._scrape < 2:
+            return np.empty(0, np.int64)
+        # A series under two spellings is still there if either was seen.
+        return np.setdiff1d(self._refs_seen_at(self._scrape - 1), self._refs_seen_at(self._scrape))
+
+    def all_refs(self) -> Int64s:
+        """Refs seen at the last scrape: what goes stale when the target does."""
+        return np.unique(self._refs_seen_at(self._scrape))
+
+    def missed(self) -> Int64s:
+        """Count a failed scrape: every series of the scrape before goes stale; returns their refs."""
+        self._scrape += 1
+        return self.vanished()
+
+    def _refs_seen_at(self, scrape: int) -> Int64s:
+        refs: Int64s = self._refs[: len(self)][self._seen[: len(self)] == scrape]
+        return refs[refs > 0]
+
+    def _evict(self) -> None:
+        """Forget entries not seen in the last two scrapes, once they are the greater part."""
+        n = len(self)
+        if n < 256:
+            return
+        keep = self._seen[:n] >= self._scrape - 1
+        if np.count_nonzero(keep) * 2 > n:
+            return
+        self._by_labels.clear()
+        ends = self._key_ends[: n + 1]
+        kept = [
+            (self._hashes[i], self._keys[ends[i] : ends[i + 1]].copy(), self._refs[i], self._seen[i])
+            for i in np.flatnonzero(keep & (ends[1:] > ends[:-1]))
+        ]
+        size = 64
+        while size < 2 * len(kept) or size * 64 < sum(len(k[1]) for k in kept):
+            size *= 2
+        self._reset(size)
+        at = 0
+        for i, (hashed, key, ref, seen) in enumerate(kept):
+            self._keys[at : at + len(key)] = key
+            at += len(key)
+            self._key_ends[i + 1] = at
+            self._hashes[i], self._refs[i], self._seen[i] = hashed, ref, seen
+        self._control[_ENTRIES], self._control[_KEY_BYTES] = len(kept), at
+        _reinsert(self._slots, self._hashes, len(kept))
+
+
+@kernel("void(int32[::1], uint64[::1], int64)")
+def _reinsert(slots: npt.NDArray[np.int32], hashes: npt.NDArray[np.uint64], count: Word) -> None:
+    mask = len(slots) - 1
+    for i in range(count):
+        if hashes[i] == np.uint64(0):
+            continue
+        slot = np.int64(hashes[i] & np.uint64(0x7FFFFFFF)) & mask
+        while slots[slot] != 0:
+            slot = (slot + 1) & mask
+        slots[slot] = i + 1
+
+
+class _Columns:
+    """Room for the samples of one body."""
+
+    def __init__(self, lines: int) -> None:
+        self.entries = np.empty(lines, np.int64)
+        self.times = np.empty(lines, np.int64)
+        self.values = np.empty(lines, np.float64)
+        self.explicit = np.empty(lines, np.bool_)
+        self.new = np.empty((64, 4), np.int64)
+        self.doubtful = np.empty((64, 4), np.int64)
+
+    def grow(self, control: Int64s) -> None:
+        """Double what is full."""
+        full = {
+            "entries": control[_SAMPLES],
+            "times": control[_SAMPLES],
+            "values": control[_SAMPLES],
+            "explicit": control[_SAMPLES],
+            "new": control[_NEW],
+            "doubtful": control[_DOUBTFUL],
+        }
+        for name, used in full.items():
+            old = getattr(self, name)
+            if used >= len(old):
+                new = np.empty((len(old) * 2, *old.shape[1:]), old.dtype)
+                new[: len(old)] = old
+                setattr(self, name, new)
+
+
+def _type_at(body: bytes, type_line: int) -> str:
+    if type_line < 0:
+        return "unknown"
+    end = body.find(b"\n", type_line)
+    return body[type_line : end if end >= 0 else len(body)].split()[-1].decode("utf-8", "replace")
+
+
+def _metadata_of(body: bytes, openmetrics: bool) -> dict[str, Metadata]:
+    """From the comment lines alone. Raises ValueError where the whole parser would have a say."""
+    from wavetank.exposition.text import parse_openmetrics
+
+    lines = b"".join(line + b"\n" for line in body.split(b"\n") if line[:1] == b"#")
+    return (parse_openmetrics if openmetrics else parse_text)(lines, 0).metadata
