@@ -78,9 +78,10 @@ class ContainerLog:
         text = b"\n".join(entry.split(b" ", 3)[3] for entry in raw if entry.count(b" ") >= 3)
         return text[-size:].decode("utf-8", "replace")
 
-    async def grown(self) -> None:
-        """Wait for the next write, or the end."""
-        await self._grown.wait()
+    @property
+    def growth(self) -> asyncio.Event:
+        """Set at the next write, or the end. Take it before reading, so that no write is missed."""
+        return self._grown
 
     def _stamp(self) -> bytes:
         now = self._clock.now()
@@ -137,45 +138,31 @@ async def read_log(
 ) -> AsyncIterator[bytes]:
     """A log as ``kubectl logs`` shows it. ``log`` is the writer, None once the container is gone."""
     since = None if since_seconds is None else now - since_seconds
-    # What is written from here on is given by following; a rotation in between is caught by the inode.
+    # Nothing is written between opening the file and reading the entries: neither awaits.
+    file = path.open("rb") if follow and log is not None else None
+    if file is not None:
+        file.seek(0, os.SEEK_END)
     entries = [entry for entry in _entries(path) if since is None or _at(entry) >= since]
     if tail_lines is not None:
         entries = _last_lines(entries, tail_lines)
-    if entries:
-        yield b"".join(_shown(entry, timestamps) for entry in entries)
-    if not follow or log is None:
-        return
-    async for chunk in _follow(path, log, timestamps):
-        yield chunk
-
-
-async def _follow(path: Path, log: ContainerLog, timestamps: bool) -> AsyncIterator[bytes]:
-    file = path.open("rb")
-    file.seek(0, 2)
     try:
-        while True:
-            waiting = asyncio.ensure_future(log.grown())
+        if entries:
+            yield b"".join(_shown(entry, timestamps) for entry in entries)
+        while file is not None and log is not None:
+            growth, closed = log.growth, log.closed
             lines = file.readlines()
             if lines:
                 yield b"".join(_shown(line, timestamps) for line in lines)
-            elif path.stat().st_ino != _inode(file):
+            elif path.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 file.close()
                 file = path.open("rb")
-                waiting.cancel()
-                continue
-            if log.closed:
-                waiting.cancel()
-                rest = file.readlines()
-                if rest:
-                    yield b"".join(_shown(line, timestamps) for line in rest)
+            elif closed:
                 return
-            await waiting
+            else:
+                await growth.wait()
     finally:
-        file.close()
-
-
-def _inode(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_ino
+        if file is not None:
+            file.close()
 
 
 def _entries(path: Path) -> Iterator[bytes]:

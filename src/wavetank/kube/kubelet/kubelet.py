@@ -1,0 +1,190 @@
+"""The kubelet of one node: follows the pods bound to it, and answers for them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from wavetank.clock import Clock
+from wavetank.journal import Journal
+from wavetank.kube.client import ApiError, Client, Object, WatchType
+from wavetank.kube.informer import Informer
+from wavetank.kube.kubelet.addresses import AddressPool
+from wavetank.kube.kubelet.cadvisor import Cadvisor
+from wavetank.kube.kubelet.container_log import read_log
+from wavetank.kube.kubelet.context import Context
+from wavetank.kube.kubelet.images import ImageStore, ModelledPuller
+from wavetank.kube.kubelet.metrics import KubeletMetrics
+from wavetank.kube.kubelet.node import NodeReporter
+from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
+from wavetank.kube.kubelet.pod_worker import PodWorker
+from wavetank.kube.kubelet.recorder import EventRecorder
+from wavetank.kube.kubelet.runtime import Runtime
+from wavetank.kube.resources import PODS
+
+__all__ = ["Kubelet"]
+
+
+class Kubelet:
+    """Runs the pods bound to ``node``. ``start`` returns once the node is registered and known pods have
+    workers; ``stop`` kills all of them and leaves no process, control group or directory."""
+
+    def __init__(
+        self,
+        client: Client,
+        node: NodeConfig,
+        runtime: Runtime,
+        clock: Clock,
+        journal: Journal,
+        options: KubeletOptions,
+    ) -> None:
+        self.node = node
+        self.clock = clock
+        self.options = options
+        self.started_at = clock.now()
+        self.workers: dict[str, PodWorker] = {}
+        self.metrics = KubeletMetrics(node.name)
+        self.cadvisor = Cadvisor(clock, journal, node, options)
+        self._runtime = runtime
+        self._recorder = EventRecorder(client, clock, "kubelet", node.name)
+        images = ImageStore(options.puller or ModelledPuller(clock), clock)
+        self._reporter = NodeReporter(client, node, clock, options, runtime.name, images)
+        self._context = Context(
+            client,
+            clock,
+            journal,
+            runtime,
+            node,
+            options,
+            self._recorder,
+            images,
+            AddressPool(node.pod_cidr, clock),
+            self.metrics,
+            self.cadvisor,
+        )
+        self._pods = Informer(client, PODS, field_selector=f"spec.nodeName={node.name}", clock=clock)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def enforcer(self) -> str:
+        """Who keeps CPU and memory limits, in words for status and report."""
+        return self._runtime.enforcer
+
+    async def start(self) -> None:
+        await self._reporter.register()
+        self._pods.add_handler(self._on_pod)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self.cadvisor.run(), name=f"housekeeping {self.node.name}"),
+            loop.create_task(self._keep_lease(), name=f"lease {self.node.name}"),
+            loop.create_task(self._keep_status(), name=f"status {self.node.name}"),
+        ]
+        await self._pods.start()
+        self._recorder.event(self._reporter.object, "Normal", "Starting", "Starting kubelet.")
+
+    async def stop(self) -> None:
+        await self._pods.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        workers = list(self.workers.values())
+        for worker in workers:
+            worker.kill()
+        await asyncio.gather(*(worker.task for worker in workers), return_exceptions=True)
+        self._runtime.close()
+        await self._recorder.flush()
+        for name in ("pods", "logs"):
+            directory = self.options.run_directory / name
+            with suppress(OSError):
+                directory.rmdir()  # left alone where another kubelet uses it too
+        if not any(self.options.run_directory.glob("*")):
+            shutil.rmtree(self.options.run_directory, ignore_errors=True)
+
+    def _on_pod(self, kind: WatchType, before: Object | None, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        worker = self.workers.get(uid)
+        if kind is WatchType.DELETED:
+            if worker is not None:
+                worker.vanish()
+            return
+        if before is not None and before["metadata"]["uid"] != uid:
+            replaced = self.workers.get(before["metadata"]["uid"])
+            if replaced is not None:
+                replaced.vanish()
+        if worker is not None:
+            worker.update(pod)
+            return
+        worker = self.workers[uid] = PodWorker(self._context, pod)
+        worker.task.add_done_callback(lambda task: self._gone(uid, task))
+
+    def _gone(self, uid: str, task: asyncio.Task[None]) -> None:
+        self.workers.pop(uid, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"the worker of pod {uid} failed", "exception": error, "task": task}
+            )
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.lease_interval)
+            with suppress(ApiError):
+                await self._reporter.renew()
+
+    async def _keep_status(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.status_interval)
+            with suppress(ApiError):
+                await self._reporter.report()
+
+    # Answers
+
+    def pods(self) -> list[Object]:
+        """The pods of this node as the kubelet knows them."""
+        return [worker.pod for worker in self.workers.values()]
+
+    def count(self) -> None:
+        """Bring the gauges of /metrics up to date."""
+        running = [len(worker.running) for worker in self.workers.values()]
+        self.metrics.counted(sum(1 for n in running if n), sum(running))
+
+    async def logs(
+        self,
+        pod: Object,
+        container: str,
+        *,
+        follow: bool = False,
+        tail_lines: int | None = None,
+        timestamps: bool = False,
+        since_seconds: float | None = None,
+        previous: bool = False,
+    ) -> AsyncIterator[bytes]:
+        """A container's output. Raises ApiError 400 where there is none, in upstream's words."""
+        name = pod["metadata"]["name"]
+        worker = self.workers.get(pod["metadata"]["uid"])
+        paths = worker.log_paths.get(container, []) if worker is not None else []
+        if previous and len(paths) < 2:
+            raise ApiError(
+                400, "BadRequest", f'previous terminated container "{container}" in pod "{name}" not found'
+            )
+        if worker is None or not paths:
+            record = worker.records.get(container) if worker is not None else None
+            reason = record.reason if record is not None and record.reason else "ContainerCreating"
+            raise ApiError(
+                400,
+                "BadRequest",
+                f'container "{container}" in pod "{name}" is waiting to start: {reason}',
+            )
+        path = paths[-2] if previous else paths[-1]
+        log = None if previous else worker.logs.get(container)
+        async for chunk in read_log(
+            path,
+            log,
+            now=self.clock.now(),
+            follow=follow,
+            tail_lines=tail_lines,
+            timestamps=timestamps,
+            since_seconds=since_seconds,
+        ):
+            yield chunk
