@@ -63,6 +63,10 @@ def test_an_slos_value_carries_its_unit(unit: str, text: str) -> None:
             {"outcome": "held", "slos": (AVAILABILITY, AVAILABILITY)},
             "It holds: all 2 SLOs were kept at 80 requests per second.",
         ),
+        (
+            {"outcome": "held", "slos": (AVAILABILITY, msgspec.structs.replace(LATENCY, ok=None))},
+            "It holds: 1 of 2 SLOs were kept, 1 had no data, at 80 requests per second.",
+        ),
         ({"outcome": "held", "slos": (), "stages": ()}, "It holds: no SLO was set."),
         (
             {"outcome": "failed", "slos": (AVAILABILITY, LATENCY)},

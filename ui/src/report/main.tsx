@@ -13,6 +13,7 @@ function start(): void {
   const root = document.getElementById("report")!;
   const source = document.getElementById("report-data")!;
   const report = JSON.parse(source.textContent ?? "") as Report;
+  report.events.sort((a, b) => a.at_seconds - b.at_seconds);
   const axis = new TimeAxis(report.timeline.at_seconds, report.duration_seconds);
   const { verdict = "", detail = "" } = root.dataset;
   startTheme();

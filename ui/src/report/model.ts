@@ -205,6 +205,7 @@ export interface Report {
   environment: Environment;
   timeline: Timeline;
   schema_version: number;
+  kind: "rehearsal" | "simulation";
   reason: string;
   modelled: Modelled[];
   slos: Slo[];

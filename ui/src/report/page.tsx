@@ -47,7 +47,8 @@ function keyFigures(report: Report): Figure[] {
   const figures: Figure[] = [];
   if (slos.length) {
     const kept = slos.filter((s) => s.ok === true).length;
-    figures.push({ name: "SLOs kept", value: `${kept} of ${slos.length}`, note: slos.filter((s) => s.ok === false).map((s) => s.name).join(", "), bad: kept < slos.length });
+    const others = slos.filter((s) => s.ok !== true).map((s) => (s.ok === null ? `${s.name}: no data` : s.name));
+    figures.push({ name: "SLOs kept", value: `${kept} of ${slos.length}`, note: others.join(", "), bad: kept < slos.length });
   }
   if (load) {
     const share = load.failures / Math.max(1, load.requests);
@@ -76,11 +77,12 @@ function unbroken(text: string): ComponentChildren[] {
 }
 
 function Header({ report, verdict, detail }: { report: Report; verdict: string; detail: string }) {
+  const figures = keyFigures(report);
   return (
     <header class={`top ${report.outcome}`}>
       <div class="kicker">
         <span><b>{report.name}</b></span>
-        <span>Wavetank rehearsal</span>
+        <span>Wavetank {report.kind}</span>
         <span>{utc(report.started_at)}</span>
         <span>{duration(report.duration_seconds)}</span>
         <ThemeSwitch />
@@ -88,7 +90,7 @@ function Header({ report, verdict, detail }: { report: Report; verdict: string; 
       <h1>{unbroken(verdict)}</h1>
       {detail && <p class="detail">{unbroken(detail)}</p>}
       <dl class="figures">
-        {keyFigures(report).map((f) => (
+        {figures.map((f) => (
           <div class={f.bad ? "bad" : ""}>
             <dt>{f.name}</dt>
             <dd>{f.value}</dd>
@@ -114,7 +116,7 @@ function BottleneckBox({ report, axis }: { report: Report; axis: TimeAxis }) {
           <ul>{b.evidence.map((line) => <li>{line}</li>)}</ul>
         </>
       ) : (
-        <p>Nothing did: no resource reached its limit.</p>
+        <p>No resource was seen to reach its limit.</p>
       )}
     </section>
   );
@@ -123,7 +125,7 @@ function BottleneckBox({ report, axis }: { report: Report; axis: TimeAxis }) {
 function Section({ id, title, note, children }: { id: string; title: string; note?: string; children: ComponentChildren }) {
   return (
     <section id={id} aria-labelledby={`${id}-title`}>
-      <h2 id={`${id}-title`}>{title}{note && <small>{note}</small>}</h2>
+      <h2 id={`${id}-title`}>{title} {note && <small>{note}</small>}</h2>
       {children}
     </section>
   );

@@ -54,9 +54,17 @@ export function markColour(event: Event): string {
   return MARK_COLOURS[event.kind] ?? (event.severity === "error" ? "--bad" : "--rule-strong");
 }
 
-/** The events worth a line through every chart; the rest is in the list. */
-export function isMarked(event: Event): boolean {
-  return event.kind in MARK_COLOURS;
+/** Marked events, without those that would be drawn on top of one of their kind. */
+export function marked(events: Event[], position: (at: number) => number, apart: number): Event[] {
+  const last = new Map<string, number>();
+  return events.filter((event) => {
+    if (!(event.kind in MARK_COLOURS)) return false;
+    const here = position(event.at_seconds);
+    const before = last.get(event.kind);
+    if (before !== undefined && Math.abs(here - before) < apart) return false;
+    last.set(event.kind, here);
+    return true;
+  });
 }
 
 function shade(u: uPlot, stages: LoadStage[]): void {
@@ -74,8 +82,9 @@ function markEvents(u: uPlot, events: Event[]): void {
   const { left, top, width, height } = u.bbox;
   ctx.save();
   ctx.lineWidth = uPlot.pxRatio;
-  for (const event of events.filter(isMarked)) {
-    const x = Math.round(u.valToPos(event.at_seconds, "x", true)) + 0.5;
+  const position = (at: number) => u.valToPos(at, "x", true);
+  for (const event of marked(events, position, 4 * uPlot.pxRatio)) {
+    const x = Math.round(position(event.at_seconds)) + 0.5;
     if (x < left || x > left + width) continue;
     ctx.strokeStyle = colour(markColour(event));
     ctx.globalAlpha = event.kind === "stage" ? 0.8 : 0.65;
@@ -96,6 +105,7 @@ function drawLimits(u: uPlot, limits: Limit[]): void {
   ctx.font = `${11 * uPlot.pxRatio}px system-ui, sans-serif`;
   ctx.textAlign = "right";
   ctx.textBaseline = "alphabetic";
+  const labels: { y: number; end: number }[] = [];
   for (const limit of limits) {
     const y = u.valToPos(limit.value, "y", true);
     ctx.strokeStyle = ctx.fillStyle = colour(limit.colour ?? "--bad");
@@ -106,7 +116,10 @@ function drawLimits(u: uPlot, limits: Limit[]): void {
     ctx.lineTo(left + width, y);
     ctx.stroke();
     const below = y - top < 16 * uPlot.pxRatio;
-    ctx.fillText(limit.label, left + width - 4 * uPlot.pxRatio, below ? y + 13 * uPlot.pxRatio : y - 5 * uPlot.pxRatio);
+    const neighbour = labels.findLast((label) => Math.abs(label.y - y) < 14 * uPlot.pxRatio);
+    const end = neighbour?.end ?? left + width - 4 * uPlot.pxRatio;
+    ctx.fillText(limit.label, end, below ? y + 13 * uPlot.pxRatio : y - 5 * uPlot.pxRatio);
+    labels.push({ y, end: end - ctx.measureText(limit.label).width - 14 * uPlot.pxRatio });
   }
   ctx.restore();
 }

@@ -66,7 +66,7 @@ function Worst({ slo, axis }: { slo: Slo; axis: TimeAxis }) {
 }
 
 export function SloTable({ slos, axis }: { slos: Slo[]; axis: TimeAxis }) {
-  if (!slos.length) return <p class="empty">The rehearsal file sets no SLO.</p>;
+  if (!slos.length) return <p class="empty">No SLO was evaluated.</p>;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="SLOs">
       <table class="slos">

@@ -6,7 +6,7 @@ import { ticks, type TimeAxis } from "./axis";
 import { clientCharts, columns, generatorCharts, workloadCharts } from "./charts";
 import { clock, plain } from "./format";
 import type { Event, LoadStage, Report, Workload } from "./model";
-import { isMarked, markColour, Plot, useAxis, type Marks } from "./plot";
+import { markColour, marked, Plot, useAxis, type Marks } from "./plot";
 
 export function stageLabel(stage: LoadStage): string {
   const amount = stage.kind === "users" ? `${plain(stage.users)} users` : `${plain(stage.rps)} req/s`;
@@ -53,8 +53,8 @@ function Strip({ report, axis }: { report: Report; axis: TimeAxis }) {
           })}
         </div>
         <div class="marks">
-          {report.events
-            .filter((e) => isMarked(e) && e.kind !== "stage" && shown(e.at_seconds))
+          {marked(report.events, (at) => share(at, axis), 0.5)
+            .filter((e) => e.kind !== "stage" && shown(e.at_seconds))
             .map((event) => (
               <button type="button" style={{ left: `${share(event.at_seconds, axis)}%` }} title={`${clock(event.at_seconds, true)} ${event.message}`} aria-label={`At ${clock(event.at_seconds)}: ${event.message}`} onClick={() => axis.pointAt(event.at_seconds)}>
                 <Glyph event={event} />

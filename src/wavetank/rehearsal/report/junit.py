@@ -37,7 +37,7 @@ def render_junit(report: Report) -> str:
         "errors": str(sum(case.find("error") is not None for case in cases)),
         "time": f"{report.duration_seconds:.3f}",
     }
-    name = _clean(f"wavetank rehearsal {report.name}")
+    name = _clean(f"wavetank {report.kind} {report.name}")
     root = ET.Element("testsuites", {"name": name, **counts})
     stamp = datetime.fromtimestamp(report.started_at, UTC).isoformat(timespec="seconds")
     suite = ET.SubElement(root, "testsuite", {"name": name, **counts, "skipped": "0", "timestamp": stamp})
@@ -71,7 +71,7 @@ def _add(case: ET.Element, tag: str, message: str, body: str = "") -> None:
 
 
 def _run_case(report: Report) -> ET.Element:
-    case = _case("run", "the rehearsal ran to its end", report.duration_seconds)
+    case = _case("run", f"the {report.kind} ran to its end", report.duration_seconds)
     if report.outcome == "incomplete":
         why = f": {report.reason}" if report.reason else ""
         _add(case, "error", f"cut short after {duration(report.duration_seconds)}{why}")

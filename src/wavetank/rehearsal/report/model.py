@@ -310,6 +310,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     timeline: Timeline
     schema_version: int = SCHEMA_VERSION
+    kind: Literal["rehearsal", "simulation"] = "rehearsal"
     reason: str = ""
     modelled: tuple[Modelled, ...] = ()
     slos: tuple[Slo, ...] = ()

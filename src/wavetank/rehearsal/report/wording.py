@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from wavetank.rehearsal.report.model import Report, Scaling, Slo
 
@@ -144,16 +145,20 @@ def verdict(report: Report) -> str:
         why = f": {report.reason.rstrip('.')}" if report.reason else ""
         return f"Cut short after {duration(report.duration_seconds)}{why}."
     if report.outcome == "held":
-        kept = {0: "no SLO was set", 1: "its SLO was kept"}.get(
-            len(report.slos), f"all {len(report.slos)} SLOs were kept"
-        )
-        return f"It holds: {kept}{_under_load(report)}."
+        return f"It holds: {_kept(report.slos)}{_under_load(report)}."
     if not failed:
         return f"It does not hold{': ' + report.reason.rstrip('.') if report.reason else ''}."
     worst, others = failed[0], len(failed) - 1
     more = f"; {others} more {'SLO' if others == 1 else 'SLOs'} failed" if others else ""
     measured = f"{worst.name} was {in_unit(worst.value, worst.unit)}, {_allowed(worst)}"
     return f"It does not hold{_under_load(report)}: {measured}{more}."
+
+
+def _kept(slos: Sequence[Slo]) -> str:
+    unknown = sum(slo.ok is None for slo in slos)
+    if unknown:
+        return f"{len(slos) - unknown} of {len(slos)} SLOs were kept, {unknown} had no data,"
+    return {0: "no SLO was set", 1: "its SLO was kept"}.get(len(slos), f"all {len(slos)} SLOs were kept")
 
 
 def _allowed(slo: Slo) -> str:
