@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,16 @@ FAST = """
         @task
         def look(self):
             self.client.get("/look")
+"""
+
+STUCK = """
+    from locust import User, task
+
+    class Stuck(User):
+        @task
+        def spin(self):
+            while True:
+                pass
 """
 
 BOTH = """
@@ -92,6 +104,7 @@ async def test_arrivals_come_at_the_rate_and_are_all_accounted_for(
     assert totals.entries["GET", "/look", "200"].requests == totals.requests
 
 
+@pytest.mark.slow
 async def test_stages_begin_at_exact_instants_and_are_journalled(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -123,6 +136,7 @@ async def test_the_virtual_host_is_asked_for_at_the_gateways_address(
     assert load.snapshot().failures == 0, load.snapshot().errors
 
 
+@pytest.mark.slow
 async def test_other_ports_of_the_virtual_host_are_refused_not_reached(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -146,6 +160,7 @@ async def test_other_ports_of_the_virtual_host_are_refused_not_reached(
     assert server.seen == []
 
 
+@pytest.mark.slow
 async def test_failures_statuses_and_exceptions_are_told_apart(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -206,6 +221,7 @@ async def test_a_stall_of_the_server_is_seen_by_every_arrival_it_delayed(
     assert totals.response.percentile(85) == pytest.approx(0.55, abs=0.15)
 
 
+@pytest.mark.slow
 async def test_a_few_users_do_not_hide_a_stall_they_are_late(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -222,6 +238,7 @@ async def test_a_few_users_do_not_hide_a_stall_they_are_late(
     assert any("dropped" in w for w in totals.warnings) or totals.dropped
 
 
+@pytest.mark.slow
 async def test_users_grow_until_the_rate_can_be_met(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -235,6 +252,7 @@ async def test_users_grow_until_the_rate_can_be_met(
     assert load.snapshot().dropped == 0
 
 
+@pytest.mark.slow
 async def test_nested_and_interrupting_task_sets_keep_the_rate(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -272,6 +290,7 @@ async def test_nested_and_interrupting_task_sets_keep_the_rate(
     assert abs(paths["/first"] - paths["/second"]) <= totals.users + 20
 
 
+@pytest.mark.slow
 async def test_waits_inside_a_task_are_the_tasks_own(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -298,6 +317,7 @@ async def test_waits_inside_a_task_are_the_tasks_own(
     assert 38 <= totals.requests <= 40  # as in Locust, a user inside self.wait() may be stopped there
 
 
+@pytest.mark.slow
 async def test_a_closed_stage_after_an_open_one_lets_the_users_go(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -311,6 +331,7 @@ async def test_a_closed_stage_after_an_open_one_lets_the_users_go(
     assert load.snapshot().failures == 0
 
 
+@pytest.mark.slow
 async def test_users_ramp(server: Server, locustfile: Write, generator: Make) -> None:
     server.delay = 0.05
     load = generator(locustfile(FAST), LoadTarget(server.url))
@@ -321,6 +342,7 @@ async def test_users_ramp(server: Server, locustfile: Write, generator: Make) ->
     assert sum(at < early for at, _, _ in server.seen) < len(server.seen) / 6
 
 
+@pytest.mark.slow
 async def test_workers_share_one_schedule(server: Server, locustfile: Write, generator: Make) -> None:
     load = generator(locustfile(FAST), LoadTarget(server.url), processes=2)
     await load.start()
@@ -332,6 +354,7 @@ async def test_workers_share_one_schedule(server: Server, locustfile: Write, gen
     assert totals.workers == 2
 
 
+@pytest.mark.slow
 async def test_the_same_seed_makes_the_same_arrivals(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -345,6 +368,7 @@ async def test_the_same_seed_makes_the_same_arrivals(
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 async def test_the_locustfiles_own_shape_runs(server: Server, locustfile: Write, generator: Make) -> None:
     load = generator(
         locustfile("""
@@ -370,6 +394,7 @@ async def test_the_locustfiles_own_shape_runs(server: Server, locustfile: Write,
     assert load.snapshot().requests > 10
 
 
+@pytest.mark.slow
 async def test_functions_in_pytest_style_are_users(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -411,6 +436,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "message", "fix"), BAD)
+@pytest.mark.slow
 async def test_bad_locustfiles_are_named_before_anything_starts(
     text: str, message: str, fix: str, locustfile: Write, generator: Make
 ) -> None:
@@ -431,6 +457,7 @@ async def test_an_error_in_an_imported_module_of_the_user_names_that_module(
         await load.check()
 
 
+@pytest.mark.slow
 async def test_unusable_targets_are_refused_with_the_reason(
     locustfile: Write, generator: Make, tmp_path: Path
 ) -> None:
@@ -448,6 +475,7 @@ async def test_unusable_targets_are_refused_with_the_reason(
         await generator(locustfile(FAST), locust_arguments=("--nonsense",)).check()
 
 
+@pytest.mark.slow
 async def test_a_killed_locust_is_reported_and_ends_the_stages(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -460,25 +488,145 @@ async def test_a_killed_locust_is_reported_and_ends_the_stages(
         await running
 
 
-async def test_a_task_that_never_yields_cannot_outlive_its_generator(
+@pytest.mark.slow
+async def test_a_task_that_never_yields_is_killed_without_much_waiting(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
-    load = generator(
-        locustfile("""
-            from locust import User, task
-
-            class Stuck(User):
-                @task
-                def spin(self):
-                    while True:
-                        pass
-        """),
-        LoadTarget(server.url),
-        drain_seconds=0.1,
-    )
+    load = generator(locustfile(STUCK), LoadTarget(server.url))
     await load.start()
-    await load.run_stages([UserStage(0.5, 1)])
+    await load.run_stages([UserStage(4, 1)])
     [pid] = load.pids
-    load._primary.child._process.kill()
+    began = asyncio.get_running_loop().time()
     await load.stop()
     assert not alive(pid)
+    assert asyncio.get_running_loop().time() - began < 2
+
+
+ORPHAN = """
+    import asyncio, sys
+    from pathlib import Path
+    from wavetank.clock import RealClock
+    from wavetank.load.generator import LoadGenerator, LoadOptions
+    from wavetank.load.stages import UserStage
+    from wavetank.load.target import LoadTarget
+
+    async def main():
+        options = LoadOptions((Path(sys.argv[1]),), Path(sys.argv[2]), LoadTarget(sys.argv[3]))
+        load = LoadGenerator(RealClock(), None, options)
+        await load.start()
+        print(*load.pids, flush=True)
+        await load.run_stages([UserStage(60, 1)])
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["fast", "stuck"])
+async def test_locust_ends_soon_after_its_parent_was_killed(
+    text: str, server: Server, locustfile: Write, tmp_path: Path
+) -> None:
+    users = locustfile(FAST if text == "fast" else STUCK)
+    script = locustfile(ORPHAN, name="orphan.py")
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), str(users), str(tmp_path), server.url, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    await asyncio.sleep(1.5)
+    assert alive(pid)
+    parent.kill()
+    await parent.wait()
+    for _ in range(100):
+        if not alive(pid):
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"process {pid} still runs 10 s after its parent")
+
+
+@pytest.mark.slow
+async def test_the_command_runs_judges_and_prints_json(server: Server, locustfile: Write) -> None:
+    code, out, err = await wavetank(
+        "load", "-f", str(locustfile(FAST)), "-H", server.url, "--stages", "1s:30rps", "--output", "json",
+        "--check", "failures<1%", "--check", "p(99)<0.001ms",
+    )  # fmt: skip
+    shown = json.loads(out)
+    assert code == 1, err
+    assert shown["arrivals"] == {"scheduled": 30, "started": 30, "dropped": 0, "finished": 30}
+    assert [check["ok"] for check in shown["checks"]] == [True, False]
+    assert shown["total"]["rps"] == pytest.approx(30, rel=0.2)
+
+
+@pytest.mark.slow
+async def test_the_command_takes_locusts_own_options(
+    server: Server, locustfile: Write, tmp_path: Path
+) -> None:
+    users = locustfile("""
+        from locust import HttpUser, constant, tag, task
+
+        class Reader(HttpUser):
+            wait_time = constant(0.1)
+
+            @tag("good")
+            @task
+            def look(self):
+                self.client.get("/look")
+
+            @task
+            def broken(self):
+                self.client.get("/broken")
+
+        class Writer(HttpUser):
+            @task
+            def write(self):
+                self.client.get("/write")
+    """)
+    command = ["load", "-f", str(users), "-H", server.url, "-u", "3", "-r", "10", "-t", "1s", "Reader"]
+    code, out, err = await wavetank(*command, "--tags", "good", "--csv", str(tmp_path / "figures"))
+    assert code == 0, err
+    assert {path for _, path, _ in server.seen} == {"/look"}
+    assert "GET /look" in out
+    assert "GET,/look," in (tmp_path / "figures_stats.csv").read_text()
+    assert (await wavetank(*command, "--exit-code-on-error"))[0] == 1
+    assert (await wavetank(*command))[0] == 0
+
+
+@pytest.mark.slow
+async def test_the_command_gives_the_summary_when_interrupted(server: Server, locustfile: Write) -> None:
+    code, out, _ = await wavetank(
+        "load", "-f", str(locustfile(FAST)), "-H", server.url, "--stages", "60s:20rps", interrupt_after=4.0
+    )
+    assert code == 0 and "GET /look" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stages", "1s:1u", "-u", "1"], "--stages and -u exclude each other"),
+        (["-t", "5s"], "-r and -t need -u"),
+        (["--json"], "Locust's --json has no meaning here; use --output json"),
+        (["--stages", "1s:1u"], "load target http://127.0.0.1:1 is unreachable: connection refused"),
+    ],
+)
+async def test_the_command_refuses_bad_input_in_one_line(
+    arguments: list[str], message: str, locustfile: Write
+) -> None:
+    code, out, err = await wavetank(
+        "load", "-f", str(locustfile(FAST)), "-H", "http://127.0.0.1:1", *arguments
+    )
+    assert (code, out) == (2, "")
+    assert message in err and err.count("\n") == 1
+
+
+async def wavetank(*arguments: str, interrupt_after: float | None = None) -> tuple[int, str, str]:
+    """Run the command line; its exit code, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from wavetank.cli import main; main()", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    if interrupt_after is not None:
+        await asyncio.sleep(interrupt_after)
+        process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    return await process.wait(), out.decode(), err.decode()

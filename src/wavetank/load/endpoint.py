@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from wavetank.exposition.render import CONTENT_TYPE_TEXT, render_text
-from wavetank.load.metrics import families
+from wavetank.load.exporter import families
 from wavetank.load.results import Snapshot
 
 __all__ = ["metrics_endpoint"]

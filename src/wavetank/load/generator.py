@@ -98,7 +98,8 @@ class LoadGenerator:
         self._next_index = 0
         self._ended = asyncio.Event()
         self._end_reason = ""
-        self._started = self._stopped = False
+        self._started = False
+        self._stopping: asyncio.Task[None] | None = None
         self._wanted_users = 0
         self._master_port = 0
         self._changed = asyncio.Event()
@@ -151,7 +152,7 @@ class LoadGenerator:
 
         Also returns when the locustfile itself ends the test. Raises InternalError when Locust dies.
         """
-        assert self._started and not self._stopped
+        assert self._started and self._stopping is None
         starts_at = self._clock.now() + _LEAD_SECONDS
         for stage in stages:
             if await self._pause_until(starts_at - _LEAD_SECONDS):
@@ -162,7 +163,7 @@ class LoadGenerator:
 
     async def run_shape(self) -> None:
         """Run the locustfile's own LoadTestShape to its end."""
-        assert self._started and not self._stopped
+        assert self._started and self._stopping is None
         await self._primary.send(RunShape())
         self.began_at = self._clock.now()
         await self._pause_until(None)
@@ -181,11 +182,13 @@ class LoadGenerator:
         self._note("load.stage", index=-1, users=users, arrivals="closed")
 
     async def stop(self, reason: str = "finished") -> None:
-        """End arrivals, let running tasks end, end the processes: gently first, then by signals."""
-        if self._stopped:
-            return
-        self._stopped = True
-        await asyncio.shield(asyncio.ensure_future(self._stop(reason)))
+        """End arrivals, let running tasks end, end the processes: gently first, then by signals.
+
+        Safe to call again and while another call waits; a cancelled caller does not undo it.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(reason))
+        await asyncio.shield(self._stopping)
 
     async def _stop(self, reason: str) -> None:
         if self._links and self._started and not self._ended.is_set():
@@ -353,7 +356,7 @@ class LoadGenerator:
 
     def _on_end(self, link: Link) -> None:
         """A channel closed: fine when we asked for it, the end of the load when not."""
-        if not self._stopped:
+        if self._stopping is None:
             link.died = True
             self._ended.set()
         self._changed.set()
