@@ -154,6 +154,13 @@ def test_one_cursor_moves_through_all_charts(opened: Opener, example: Report) ->
     assert page.locator("figure[id^=chart-replicas] output").first.inner_text() == "max 5"
 
 
+def test_scale_ups_point_up_and_scale_downs_down(opened: Opener, example: Report) -> None:
+    page = opened(example)
+    scaled = page.locator(".marks button[aria-label*=scaled]")
+    turned = [glyph.get_attribute("transform") for glyph in scaled.locator("path").all()]
+    assert turned == [None, None, "rotate(180 5 5)"]
+
+
 def test_dragging_zooms_all_charts_and_a_double_click_shows_all(opened: Opener, example: Report) -> None:
     page = opened(example)
     before = shown_ticks(page)
@@ -244,7 +251,7 @@ def test_hostile_texts_are_shown_as_texts(opened: Opener, example: Report, text:
 
 def test_a_run_that_was_stopped_at_once_still_opens(opened: Opener, example: Report) -> None:
     page = opened(empty(example))
-    assert page.locator("h1").inner_text().replace("\N{NO-BREAK SPACE}", " ") == "Cut short after 3 min 7 s."
+    assert page.locator("h1").inner_text().replace("\N{NO-BREAK SPACE}", " ") == "No verdict after 3 min 7 s."
     assert "No timeline was recorded." in page.locator("#timeline").inner_text()
 
 

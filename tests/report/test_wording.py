@@ -88,9 +88,9 @@ def test_an_slos_value_carries_its_unit(unit: str, text: str) -> None:
         ({"outcome": "failed", "slos": (), "reason": "no request was answered."}, "It does not hold: no request was answered."),
         (
             {"outcome": "incomplete", "reason": "interrupted", "duration_seconds": 72.0},
-            "Cut short after 1 min 12 s: interrupted.",
+            "No verdict after 1 min 12 s: interrupted.",
         ),
-        ({"outcome": "incomplete", "reason": ""}, "Cut short after 3 min 7 s."),
+        ({"outcome": "incomplete", "reason": ""}, "No verdict after 3 min 7 s."),
     ],
 )  # fmt: skip
 def test_the_verdict_is_one_sentence(example: Report, changes: dict[str, object], sentence: str) -> None:

@@ -20,7 +20,8 @@ function share(at: number, axis: TimeAxis): number {
 const GLYPHS: Record<string, string> = { scale: "M1 7 5 1l4 6z", oom: "M1 1l8 8M9 1 1 9", restart: "M5 1 9 5 5 9 1 5z" };
 
 function Glyph({ event }: { event: Event }) {
-  const down = event.kind === "scale" && /\bdown\b/.test(event.message);
+  const [, from, to] = /(\d+) to (\d+)/.exec(event.message) ?? [];
+  const down = event.kind === "scale" && Number(to) < Number(from);
   const path = GLYPHS[event.kind] ?? "M5 1v8";
   return (
     <svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" style={{ color: `var(${markColour(event)})` }}>

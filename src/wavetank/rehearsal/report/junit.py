@@ -74,7 +74,7 @@ def _run_case(report: Report) -> ET.Element:
     case = _case("run", f"the {report.kind} ran to its end", report.duration_seconds)
     if report.outcome == "incomplete":
         why = f": {report.reason}" if report.reason else ""
-        _add(case, "error", f"cut short after {duration(report.duration_seconds)}{why}")
+        _add(case, "error", f"no verdict after {duration(report.duration_seconds)}{why}")
     return case
 
 

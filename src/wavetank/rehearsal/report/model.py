@@ -219,7 +219,10 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A thing that happened; ``kind`` is scale, stage, oom, restart, probe, slo, envoy, ..."""
+    """A thing that happened; ``kind`` is scale, stage, oom, restart, probe, slo, envoy, ...
+
+    The first four are marked on the charts; the message of a ``scale`` says "N to M".
+    """
 
     at_seconds: float
     kind: str

@@ -143,7 +143,7 @@ def verdict(report: Report) -> str:
     failed = [slo for slo in report.slos if slo.ok is False]
     if report.outcome == "incomplete":
         why = f": {report.reason.rstrip('.')}" if report.reason else ""
-        return f"Cut short after {duration(report.duration_seconds)}{why}."
+        return f"No verdict after {duration(report.duration_seconds)}{why}."
     if report.outcome == "held":
         return f"It holds: {_kept(report.slos)}{_under_load(report)}."
     if not failed:
