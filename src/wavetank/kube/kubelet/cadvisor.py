@@ -141,7 +141,13 @@ class Cadvisor:
             if not self._due:
                 await self._woken.wait()
                 continue
-            await self.clock.sleep(self._due[0][0] - self.clock.now())
+            timer = asyncio.ensure_future(self.clock.sleep(self._due[0][0] - self.clock.now()))
+            woken = asyncio.ensure_future(self._woken.wait())
+            try:
+                await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+                woken.cancel()
 
     def _sample(self, pods: Iterable[_Pod]) -> None:
         used: dict[str, float] = {}

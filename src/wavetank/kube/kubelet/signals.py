@@ -159,7 +159,8 @@ class SignalGroup:
         resident = sum(entry.resident for entry in self._seen.values())
         cfs = self.cfs
         return Usage(
-            cpu_ns=int((user + system) * 1e9),
+            # A process that runs has used some; upstream's metrics server drops pods with a counter of 0.
+            cpu_ns=max(int((user + system) * 1e9), 1_000_000 if self._pid else 0),
             cpu_user_ns=int(user * 1e9),
             cpu_system_ns=int(system * 1e9),
             periods=cfs.periods if cfs else 0,
