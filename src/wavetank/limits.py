@@ -105,3 +105,4 @@ REPORT_SPARKLINE_COLUMNS_MAX: Final = 60  # of the terminal's summary; longer se
 # Tanks
 TANK_START_SECONDS: Final = 60.0  # how long a process of the tank may take until it answers
 WORKLOAD_START_SECONDS: Final = 120.0  # how long the first pods may take until they are ready
+PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to

@@ -28,6 +28,7 @@ __all__ = [
 
 METRIC_NAME = "__name__"
 BUCKET_LABEL = "le"
+_METADATA = frozenset((METRIC_NAME, "__type__", "__unit__"))
 _LEGACY_NAME = _re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LEGACY_LABEL = _re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
@@ -70,6 +71,11 @@ class Labels:
     def replace(self, **changes: str) -> Labels:
         """With these labels set; an empty value removes the label."""
         return Labels.of(dict(self.pairs), **changes)
+
+    def without_metadata(self) -> Labels:
+        """Without name, type and unit, which describe a metric and not what is computed from it."""
+        pairs = tuple(p for p in self.pairs if p[0] not in _METADATA)
+        return self if len(pairs) == len(self.pairs) else Labels(pairs)
 
     def to_dict(self) -> dict[str, str]:
         return dict(self.pairs)

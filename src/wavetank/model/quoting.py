@@ -93,12 +93,12 @@ def _exponential(sign: str, digits: str, exponent: int) -> str:
 
 
 def format_float_g(value: float) -> str:
-    """``fmt.Sprintf("%v", value)``: an exponent below 1e-4 and from 1e21 on."""
+    """``fmt.Sprintf("%g", value)``: an exponent below 1e-4 and from 1e6 on."""
     special = _special(value)
     if special is not None:
         return special
     sign, digits, exponent = _digits(value)
-    if exponent < -4 or exponent >= 21:
+    if not -4 <= exponent < 6:
         return _exponential(sign, digits, exponent)
     return format_float_f(value)
 

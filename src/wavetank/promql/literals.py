@@ -100,3 +100,16 @@ def go_regex_error(text: str, pattern: str) -> str:
         piece = f"^(?s:{pattern})$"
     words = _RE2_TEXTS.get(kind, kind)
     return f"error parsing regexp: {words}" + (f": `{piece}`" if piece else "")
+
+
+_GO_FLOAT = re.compile(
+    r"^[+-]?(?:(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf(?:inity)?|nan)$", re.IGNORECASE
+)
+
+
+def parse_float(text: str) -> float | None:
+    """``strconv.ParseFloat`` of a label's value; None if it is not a number."""
+    if _GO_FLOAT.match(text) is None:
+        return None
+    value = float(text.replace("_", ""))
+    return None if math.isinf(value) and "i" not in text.lower() else value

@@ -22,18 +22,16 @@ __all__ = [
     "describe",
 ]
 
-AGGREGATORS: Final = frozenset(
-    ("avg", "bottomk", "count", "count_values", "group", "limit_ratio", "limitk", "max", "min", "quantile")
-    + ("stddev", "stdvar", "sum", "topk")
+AGGREGATORS: Final = frozenset(("avg", "count", "group", "max", "min", "stddev", "stdvar", "sum")).union(
+    ("topk", "bottomk", "count_values", "quantile", "limitk", "limit_ratio")
 )
 PARAMETRIC: Final = frozenset(("topk", "bottomk", "count_values", "quantile", "limitk", "limit_ratio"))
 COMPARISONS: Final = frozenset(("==", "!=", "<=", "<", ">=", ">"))
 SET_OPERATORS: Final = frozenset(("and", "or", "unless"))
 _WORD_OPERATORS: Final = frozenset(("and", "or", "unless", "atan2"))
 _MODIFIERS: Final = frozenset(
-    ("anchored", "bool", "by", "fill", "fill_left", "fill_right", "group_left", "group_right", "ignoring")
-    + ("offset", "on", "smoothed", "without")
-)
+    ("anchored", "bool", "by", "fill", "fill_left", "fill_right", "group_left", "group_right")
+).union(("ignoring", "offset", "on", "smoothed", "without"))
 PREPROCESSORS: Final = frozenset(("start", "end", "step", "range", "max_of", "min_of"))
 KEYWORDS: Final = AGGREGATORS | _WORD_OPERATORS | _MODIFIERS | PREPROCESSORS
 # Keywords that may also name a metric, or a label inside by (...), on (...) and so on.

@@ -1,0 +1,307 @@
+"""The aggregation operators: sum, avg, min, max, count, group, stddev, stdvar, quantile, topk and kin.
+
+Mirrors ``rangeEvalAgg`` and ``aggregation*`` of ``promql/engine.go``. Groups are found once per query from the
+labels; a kernel then folds the rows. Groups that hold native histograms are folded again sample by sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xxhash
+
+from wavetank.model.histogram import CounterResetHint, FloatHistogram, IncompatibleSchemaError
+from wavetank.model.histogram_math import Accumulator
+from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.quoting import format_float_f, format_float_g
+from wavetank.promql import aggregation_kernels as kernels
+from wavetank.promql import annotations as notes
+from wavetank.promql.annotations import Annotations
+from wavetank.promql.ast import AggregateExpr, StringLiteral
+from wavetank.promql.failures import QueryError
+from wavetank.promql.vector import Bools, Floats, Ints, Vector, empty_vector, merge_same_labels
+
+__all__ = ["Grouping", "aggregate", "count_values", "group_rows"]
+
+_OPS: Final = {
+    "sum": kernels.SUM,
+    "avg": kernels.AVG,
+    "min": kernels.MIN,
+    "max": kernels.MAX,
+    "count": kernels.COUNT,
+    "group": kernels.GROUP,
+    "stddev": kernels.STDDEV,
+    "stdvar": kernels.STDVAR,
+}
+_IGNORES_HISTOGRAMS: Final = frozenset(("min", "max", "stddev", "stdvar", "quantile"))
+_INT64_MAX: Final = 9223372036854774784.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Which group each row belongs to, int64[n], and the labels of each group's result."""
+
+    groups: Ints
+    labels: list[Labels]
+
+
+def group_rows(labels: Sequence[Labels], by: Sequence[str], without: bool) -> Grouping:
+    """Groups in the order in which they are first met."""
+    wanted = frozenset(by)
+    dropped = wanted | {METRIC_NAME}
+    ids: dict[tuple[tuple[str, str], ...], int] = {}
+    groups = np.zeros(len(labels), np.int64)
+    if not wanted and not without:
+        return Grouping(groups, [Labels()] if labels else [])
+    for i, label in enumerate(labels):
+        if without:
+            key = tuple([p for p in label.pairs if p[0] not in dropped])
+        else:
+            key = tuple([p for p in label.pairs if p[0] in wanted])
+        groups[i] = ids.setdefault(key, len(ids))
+    return Grouping(groups, [Labels(key) for key in ids])
+
+
+def aggregate(
+    node: AggregateExpr, vector: Vector, param: Floats, annotations: Annotations, *, instant: bool
+) -> Vector:
+    """The aggregated vector; ``param`` is float64[k], NaN where the operator takes none."""
+    steps = vector.values.shape[1]
+    if not vector.labels:
+        if node.op in ("topk", "bottomk", "limitk", "limit_ratio", "quantile"):
+            _check_param(node, param, annotations)
+        return empty_vector(steps)
+    grouping = group_rows(vector.labels, node.grouping, node.without)
+    if node.op in ("topk", "bottomk"):
+        return _topk(node, vector, grouping, param, annotations, instant)
+    if node.op in ("limitk", "limit_ratio"):
+        return _limit(node, vector, grouping, param, annotations, instant)
+    if node.op == "quantile":
+        _check_param(node, param, annotations)
+    return _fold(node, vector, grouping, param, annotations)
+
+
+def _fold(
+    node: AggregateExpr, vector: Vector, grouping: Grouping, param: Floats, annotations: Annotations
+) -> Vector:
+    shape = (len(grouping.labels), vector.values.shape[1])
+    out, seen = np.zeros(shape), np.zeros(shape, np.int64)
+    values = np.ascontiguousarray(vector.values)
+    mask = np.ascontiguousarray(vector.mask if node.op in ("count", "group") else vector.float_mask)
+    if node.op == "quantile":
+        kernels.group_quantiles(values, mask, grouping.groups, np.ascontiguousarray(param), out, seen)
+    else:
+        kernels.fold(_OPS[node.op], values, mask, grouping.groups, out, seen)
+        if node.op == "avg" and np.isinf(out).any():
+            columns = np.flatnonzero(np.isinf(out).any(axis=0))
+            kernels.running_means(values, mask, grouping.groups, columns, out)
+    drop = np.zeros(shape[0], np.bool_)
+    np.logical_or.at(drop, grouping.groups, vector.drop & vector.mask.any(axis=1))
+    result = Vector(grouping.labels, out, seen > 0, drop)
+    if vector.is_histogram is not None:
+        if node.op in _IGNORES_HISTOGRAMS and vector.is_histogram.any():
+            annotations.add(notes.histogram_ignored_in_aggregation(node.op, node.expr))
+        elif node.op in ("sum", "avg"):
+            _fold_histograms(node, vector, grouping, result, annotations)
+    return result.without_empty()
+
+
+def _fold_histograms(
+    node: AggregateExpr, vector: Vector, grouping: Grouping, result: Vector, annotations: Annotations
+) -> None:
+    """sum and avg of the groups and steps that hold histograms; a mix with floats gives nothing."""
+    assert vector.histograms is not None and vector.is_histogram is not None
+    members: dict[tuple[int, int], list[int]] = {}
+    for row, step in zip(*np.nonzero(vector.is_histogram), strict=True):
+        members.setdefault((int(grouping.groups[row]), int(step)), []).append(int(row))
+    result.histograms = np.full(result.values.shape, None, object)
+    result.is_histogram = np.zeros(result.values.shape, np.bool_)
+    for (group, step), rows in members.items():
+        if result.mask[group, step]:
+            annotations.add(notes.mixed_floats_histograms_aggregation(node.expr))
+            result.mask[group, step] = False
+            continue
+        histograms = [vector.histograms[row, step] for row in rows]
+        total = _total(node, histograms, [vector.labels[row] for row in rows], annotations)
+        if total is not None:
+            result.histograms[group, step] = total
+            result.mask[group, step] = result.is_histogram[group, step] = True
+
+
+def _total(
+    node: AggregateExpr,
+    histograms: Sequence[FloatHistogram],
+    labels: Sequence[Labels],
+    annotations: Annotations,
+) -> FloatHistogram | None:
+    hints = {h.counter_reset_hint for h in histograms}
+    if CounterResetHint.RESET in hints and CounterResetHint.NOT_RESET in hints:
+        annotations.add(notes.counter_reset_collision("aggregation", node.expr))
+    total = Accumulator(histograms[0], compensated=True)
+    average = node.op == "avg"
+    running = False
+    for i in range(1, len(histograms)):
+        try:
+            before = total.copy() if average and not running else total
+            if running:
+                total.scale(i / (i + 1))
+                found = total.add(histograms[i].div(i + 1))
+            else:
+                found = total.add(histograms[i])
+                if average and total.overflowed():
+                    running = True
+                    total = before
+                    total.scale(1 / i)
+                    total.scale(i / (i + 1))
+                    found = total.add(histograms[i].div(i + 1))
+        except IncompatibleSchemaError:
+            annotations.add(notes.mixed_exponential_custom(labels[i].name, node.expr))
+            return None
+        if found.bounds_reconciled:
+            annotations.add(notes.mismatched_custom_buckets("aggregation", node.expr))
+    if average and not running:
+        total.scale(1 / len(histograms))
+    return total.result().compact()
+
+
+def _check_param(node: AggregateExpr, param: Floats, annotations: Annotations) -> bool:
+    """Complain about parameters out of range; False if the result is empty whatever the data."""
+    assert node.param is not None
+    # As upstream: NaN never wins a comparison, unless there is nothing else.
+    finite = param[~np.isnan(param)]
+    has_nan = len(finite) < len(param)
+    high = float(finite.max()) if len(finite) else math.nan
+    low = float(finite.min()) if len(finite) else math.nan
+    if node.op == "quantile":
+        if has_nan:
+            annotations.add(notes.invalid_quantile(math.nan, node.param))
+        for bad in [v for v in (high, low) if v > 1 or v < 0]:
+            annotations.add(notes.invalid_quantile(bad, node.param))
+        return True
+    if node.op == "limit_ratio":
+        if high == 0 and low == 0 and not has_nan:
+            return False
+        if has_nan:
+            raise QueryError("Ratio value is NaN")
+        if high > 1:
+            annotations.add(notes.invalid_ratio(high, 1.0, node.param))
+        if low < -1:
+            annotations.add(notes.invalid_ratio(low, -1.0, node.param))
+        return True
+    if high < 1 and not has_nan:
+        return False
+    if has_nan:
+        raise QueryError("Parameter value is NaN")
+    if low <= -9223372036854775808.0:
+        raise QueryError(f"Scalar value {format_float_g(low)} underflows int64")
+    if high >= _INT64_MAX:
+        raise QueryError(f"Scalar value {format_float_g(high)} overflows int64")
+    return True
+
+
+def _topk(
+    node: AggregateExpr,
+    vector: Vector,
+    grouping: Grouping,
+    param: Floats,
+    annotations: Annotations,
+    instant: bool,
+) -> Vector:
+    if not _check_param(node, param, annotations):
+        return empty_vector(vector.values.shape[1])
+    limits = np.trunc(param).astype(np.int64)
+    if vector.is_histogram is not None and (vector.is_histogram & (limits >= 1)).any():
+        annotations.add(notes.histogram_ignored_in_aggregation(node.op, node))
+    keep = np.zeros(vector.mask.shape, np.bool_)
+    order = np.full(len(vector.labels), -1, np.int64)
+    kernels.top(
+        np.ascontiguousarray(vector.values),
+        np.ascontiguousarray(vector.float_mask),
+        grouping.groups,
+        limits,
+        len(grouping.labels),
+        1.0 if node.op == "topk" else -1.0,
+        keep,
+        order,
+    )
+    kept = vector.with_mask(keep)
+    return kept.rows(order[order >= 0]) if instant else merge_same_labels(kept.without_empty())
+
+
+def _limit(
+    node: AggregateExpr,
+    vector: Vector,
+    grouping: Grouping,
+    param: Floats,
+    annotations: Annotations,
+    instant: bool,
+) -> Vector:
+    if not _check_param(node, param, annotations):
+        return empty_vector(vector.values.shape[1])
+    if node.op == "limit_ratio":
+        ratio = np.clip(param, -1.0, 1.0)
+        offsets = np.array([_ratio_offset(label) for label in vector.labels])[:, np.newaxis]
+        keep = vector.mask & np.where(ratio >= 0, offsets < ratio, offsets >= 1.0 + ratio)
+    else:
+        limits = np.trunc(param).astype(np.int64)
+        keep = np.zeros(vector.mask.shape, np.bool_)
+        taken = np.zeros((len(grouping.labels), len(param)), np.int64)
+        for row, group in enumerate(grouping.groups):
+            keep[row] = vector.mask[row] & (taken[group] < limits)
+            taken[group] += keep[row]
+    kept = vector.with_mask(keep).without_empty()
+    return kept if instant else merge_same_labels(kept)
+
+
+def _ratio_offset(labels: Labels) -> float:
+    """Where a series stands between 0 and 1: the hash of its labels as upstream lays them out in memory."""
+    out = bytearray()
+    for pair in labels.pairs:
+        for text in pair:
+            data = text.encode()
+            out += bytes([len(data)]) if len(data) < 255 else b"\xff" + len(data).to_bytes(3, "little")
+            out += data
+    return float(xxhash.xxh64_intdigest(bytes(out))) / float(2**64 - 1)
+
+
+def count_values(node: AggregateExpr, vector: Vector) -> Vector:
+    """One series per group and distinct value: how often it occurs at each step."""
+    assert isinstance(node.param, StringLiteral)
+    label = node.param.value
+    if label == "" or "\ufffd" in label:
+        raise QueryError(f"invalid label name {node.param}")
+    by = node.grouping if node.without else (*node.grouping, label)
+    steps = vector.values.shape[1]
+    counts: dict[Labels, Floats] = {}
+    for row, labels in enumerate(vector.labels):
+        for text, columns in _distinct(vector, row):
+            with_value = labels.replace(**{label: text})
+            key = group_rows([with_value], by, node.without).labels[0]
+            counts.setdefault(key, np.zeros(steps))[columns] += 1
+    if not counts:
+        return empty_vector(steps)
+    values = np.array(list(counts.values()))
+    return Vector.of_floats(list(counts), values, values > 0)
+
+
+def _distinct(vector: Vector, row: int) -> list[tuple[str, Ints | Bools]]:
+    """The distinct values of a row as texts, with the steps at which they occur."""
+    out: list[tuple[str, Ints | Bools]] = []
+    floats = np.flatnonzero(vector.float_mask[row])
+    if len(floats):
+        order = np.argsort(vector.values[row, floats].view(np.int64), kind="stable")
+        at = floats[order]
+        bits = vector.values[row, at].view(np.int64)
+        edges = np.flatnonzero(np.diff(bits)) + 1
+        for columns in np.split(at, edges):
+            out.append((format_float_f(float(vector.values[row, columns[0]])), columns))
+    if vector.histograms is not None and vector.is_histogram is not None:
+        out += [
+            (str(vector.histograms[row, step]), np.array([step]))
+            for step in np.flatnonzero(vector.is_histogram[row])
+        ]
+    return out
