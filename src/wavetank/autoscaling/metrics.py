@@ -22,11 +22,16 @@ class MetricsError(WavetankError):
 
 @dataclass(frozen=True, slots=True)
 class PodSample:
-    """One pod's value: ``value`` in milli-units, ``timestamp`` in Unix seconds, ``window`` in seconds."""
+    """One pod's value: ``value`` in milli-units, ``timestamp`` in Unix seconds, ``window`` in seconds.
+
+    The API's timestamps have whole seconds, and decisions are made with those; ``exact`` is the unrounded
+    time where the server tells it, for the journal.
+    """
 
     value: int
     timestamp: float
     window: float = 60.0
+    exact: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,288 @@
+"""The HPA controller: one loop for each HorizontalPodAutoscaler, every sync period.
+
+Mirrors ``HorizontalController``: a fixed delay between the end of one sync and the next, so the period
+creeps by what a sync takes; changes of an HPA do not hurry it. The phase is drawn for each HPA from its own
+random stream, since in a cluster it depends on when the HPA was made, and a lag measured at one phase says
+nothing about others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from wavetank.autoscaling.hpa.index import PodIndex, SelectorIndex
+from wavetank.autoscaling.hpa.model import Hpa, MetricSpec, Scale, parse_hpa, parse_scale
+from wavetank.autoscaling.hpa.monitor import HpaMonitor
+from wavetank.autoscaling.hpa.options import HpaOptions
+from wavetank.autoscaling.hpa.reconcile import (
+    Conclusion,
+    Decision,
+    HpaState,
+    conclude,
+    decide,
+    fail_scale,
+    needs_metrics,
+)
+from wavetank.autoscaling.metrics import MetricsClient, MetricsError, Reading
+from wavetank.clock import Clock
+from wavetank.errors import InputError
+from wavetank.journal import Journal
+from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
+from wavetank.kube.informer import Informer
+from wavetank.kube.kubelet.recorder import EventRecorder
+from wavetank.kube.resources import DEPLOYMENTS, HORIZONTALPODAUTOSCALERS, PODS, REPLICASETS
+from wavetank.kube.selectors import LabelSelector, parse_labels
+
+__all__ = ["HpaController", "scale_resource"]
+
+STATEFULSETS = Resource("apps", "v1", "StatefulSet", "statefulsets", subresources=("status", "scale"))
+REPLICATIONCONTROLLERS = Resource(
+    "", "v1", "ReplicationController", "replicationcontrollers", subresources=("status", "scale")
+)
+_SCALABLE = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
+Problem = tuple[str, str, str]
+
+
+def scale_resource(target: dict[str, Any], extra: Sequence[Resource] = ()) -> Resource:
+    """The resource behind a scale target reference. Raises LookupError with upstream's words."""
+    group, _, version = str(target.get("apiVersion") or "v1").rpartition("/")
+    if "/" in group:
+        raise LookupError(f"unexpected GroupVersion string: {target.get('apiVersion')}")
+    kind = str(target.get("kind") or "")
+    for resource in (*_SCALABLE, *extra):
+        if (resource.group, resource.kind) == (group, kind):
+            return resource
+    shown = f"{kind}.{group}" if group else kind
+    raise LookupError(f'no matches for kind "{kind}" in group "{group}" ({shown}, version {version})')
+
+
+class HpaController:
+    """``start`` follows all HPAs; ``stop`` forgets what was recommended, as a restart does upstream.
+
+    ``scalable`` adds kinds with a scale subresource, such as custom resources.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        metrics_client: MetricsClient,
+        clock: Clock,
+        journal: Journal,
+        options: HpaOptions = HpaOptions(),  # noqa: B008 - frozen
+        *,
+        scalable: Sequence[Resource] = (),
+    ) -> None:
+        self.options = options
+        self.monitor = HpaMonitor()
+        self._client = client
+        self._metrics = metrics_client
+        self._clock = clock
+        self._journal = journal
+        self._scalable = scalable
+        self._hpas = Informer(client, HORIZONTALPODAUTOSCALERS, clock=clock)
+        self._pods = Informer(client, PODS, clock=clock)
+        self._recorder = EventRecorder(client, clock, "horizontal-pod-autoscaler")
+        self._states: dict[str, HpaState] = {}
+        self._selectors = SelectorIndex()
+        self._index = PodIndex()
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(options.concurrent_syncs)
+
+    async def start(self) -> None:
+        self._pods.add_handler(self._on_pod)
+        await self._pods.start()
+        self._hpas.add_handler(self._on_hpa)
+        await self._hpas.start()
+
+    async def stop(self) -> None:
+        await self._hpas.stop()
+        await self._pods.stop()
+        loops = list(self._loops.values())
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await self._recorder.flush()
+
+    def _on_pod(self, kind: WatchType, before: Object | None, pod: Object) -> None:
+        if kind is WatchType.DELETED:
+            self._index.remove(pod)
+        else:
+            self._index.put(pod)
+
+    def _on_hpa(self, kind: WatchType, before: Object | None, hpa: Object) -> None:
+        key = _key(hpa)
+        if kind is WatchType.DELETED:
+            loop = self._loops.pop(key, None)
+            if loop is not None:
+                loop.cancel()
+            self._states.pop(key, None)
+            self._selectors.remove(key)
+        elif key not in self._loops:
+            self._loops[key] = asyncio.get_running_loop().create_task(self._loop(key), name=f"hpa {key}")
+
+    async def _loop(self, key: str) -> None:
+        phase = self._clock.random("hpa-phase").random()
+        await self._clock.sleep(self.options.sync_period * phase)
+        while True:
+            async with self._slots:
+                await self.sync(key)
+            await self._clock.sleep(self.options.sync_period)
+
+    async def sync(self, key: str) -> None:
+        """One reconciliation of the HPA ``namespace/name``."""
+        namespace, _, name = key.partition("/")
+        obj = self._hpas.get(name, namespace)
+        if obj is None:
+            return
+        begun = self._clock.monotonic()
+        try:
+            hpa = parse_hpa(obj)
+        except (InputError, KeyError, TypeError, ValueError) as error:
+            self._recorder.event(
+                _typed(obj), "Warning", "FailedComputeMetricsReplicas", f"invalid HPA: {error}"
+            )
+            return
+        state = self._states.get(key, HpaState())
+        try:
+            resource = scale_resource(dict(hpa.target), self._scalable)
+            scale_obj = await self._client.get_subresource(
+                resource, str(hpa.target.get("name", "")), "scale", namespace
+            )
+        except (LookupError, ApiError) as error:
+            text = error.message if isinstance(error, ApiError) else str(error.args[0])
+            conclusion = fail_scale(self._clock.now(), hpa, state, text)
+        else:
+            conclusion = await self._follow(hpa, resource, scale_obj, state)
+        self._states[key] = conclusion.state
+        self.monitor.reconciled(conclusion.action, conclusion.error_label, self._clock.monotonic() - begun)
+        for event in conclusion.events:
+            self._recorder.event(_typed(obj), event.kind, event.reason, event.message)
+        await self._store(obj, conclusion)
+
+    async def _follow(self, hpa: Hpa, resource: Resource, scale_obj: Object, state: HpaState) -> Conclusion:
+        """Decide, and write the scale."""
+        scale = parse_scale(scale_obj)
+        problem: Problem | None = None
+        readings: list[Reading] = []
+        pods: list[Object] = []
+        if needs_metrics(hpa, scale, self.options):
+            selector, problem = self._selector(hpa, scale)
+            if selector is not None:
+                pods = self._index.matching(hpa.namespace, selector)
+                readings = [await self._read(hpa, metric, scale) for metric in hpa.metrics]
+        now = self._clock.now()
+        views = [self._index.view(pod) for pod in pods]
+        decision = decide(now, hpa, scale, views, readings, state, self.options, selector_problem=problem)
+        error: str | None = None
+        if decision.rescale:
+            body = {**scale_obj, "spec": {**(scale_obj.get("spec") or {}), "replicas": decision.desired}}
+            try:
+                await self._client.update(resource, body, subresource="scale")
+            except ApiError as failure:
+                error = failure.message
+        self._note(hpa, decision, readings, rescaled=decision.rescale and error is None)
+        return conclude(now, hpa, decision, self.options, error)
+
+    async def _read(self, hpa: Hpa, metric: MetricSpec, scale: Scale) -> Reading:
+        begun = self._clock.monotonic()
+        reading = await self._reading(hpa, metric, scale)
+        self.monitor.read(metric.kind, reading.error is not None, self._clock.monotonic() - begun)
+        return reading
+
+    async def _reading(self, hpa: Hpa, metric: MetricSpec, scale: Scale) -> Reading:
+        """The metric's values now, or the error that stands for them."""
+        client, namespace = self._metrics, hpa.namespace
+        if metric.problem:
+            return Reading(error=metric.problem)
+        try:
+            match metric.kind:
+                case "Resource" | "ContainerResource":
+                    found = await client.resource(metric.name, namespace, scale.selector, metric.container)
+                    return Reading(pods=found)
+                case "Pods":
+                    found = await client.pods(metric.name, namespace, scale.selector, metric.selector)
+                    return Reading(pods=found)
+                case "Object":
+                    value, at = await client.object(metric.name, namespace, metric.described, metric.selector)
+                    return Reading(values=(value,), timestamp=at)
+                case _:
+                    values, at = await client.external(metric.name, namespace, metric.selector)
+                    return Reading(values=values, timestamp=at)
+        except MetricsError as error:
+            return Reading(error=error.message)
+
+    def _selector(self, hpa: Hpa, scale: Scale) -> tuple[LabelSelector | None, Problem | None]:
+        """The pods' selector, or why it cannot be used."""
+        if not scale.selector:
+            return None, ("InvalidSelector", "SelectorRequired", "selector is required")
+        try:
+            selector = parse_labels(scale.selector)
+        except InputError as error:
+            text = f"couldn't convert selector into a corresponding internal selector object: {error.message}"
+            return None, ("InvalidSelector", "InvalidSelector", text)
+        self._selectors.put(hpa.key, hpa.namespace, selector)
+        pods = self._index.matching(hpa.namespace, selector)
+        controlling = sorted(self._selectors.controlling(hpa.namespace, pods))
+        if len(controlling) > 1:
+            shown = " ".join(controlling)
+            text = f"pods by selector {scale.selector} are controlled by multiple HPAs: [{shown}]"
+            return None, ("AmbiguousSelector", "AmbiguousSelector", text)
+        return selector, None
+
+    async def _store(self, obj: Object, conclusion: Conclusion) -> None:
+        """Write the status if it differs from the stored one."""
+        status = {key: value for key, value in conclusion.status.items() if value is not None}
+        if status == (obj.get("status") or {}):
+            return
+        try:
+            await self._client.update(
+                HORIZONTALPODAUTOSCALERS, {**obj, "status": status}, subresource="status"
+            )
+        except ApiError as error:
+            if error.code == 409:
+                return  # the HPA changed meanwhile: the next sync sees it
+            if error.code != 404:
+                self._recorder.event(_typed(obj), "Warning", "FailedUpdateStatus", error.message)
+
+    def _note(self, hpa: Hpa, decision: Decision, readings: Sequence[Reading], *, rescaled: bool) -> None:
+        timestamps = {
+            f"{hpa.namespace}/{name}": sample.timestamp if sample.exact is None else sample.exact
+            for reading in readings
+            for name, sample in reading.pods.items()
+        }
+        metrics = [
+            {
+                "name": result.label or result.kind,
+                "value": result.value,
+                "target": result.target,
+                "ratio": result.proposal.ratio,
+            }
+            for result in decision.results
+            if result.proposal is not None
+        ]
+        self._journal.record(
+            "hpa.sync",
+            hpa=hpa.key,
+            target=f"{hpa.target.get('kind', '')}/{hpa.target.get('name', '')}",
+            current=decision.current,
+            proposed=decision.proposed,
+            desired=decision.desired,
+            rescaled=rescaled,
+            reason=decision.why or decision.error,
+            limited=decision.limited,
+            metrics=metrics,
+            timestamps=timestamps,
+        )
+        for result in decision.results:
+            proposed = result.proposal.replicas if result.proposal is not None else decision.current
+            self.monitor.computed(result.kind, proposed - decision.current, result.error_label)
+
+
+def _key(hpa: Object) -> str:
+    return f"{hpa['metadata'].get('namespace', 'default')}/{hpa['metadata']['name']}"
+
+
+def _typed(hpa: Object) -> Object:
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": hpa["metadata"]}
