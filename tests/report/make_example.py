@@ -24,7 +24,7 @@ START = 1_795_456_985.25
 END = 187.0
 DATA = Path(__file__).with_name("data")
 WEB = "Deployment/shop/checkout"
-READY = [(0, 1), (61.9, 2), (62.4, 3), (71.3, 2), (79.6, 3), (83.0, 4), (83.6, 5), (152.4, 3), (187, 3)]
+READY = [(0, 1), (61.1, 2), (61.6, 3), (71.3, 2), (79.6, 3), (82.6, 4), (82.9, 5), (152.4, 3), (187, 3)]
 DESIRED = [(0, 1), (51.2, 3), (66.2, 5), (151.7, 3)]
 OFFERED = [(0, 6.0), (30, 80.0), (110, 20.0)]
 
@@ -307,7 +307,7 @@ def _first_up() -> m.Scaling:
         ("pod created", 0.14, "pod", "pod.created", "ReplicaSet controller"),
         *_starting(0.03, 8.42, 0.21, 1.55, 0.012, 0.031),
     )
-    others = _starting(0.05, 8.42, 0.34, 1.97, 0.009, 0.027)
+    others = _starting(0.02, 8.42, 0.15, 1.21, 0.009, 0.027)
     return m.Scaling(
         workload=WEB,
         direction="up",
@@ -342,7 +342,7 @@ def _second_up() -> m.Scaling:
         ("pod created", 0.11, "pod", "pod.created", "ReplicaSet controller"),
         *_starting(0.04, 14.71, 0.24, 1.62, 0.011, 0.024),
     )
-    others = _starting(0.06, 14.71, 0.41, 2.02, 0.013, 0.04)
+    others = _starting(0.03, 14.71, 0.2, 1.3, 0.013, 0.04)
     return m.Scaling(
         workload=WEB,
         direction="up",
@@ -394,8 +394,8 @@ def _events() -> tuple[m.Event, ...]:
         (31.8, "slo", "latency-p99", "left its limit: 312 ms against 300 ms", "error"),
         (39.4, "probe", first, "readiness probe failed: timeout after 1 s (1 of 3)", "warning"),
         (51.2, "scale", WEB, "scaled up from 1 to 3: CPU 199 % against 60 %", "info"),
-        (61.9, "ready", oomed, "ready on node-1, 10.6 s after it was created", "info"),
-        (62.4, "ready", "shop/checkout-6f7d9-m2k4t", "ready on node-2, 10.8 s after it was created", "info"),
+        (61.1, "ready", "shop/checkout-6f7d9-m2k4t", "ready on node-2, 9.8 s after it was created", "info"),
+        (61.6, "ready", oomed, "ready on node-1, 10.2 s after it was created", "info"),
         (66.2, "scale", WEB, "scaled up from 3 to 5: CPU 198 % against 60 %", "info"),
         (71.1, "oom", oomed, "container web was killed: OOMKilled at 192 MiB, exit code 137", "error"),
         (71.2, "slo", "availability", "budget burns: 87 % of requests good", "warning"),
@@ -408,8 +408,8 @@ def _events() -> tuple[m.Event, ...]:
         ),
         (79.6, "ready", oomed, "ready again", "info"),
         (82.0, "slo", "latency-p99", "back within its limit: 292 ms", "info"),
-        (83.0, "ready", "shop/checkout-6f7d9-8jvlp", "ready on node-2, 16.7 s after it was created", "info"),
-        (83.6, "ready", "shop/checkout-6f7d9-zz4hd", "ready on node-1, 17.2 s after it was created", "info"),
+        (82.6, "ready", "shop/checkout-6f7d9-zz4hd", "ready on node-1, 16.2 s after it was created", "info"),
+        (82.9, "ready", "shop/checkout-6f7d9-8jvlp", "ready on node-2, 16.6 s after it was created", "info"),
         (110.0, "stage", "load", "stage 3: 20 requests/s, Poisson arrivals", "info"),
         (151.7, "scale", WEB, "scaled down from 5 to 3: CPU 29 % against 60 % for 30 s", "info"),
     ]
@@ -423,9 +423,9 @@ def _pods() -> tuple[m.Pod, ...]:
     rows = [
         ("b5n7c", "node-1", -3.1, -2.6, -1.2, None, 0, "", 2600),
         ("q8xwz", "node-1", 51.34, 60.0, 61.55, None, 1, "OOMKilled", 1004),
-        ("m2k4t", "node-2", 51.34, 60.15, 62.12, None, 0, "", 1246),
+        ("m2k4t", "node-2", 51.34, 59.93, 61.14, None, 0, "", 1246),
         ("8jvlp", "node-2", 66.31, 81.3, 82.92, 157.38, 0, "scaled down", 690),
-        ("zz4hd", "node-1", 66.31, 81.49, 83.51, 157.1, 0, "scaled down", 665),
+        ("zz4hd", "node-1", 66.31, 81.25, 82.55, 157.1, 0, "scaled down", 665),
     ]
     return tuple(
         m.Pod(

@@ -130,7 +130,7 @@ function Pods({ scaling }: { scaling: Scaling }) {
 
 export function Waterfall({ scaling }: { scaling: Scaling }) {
   const total = Math.max(scaling.total_seconds, 0.001);
-  const until = scaling.direction === "up" ? "from load to first request served" : "from load to last pod gone";
+  const until = scaling.direction === "up" ? "from the load's change until the last new pod served" : "from the load's change until the last pod was gone";
   return (
     <article class="waterfall">
       <h3>

@@ -199,9 +199,9 @@ class ScaledPod(msgspec.Struct, frozen=True, kw_only=True):
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     """One scale-up or scale-down, from the change of load to its last consequence.
 
-    ``stages`` is the chain from the load's change to the first request served by ``through_pod`` (up), or to
-    the end of the last pod (down). Stages do not overlap; what lies between them is ``unexplained_seconds``,
-    so that stages plus unexplained make ``total_seconds``.
+    ``stages`` leads from the load's change to the first request that the last new pod, ``through_pod``,
+    served, or to the end of the last pod that went. Stages do not overlap; what lies between them is
+    ``unexplained_seconds``, so that stages plus unexplained make ``total_seconds``.
     """
 
     workload: str

@@ -200,7 +200,7 @@ def _lower_first(text: str) -> str:
 def _scale_up_sentence(ups: list[Scaling]) -> str:
     slowest = max(ups, key=lambda scaling: scaling.total_seconds)
     count = "The one scale-up took" if len(ups) == 1 else f"The slowest of {len(ups)} scale-ups took"
-    sentence = f"{count} {seconds(slowest.total_seconds)} from the load's rise to the first request served"
+    sentence = f"{count} {seconds(slowest.total_seconds)} from the load's rise until the last new pod served"
     if not slowest.stages:
         return f"{sentence}."
     longest = max(slowest.stages, key=lambda stage: stage.seconds)
