@@ -1,0 +1,207 @@
+"""The web application: all routes, and who may call them.
+
+Mirrors web/web.go of prometheus/prometheus. A server that listens on loopback only answers requests whose
+Host names a loopback address, so that no web page can reach it through a DNS name of its own; CORS headers
+are not sent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wavetank.errors import InputError
+from wavetank.model.labels import Matcher
+from wavetank.monitoring.api import query, rules, series, status, targets
+from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
+from wavetank.monitoring.api.federate import federate
+from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.services import Services
+from wavetank.monitoring.api.write import receive
+
+__all__ = ["create_app"]
+
+_LOG = logging.getLogger(__name__)
+_LIFECYCLE_OFF = "Lifecycle API is not enabled."
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The ASGI application of a running server."""
+    api = [
+        *query.routes(services),
+        *series.routes(services),
+        *targets.routes(services),
+        *rules.routes(services),
+        *status.routes(services),
+        *_admin(services),
+        Route("/write", endpoint(_writer(services)), methods=["POST"]),
+        Route("/{path:path}", endpoint(_unknown)),
+    ]
+    app = Starlette(
+        routes=[Mount("/api/v1", routes=api), *_pages(services)],
+        exception_handlers={Exception: _fault},
+    )
+    return HostCheck(app, services.settings.loopback_only, services.settings.external_url)
+
+
+class _Admin(Protocol):
+    """What the admin API asks of the storage."""
+
+    def delete(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> None: ...
+
+    def snapshot(self, *, skip_head: bool) -> str: ...
+
+    def clean_tombstones(self) -> None: ...
+
+
+async def _unknown(request: Request) -> Response:
+    raise ApiFailure("not_found", f"no endpoint {request.url.path}")
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return failure(ApiFailure("internal", f"{type(error).__name__}: {error}"))
+
+
+def _writer(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    async def write(request: Request) -> Response:
+        if not services.settings.enable_remote_write_receiver:
+            return PlainTextResponse(
+                "remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n", 404
+            )
+        return await receive(services, request)
+
+    return write
+
+
+def _admin(services: Services) -> list[Route]:
+    """``/admin/tsdb/*``: only with ``--web.enable-admin-api``."""
+
+    storage = cast(_Admin, services.db)
+
+    def guard() -> None:
+        if not services.settings.enable_admin_api:
+            raise ApiFailure("unavailable", "admin APIs disabled")
+
+    async def delete_series(request: Request) -> Response:
+        guard()
+        params = await read_params(request)
+        sets = params.matcher_sets()
+        if not sets:
+            raise ApiFailure("bad_data", "no match[] parameter provided")
+        start, end = params.span_ms()
+        for matchers in sets:
+            await services.queries.run(partial(storage.delete, matchers, start, end))
+        return Response(status_code=204)
+
+    async def snapshot(request: Request) -> Response:
+        guard()
+        params = await read_params(request)
+        skip_head = params.flag("skip_head")
+        name = await services.queries.run(partial(storage.snapshot, skip_head=skip_head))
+        return answer({"name": name})
+
+    async def clean_tombstones(request: Request) -> Response:
+        guard()
+        await services.queries.run(storage.clean_tombstones)
+        return Response(status_code=204)
+
+    changing = ["POST", "PUT"]
+    return [
+        Route("/admin/tsdb/delete_series", endpoint(delete_series), methods=changing),
+        Route("/admin/tsdb/snapshot", endpoint(snapshot), methods=changing),
+        Route("/admin/tsdb/clean_tombstones", endpoint(clean_tombstones), methods=changing),
+    ]
+
+
+def _pages(services: Services) -> list[Route]:
+    """What is not below ``/api/v1``."""
+    enabled = services.settings.enable_lifecycle
+
+    async def healthy(request: Request) -> Response:
+        return PlainTextResponse("Prometheus Server is Healthy.\n")
+
+    async def ready(request: Request) -> Response:
+        if services.state.ready:
+            return PlainTextResponse("Prometheus Server is Ready.\n")
+        return PlainTextResponse("Service Unavailable", 503, headers={"X-Prometheus-Stopping": "false"})
+
+    async def reload(request: Request) -> Response:
+        if not enabled:
+            return PlainTextResponse(_LIFECYCLE_OFF, 403)
+        try:
+            await services.reload()
+        except InputError as error:
+            return PlainTextResponse(f"failed to reload config: {error}\n", 500)
+        return PlainTextResponse("")
+
+    async def leave(request: Request) -> Response:
+        if not enabled:
+            return PlainTextResponse(_LIFECYCLE_OFF, 403)
+        services.quit()
+        return PlainTextResponse("Requesting termination... Goodbye!")
+
+    async def metrics(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        if "application/openmetrics-text" in accept:
+            return Response(
+                services.registry.openmetrics(),
+                media_type="application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )
+        return Response(services.registry.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def federated(request: Request) -> Response:
+        return await federate(services, request)
+
+    async def home(request: Request) -> Response:
+        return PlainTextResponse(
+            "Wavetank's Prometheus server. The HTTP API is below /api/v1, see docs/monitoring.md.\n"
+        )
+
+    changing = ["POST", "PUT"]
+    return [
+        Route("/-/healthy", healthy, methods=["GET", "HEAD"]),
+        Route("/-/ready", ready, methods=["GET", "HEAD"]),
+        Route("/-/reload", reload, methods=changing),
+        Route("/-/quit", leave, methods=changing),
+        Route("/metrics", metrics),
+        Route("/federate", federated),
+        Route("/", home),
+    ]
+
+
+class HostCheck:
+    """Refuses requests whose Host is neither an address nor a name this server is known by."""
+
+    def __init__(self, app: ASGIApp, loopback_only: bool, external_url: str) -> None:
+        self._app = app
+        self._loopback_only = loopback_only
+        self._names = {"localhost", (urlsplit(external_url).hostname or "localhost").lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._loopback_only and not self._known(scope):
+            await PlainTextResponse("unknown Host; set --web.external-url\n", 403)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _known(self, scope: Scope) -> bool:
+        raw = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        host = raw.decode("latin-1").lower()
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        if name in self._names or name == "" or name.endswith(".localhost"):
+            return True
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True

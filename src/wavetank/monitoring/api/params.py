@@ -1,0 +1,142 @@
+"""Reading parameters from the query string and, for POST, from the form.
+
+Mirrors parseTimeParam, parseDuration, parseLimitParam and parseMatchersParam of web/api/v1/api.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+
+from wavetank.limits import REQUEST_BODY_BYTES_MAX
+from wavetank.model.duration import parse_duration
+from wavetank.model.labels import Matcher
+from wavetank.monitoring.api.answer import ApiFailure, bad_data
+from wavetank.monitoring.rfc3339 import TIME_MAX_MS, TIME_MIN_MS, parse_time_ms
+from wavetank.promql.parser import ParseError, parse_metric_selector
+
+__all__ = ["Params", "read_body", "read_params"]
+
+_FIELDS_MAX = 10_000
+
+
+async def read_body(request: Request, limit: int = REQUEST_BODY_BYTES_MAX) -> bytes:
+    """The whole body. Raises ApiFailure if it is larger than ``limit``."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise bad_data(f"body is larger than {limit} bytes")
+    return bytes(body)
+
+
+async def read_params(request: Request) -> Params:
+    """Parameters of the URL and of a form; the form's come first, as in Go."""
+    values: dict[str, list[str]] = {}
+    if request.method in ("POST", "PUT", "PATCH"):
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        if kind == "application/x-www-form-urlencoded":
+            body = await read_body(request)
+            values = _fields(body.decode("utf-8", "replace"))
+    for name, found in _fields(request.url.query).items():
+        values.setdefault(name, []).extend(found)
+    return Params(values)
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError as error:
+        raise bad_data(f"error parsing form values: {error}") from None
+
+
+class Params:
+    """Parameters by name; each may be given more than once."""
+
+    def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str = "") -> str:
+        values = self._values.get(name)
+        return values[0] if values else default
+
+    def all(self, name: str) -> list[str]:
+        return list(self._values.get(name, ()))
+
+    def flag(self, name: str) -> bool:
+        """A boolean; absent or empty is false."""
+        text = self.text(name)
+        if text.lower() in ("", "0", "f", "false"):
+            return False
+        if text.lower() in ("1", "t", "true"):
+            return True
+        raise bad_data(f'invalid parameter "{name}": not a boolean: "{text}"')
+
+    def time_ms(self, name: str, default: int | None = None) -> int:
+        """A time; the default where it is absent or empty, and an error where there is none."""
+        text = self.text(name)
+        if text == "" and default is not None:
+            return default
+        try:
+            return parse_time_ms(text)
+        except ValueError as error:
+            raise bad_data(f'invalid parameter "{name}": {error}') from None
+
+    def span_ms(self) -> tuple[int, int]:
+        """``start`` and ``end``; everything where they are absent."""
+        start, end = self.time_ms("start", TIME_MIN_MS), self.time_ms("end", TIME_MAX_MS)
+        if end < start:
+            raise bad_data('invalid parameter "end": end timestamp must not be before start time')
+        return start, end
+
+    def duration_ms(self, name: str, default: int | None = None) -> int:
+        """A duration: ``5m``, or seconds with a fraction."""
+        text = self.text(name)
+        if text == "" and default is not None:
+            return default
+        try:
+            seconds = float(text)
+        except ValueError:
+            pass
+        else:
+            if abs(seconds) <= TIME_MAX_MS / 1000:
+                return round(seconds * 1000)
+            raise bad_data(
+                f'invalid parameter "{name}": cannot parse "{text}" to a valid duration. It overflows int64'
+            )
+        try:
+            return parse_duration(text)
+        except ValueError:
+            raise bad_data(f'invalid parameter "{name}": cannot parse "{text}" to a valid duration') from None
+
+    def limit(self, name: str = "limit", default: int = 0) -> int:
+        """How many; 0 is all."""
+        text = self.text(name)
+        if text == "":
+            return default
+        try:
+            value = int(text)
+        except ValueError:
+            value = -1
+        if value < 0:
+            raise bad_data(f'invalid parameter "{name}": limit must be non-negative')
+        return value
+
+    def matcher_sets(self, name: str = "match[]") -> list[list[Matcher]]:
+        """The selectors of ``match[]``."""
+        found = []
+        for text in self.all(name):
+            try:
+                matchers = parse_metric_selector(text)
+            except ParseError as error:
+                raise bad_data(f'invalid parameter "{name}": {error.message}') from None
+            if all(matcher.matches("") for matcher in matchers):
+                raise bad_data("match[] must contain at least one non-empty matcher")
+            found.append(matchers)
+        return found
+
+
+def no_selector() -> ApiFailure:
+    return bad_data("no match[] parameter provided")

@@ -1,0 +1,96 @@
+"""``/query``, ``/query_range``, ``/query_exemplars``, ``/format_query``, ``/parse_query``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wavetank.monitoring.api.answer import answer, bad_data, endpoint, raw_answer
+from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.services import Services
+from wavetank.monitoring.api.tree import tree
+from wavetank.promql.parser import ParseError, parse_expr
+from wavetank.promql.printer import pretty
+
+__all__ = ["routes"]
+
+_POINTS_MAX: Final = 11_000
+
+
+def routes(services: Services) -> list[Route]:
+    """The endpoints, below ``/api/v1``."""
+    queries = services.queries
+
+    async def instant(request: Request) -> Response:
+        params = await read_params(request)
+        now_ms = round(services.clock.now() * 1000)
+        result = await queries.instant(
+            params.text("query"),
+            params.time_ms("time", now_ms),
+            timeout_ms=params.duration_ms("timeout", 0),
+            lookback_ms=params.duration_ms("lookback_delta", 0),
+            limit=params.limit(),
+            stats=params.text("stats"),
+        )
+        return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
+
+    async def ranged(request: Request) -> Response:
+        params = await read_params(request)
+        start, end = params.time_ms("start"), params.time_ms("end")
+        if end < start:
+            raise bad_data('invalid parameter "end": end timestamp must not be before start time')
+        step = params.duration_ms("step")
+        if step <= 0:
+            raise bad_data(
+                'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
+                "Try a positive integer"
+            )
+        if (end - start) // step > _POINTS_MAX:
+            raise bad_data(
+                "exceeded maximum resolution of 11,000 points per timeseries. "
+                "Try decreasing the query resolution (?step=XX)"
+            )
+        result = await queries.range(
+            params.text("query"),
+            start,
+            end,
+            step,
+            timeout_ms=params.duration_ms("timeout", 0),
+            lookback_ms=params.duration_ms("lookback_delta", 0),
+            limit=params.limit(),
+            stats=params.text("stats"),
+        )
+        return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
+
+    async def exemplars(request: Request) -> Response:
+        params = await read_params(request)
+        start, end = params.time_ms("start"), params.time_ms("end")
+        if end < start:
+            raise bad_data('invalid parameter "end": end timestamp must not be before start timestamp')
+        return answer(await queries.exemplars(params.text("query"), start, end))
+
+    async def format_query(request: Request) -> Response:
+        params = await read_params(request)
+        try:
+            return answer(pretty(parse_expr(params.text("query"), queries.options.parser)))
+        except ParseError as error:
+            raise bad_data(f'invalid parameter "query": {error.message}') from None
+
+    async def parse_query(request: Request) -> Response:
+        params = await read_params(request)
+        try:
+            return answer(tree(parse_expr(params.text("query"), queries.options.parser)))
+        except ParseError as error:
+            raise bad_data(f'invalid parameter "query": {error.message}') from None
+
+    both = ["GET", "POST"]
+    return [
+        Route("/query", endpoint(instant), methods=both),
+        Route("/query_range", endpoint(ranged), methods=both),
+        Route("/query_exemplars", endpoint(exemplars), methods=both),
+        Route("/format_query", endpoint(format_query), methods=both),
+        Route("/parse_query", endpoint(parse_query), methods=both),
+    ]

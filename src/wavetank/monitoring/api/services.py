@@ -1,0 +1,65 @@
+"""What the endpoints work on: the parts of a running server, without the server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wavetank.clock import Clock
+from wavetank.exposition.registry import Registry
+from wavetank.model.labels import Labels
+from wavetank.monitoring.config.model import Config
+from wavetank.monitoring.notifier import Notifier
+from wavetank.monitoring.querying import Queries
+from wavetank.monitoring.rules.engine import RuleEngine
+from wavetank.monitoring.scrape.pool import ScrapePools
+from wavetank.tsdb.db import DB
+
+__all__ = ["Services", "Settings", "State"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The ``--web.*`` flags and others that decide what the API does."""
+
+    flags: Mapping[str, str] = field(default_factory=dict)
+    external_url: str = ""
+    enable_lifecycle: bool = False
+    enable_admin_api: bool = False
+    enable_remote_write_receiver: bool = False
+    retention: str = "15d"
+    loopback_only: bool = True
+
+
+class State(Protocol):
+    """How the server as a whole stands."""
+
+    config: Config
+    ready: bool
+    reload_ok: bool
+    reloaded_at: float
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All an endpoint may use. ``reload`` raises InputError; ``quit`` asks the server to end."""
+
+    db: DB
+    clock: Clock
+    queries: Queries
+    pools: ScrapePools
+    rules: RuleEngine
+    notifier: Notifier
+    registry: Registry
+    settings: Settings
+    state: State
+    reload: Callable[[], Awaitable[None]]
+    quit: Callable[[], None]
+    written: Callable[[int, int], None] = lambda samples, bytes: None
+
+    def labels_with_external(self, labels: Labels) -> Labels:
+        """As federation shows them: external labels where the series has none of that name."""
+        missing = {n: v for n, v in self.state.config.globals.external_labels.items() if n not in labels}
+        return Labels.of(labels.pairs, **missing) if missing else labels

@@ -1,0 +1,133 @@
+"""``/status/*``, ``/features``, ``/notifications``: how the server is set up and how it stands."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wavetank import __version__
+from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.monitoring.api.answer import answer, bad_data, endpoint
+from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.services import Services
+from wavetank.monitoring.config.show import show_config
+from wavetank.monitoring.rfc3339 import TIME_MAX_MS, TIME_MIN_MS, format_time
+
+__all__ = ["VERSION", "routes"]
+
+#: The Prometheus whose behaviour this is; clients choose features by it.
+VERSION: Final = "3.14.0"
+_TOP_MAX: Final = 10_000
+
+
+def routes(services: Services) -> list[Route]:
+    """The endpoints, below ``/api/v1``."""
+    state = services.state
+
+    async def config(request: Request) -> Response:
+        return answer({"yaml": show_config(state.config)})
+
+    async def flags(request: Request) -> Response:
+        return answer(dict(services.settings.flags))
+
+    async def runtime(request: Request) -> Response:
+        return answer(
+            {
+                "startTime": format_time(state.started_at),
+                "CWD": str(Path.cwd()),
+                "hostname": socket.gethostname(),
+                "serverTime": format_time(services.clock.now()),
+                "reloadConfigSuccess": state.reload_ok,
+                "lastConfigTime": format_time(state.reloaded_at),
+                "corruptionCount": 0,
+                "goroutineCount": 0,
+                "GOMAXPROCS": os.cpu_count() or 1,
+                "GOMEMLIMIT": 0,
+                "GOGC": "",
+                "GODEBUG": "",
+                "storageRetention": services.settings.retention,
+            }
+        )
+
+    async def build(request: Request) -> Response:
+        return answer(
+            {
+                "version": VERSION,
+                "revision": f"wavetank-{__version__}",
+                "branch": "wavetank",
+                "buildUser": "wavetank",
+                "buildDate": "",
+                "goVersion": f"python{platform.python_version()}",
+            }
+        )
+
+    async def tsdb(request: Request) -> Response:
+        params = await read_params(request)
+        limit = params.limit(default=10)
+        if not 1 <= limit <= _TOP_MAX:
+            raise bad_data(f"limit must be a positive number, at most {_TOP_MAX}")
+        found = await services.queries.run(lambda: services.db.series([], TIME_MIN_MS, TIME_MAX_MS))
+        return answer(_cardinality(found, limit))
+
+    async def walreplay(request: Request) -> Response:
+        return answer({"min": 0, "max": 0, "current": 0, "state": "done" if state.ready else "in progress"})
+
+    async def features(request: Request) -> Response:
+        return answer({"api": {"query_stats": True, "label_values_match": True, "time_range_labels": True}})
+
+    async def notifications(request: Request) -> Response:
+        texts = [] if state.reload_ok else ["Configuration reload has failed."]
+        return answer(
+            [{"text": text, "date": format_time(state.reloaded_at), "active": True} for text in texts]
+        )
+
+    return [
+        Route("/status/config", endpoint(config)),
+        Route("/status/flags", endpoint(flags)),
+        Route("/status/runtimeinfo", endpoint(runtime)),
+        Route("/status/buildinfo", endpoint(build)),
+        Route("/status/tsdb", endpoint(tsdb)),
+        Route("/status/walreplay", endpoint(walreplay)),
+        Route("/features", endpoint(features)),
+        Route("/notifications", endpoint(notifications)),
+    ]
+
+
+def _cardinality(series: list[Labels], limit: int) -> dict[str, object]:
+    """Which names, labels and pairs have the most series."""
+    by_name: dict[str, int] = {}
+    by_pair: dict[str, int] = {}
+    values: dict[str, set[str]] = {}
+    for labels in series:
+        for name, value in labels:
+            values.setdefault(name, set()).add(value)
+            by_pair[f"{name}={value}"] = by_pair.get(f"{name}={value}", 0) + 1
+            if name == METRIC_NAME:
+                by_name[value] = by_name.get(value, 0) + 1
+
+    def top(counts: dict[str, int]) -> list[dict[str, object]]:
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        return [{"name": name, "value": count} for name, count in ranked]
+
+    return {
+        "headStats": {
+            "numSeries": len(series),
+            "numLabelPairs": len(by_pair),
+            "chunkCount": 0,
+            "minTime": 0,
+            "maxTime": 0,
+        },
+        "seriesCountByMetricName": top(by_name),
+        "labelValueCountByLabelName": top({name: len(found) for name, found in values.items()}),
+        "memoryInBytesByLabelName": top(
+            {name: sum(len(value.encode()) for value in found) for name, found in values.items()}
+        ),
+        "seriesCountByLabelValuePair": top(by_pair),
+    }

@@ -1,0 +1,99 @@
+"""The server's own metrics, under Prometheus' names.
+
+Mirrors the instrumentation of prometheus/prometheus as far as its own dashboards and alert rules use it.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Iterable
+
+import psutil
+
+from wavetank.clock import Clock
+from wavetank.exposition.registry import Registry
+from wavetank.exposition.render import MetricFamily, Sample
+
+__all__ = ["ServerMetrics"]
+
+_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
+
+
+class ServerMetrics:
+    """All of them; each is registered once, at the start."""
+
+    def __init__(self, registry: Registry, clock: Clock, version: str) -> None:
+        counter, gauge, histogram = registry.counter, registry.gauge, registry.histogram
+        build = gauge(
+            "prometheus_build_info",
+            "A metric with a constant '1' value labeled by version and revision.",
+            ("version", "revision", "goversion"),
+        )
+        build.set(1, version, "wavetank", f"python{platform.python_version()}")
+        self.ready = gauge("prometheus_ready", "Whether Prometheus startup was fully completed.")
+        self.reload_ok = gauge(
+            "prometheus_config_last_reload_successful",
+            "Whether the last configuration reload attempt was successful.",
+        )
+        self.reload_at = gauge(
+            "prometheus_config_last_reload_success_timestamp_seconds",
+            "Timestamp of the last successful configuration reload.",
+        )
+        self.scrape_seconds = histogram(
+            "prometheus_target_scrape_duration_seconds", "Duration of scrapes.", ("scrape_job",), _SECONDS
+        )
+        self.scrape_failures = counter(
+            "prometheus_target_scrapes_failed_total", "Scrapes that failed.", ("scrape_job",)
+        )
+        self.discovery_failures = counter(
+            "prometheus_sd_refresh_failures_total", "Refreshes of discovery mechanisms that failed."
+        )
+        self.query_seconds = histogram(
+            "prometheus_engine_query_duration_histogram_seconds", "Duration of queries.", (), _SECONDS
+        )
+        self.rule_seconds = histogram(
+            "prometheus_rule_group_duration_seconds", "Duration of rule group evaluations.", (), _SECONDS
+        )
+        self.rule_iterations = counter(
+            "prometheus_rule_group_iterations_total", "Evaluations of each rule group.", ("rule_group",)
+        )
+        self.alerts_sent = counter("prometheus_notifications_sent_total", "Alerts sent.", ("alertmanager",))
+        self.alert_errors = counter(
+            "prometheus_notifications_errors_total",
+            "Alerts that an Alertmanager did not take.",
+            ("alertmanager",),
+        )
+        self.alerts_dropped = counter(
+            "prometheus_notifications_dropped_total", "Alerts that were never sent."
+        )
+        self.samples_received = counter(
+            "prometheus_remote_write_received_samples_total", "Samples received by remote write."
+        )
+        registry.collector(lambda: _process(clock))
+
+    def notified(self, outcome: str, url: str, alerts: int) -> None:
+        """Count what became of alerts: sent, error or dropped."""
+        if outcome == "sent":
+            self.alerts_sent.inc(alerts, url)
+        elif outcome == "error":
+            self.alert_errors.inc(alerts, url)
+        else:
+            self.alerts_dropped.inc(alerts)
+
+
+def _process(clock: Clock) -> Iterable[MetricFamily]:
+    """``process_*`` as every Prometheus client exposes them."""
+    process = psutil.Process()
+    with process.oneshot():
+        times, memory = process.cpu_times(), process.memory_info()
+        values = (
+            ("process_cpu_seconds_total", "counter", times.user + times.system),
+            ("process_resident_memory_bytes", "gauge", memory.rss),
+            ("process_virtual_memory_bytes", "gauge", memory.vms),
+            ("process_start_time_seconds", "gauge", process.create_time()),
+            ("process_open_fds", "gauge", process.num_fds() if hasattr(process, "num_fds") else 0),
+            ("process_threads", "gauge", threading.active_count()),
+        )
+    for name, kind, value in values:
+        yield MetricFamily(name, kind, samples=[Sample(name, {}, float(value))])

@@ -1,0 +1,172 @@
+"""The parts of a running server, wired together.
+
+One place that knows them all: what a configuration means for each, in which order they start, change and
+end. ``Server`` decides when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from starlette.types import ASGIApp
+
+from wavetank.clock import Clock
+from wavetank.exposition.registry import Registry
+from wavetank.journal import Journal
+from wavetank.monitoring.api.app import create_app
+from wavetank.monitoring.api.services import Services, Settings
+from wavetank.monitoring.api.status import VERSION
+from wavetank.monitoring.config import Config, ScrapeConfig, format_duration
+from wavetank.monitoring.discovery import DiscoveryPool
+from wavetank.monitoring.metrics import ServerMetrics
+from wavetank.monitoring.notifier import Notifier
+from wavetank.monitoring.options import ServerOptions
+from wavetank.monitoring.querying import Queries
+from wavetank.monitoring.rules.engine import RuleEngine, load_groups
+from wavetank.monitoring.rules.group import Group
+from wavetank.monitoring.scrape.loop import TargetLoop
+from wavetank.monitoring.scrape.pool import ScrapePools
+from wavetank.tsdb.db import DB
+
+__all__ = ["Parts", "ServerState"]
+
+
+class ServerState:
+    """How the server stands; the API reads it. Times are Unix seconds."""
+
+    def __init__(self, config: Config, now: float) -> None:
+        self.config = config
+        self.ready = False
+        self.reload_ok = True
+        self.reloaded_at = now
+        self.started_at = now
+
+
+class Parts:
+    """Discovery, scraping, rules, alerts, queries and the application."""
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        config: Config,
+        db: DB,
+        clock: Clock,
+        *,
+        external_url: str,
+        loopback_only: bool,
+        reload: Callable[[], Awaitable[None]],
+        quit: Callable[[], None],
+        journal: Journal | None = None,
+    ) -> None:
+        self.state = ServerState(config, clock.now())
+        self._options = options
+        self._clock = clock
+        self._journal = journal
+        self._seen: set[str] = set()
+        self._rule_options = replace(options.rules, external_url=external_url)
+        registry = Registry()
+        self.metrics = metrics = ServerMetrics(registry, clock, VERSION)
+        engine = replace(options.engine, subquery_step_ms=int(config.globals.evaluation_interval))
+        self._queries = Queries(
+            db, clock, engine, concurrency=options.query_concurrency, threads=options.query_threads
+        )
+        self._queries.observe = metrics.query_seconds.observe
+        self._notifier = Notifier(
+            clock,
+            options.environment,
+            external_url,
+            options.notification_queue_capacity,
+            metrics.notified,
+        )
+        self._pools = ScrapePools(db, clock, _seed(config), self._scraped)
+        self._discovery = DiscoveryPool(
+            clock, options.environment, self._pools.sync, metrics.discovery_failures.inc
+        )
+        self._rules = RuleEngine(
+            db,
+            clock,
+            self._queries.vector,
+            self._queries.executor,
+            self._notifier.send,
+            self._rule_options,
+            self._evaluated,
+        )
+        services = Services(
+            db=db,
+            clock=clock,
+            queries=self._queries,
+            pools=self._pools,
+            rules=self._rules,
+            notifier=self._notifier,
+            registry=registry,
+            settings=Settings(
+                flags=options.flags,
+                external_url=external_url,
+                enable_lifecycle=options.enable_lifecycle,
+                enable_admin_api=options.enable_admin_api,
+                enable_remote_write_receiver=options.enable_remote_write_receiver,
+                retention=format_duration(options.storage.retention_ms),
+                loopback_only=loopback_only,
+            ),
+            state=self.state,
+            reload=reload,
+            quit=quit,
+            written=lambda samples, size: metrics.samples_received.inc(samples),
+        )
+        self.app: ASGIApp = create_app(services)
+
+    def load_groups(self, config: Config, *, restored: bool) -> dict[str, Group]:
+        """The rule groups of a configuration. Raises InputError; nothing changes."""
+        return load_groups(config, self._rule_options, restored=restored)
+
+    async def apply(self, config: Config, groups: dict[str, Group]) -> None:
+        """Put a configuration to work."""
+        self.state.config = config
+        self.state.reloaded_at = self._clock.now()
+        self.metrics.reload_ok.set(1)
+        self.metrics.reload_at.set(self.state.reloaded_at)
+        self._queries.log_file = config.globals.query_log_file
+        jobs = self._jobs(config)
+        again = await self._pools.apply(jobs)
+        self._discovery.apply(jobs)
+        for name in again:
+            self._discovery.republish(name)
+        await self._notifier.apply(config)
+        await self._rules.apply(groups)
+
+    def _jobs(self, config: Config) -> Mapping[str, ScrapeConfig]:
+        jobs = {scrape.job_name: scrape for scrape in config.scrape_configs}
+        return jobs | {scrape.job_name: scrape for scrape in self._options.extra_scrape_configs}
+
+    def _scraped(self, loop: TargetLoop, at: float, ok: bool) -> None:
+        """Count a scrape, and note a target's first good one: that is a step of a scale-up's lag."""
+        job = loop.config.job_name
+        self.metrics.scrape_seconds.observe(loop.health.seconds, job)
+        if not ok:
+            self.metrics.scrape_failures.inc(1, job)
+        elif self._journal is not None and loop.target.url not in self._seen:
+            self._seen.add(loop.target.url)
+            self._journal.record(
+                "scrape.first", job=job, url=loop.target.url, labels=loop.target.labels.to_dict()
+            )
+
+    def _evaluated(self, group: Group, seconds: float) -> None:
+        self.metrics.rule_seconds.observe(seconds)
+        self.metrics.rule_iterations.inc(1, group.key)
+
+    async def close(self) -> None:
+        """End everything, in the order in which work flows."""
+        await self._discovery.close()
+        await asyncio.gather(self._pools.close(), self._rules.close())
+        await self._notifier.close()
+        self._queries.close()
+
+
+def _seed(config: Config) -> int:
+    """Differs between servers: by host and external labels, as upstream's offset seed."""
+    text = f"{socket.gethostname()}{sorted(config.globals.external_labels.items())}"
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big")

@@ -1,0 +1,218 @@
+"""Queries in threads: for the HTTP API, the rules, and templates.
+
+Mirrors the use web/api/v1 makes of promql.Engine: at most ``--query.max-concurrency`` at once, a deadline for
+each, results as JSON. The kernels release the interpreter lock, so a heavy query does not hold up scraping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from wavetank.clock import Clock
+from wavetank.errors import CheckFailed, InputError
+from wavetank.model.labels import Labels
+from wavetank.monitoring.api.answer import ApiFailure, bad_data
+from wavetank.monitoring.result_json import render_result
+from wavetank.monitoring.rfc3339 import format_time
+from wavetank.promql.context import EngineOptions, QueryContext
+from wavetank.promql.engine import Engine
+from wavetank.promql.failures import QueryCanceled, QueryTimeout
+from wavetank.promql.parser import ParseError, parse_expr
+from wavetank.promql.result import Result
+from wavetank.promql.storage import Queryable
+
+__all__ = ["Answered", "Queries"]
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_TRUNCATED = "results truncated due to limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """``data`` is JSON: ``{"resultType": ..., "result": ...}``."""
+
+    data: bytes
+    warnings: Sequence[str] = ()
+    infos: Sequence[str] = ()
+
+
+class Queries:
+    """An engine over a storage, with its threads."""
+
+    def __init__(
+        self, storage: Queryable, clock: Clock, options: EngineOptions, *, concurrency: int, threads: int
+    ) -> None:
+        self.options = options
+        self.log_file = ""
+        self.executor = ThreadPoolExecutor(threads, thread_name_prefix="query")
+        self.running = 0
+        self.observe: Callable[[float], None] = lambda seconds: None
+        self._storage = storage
+        self._clock = clock
+        self._engine = Engine(options, clock)
+        self._slots = asyncio.Semaphore(concurrency)
+
+    def close(self) -> None:
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Any work on the storage, in a thread. Failures of a check become the API's."""
+        try:
+            async with self._slots:
+                return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        except CheckFailed as error:
+            raise _failure(error) from None
+
+    def vector(self, text: str, ts_ms: int) -> list[tuple[Labels, float]]:
+        """An instant query for rules and templates; blocks. A scalar is one sample without labels."""
+        result = self._engine.query_instant(self._storage, text, ts_ms)
+        if result.type == "scalar":
+            return [(Labels(), result.scalar)]
+        if result.type != "vector":
+            raise InputError("rule result is not a vector or scalar")
+        return [(labels, value) for labels, _, value in result.vector() if isinstance(value, float)]
+
+    async def instant(
+        self,
+        text: str,
+        ts_ms: int,
+        *,
+        timeout_ms: int = 0,
+        lookback_ms: int = 0,
+        limit: int = 0,
+        stats: str = "",
+    ) -> Answered:
+        """Raises ApiFailure."""
+        engine = self._engine_for(lookback_ms)
+        return await self._answer(
+            lambda context: engine.query_instant(self._storage, text, ts_ms, context),
+            {"query": text, "start": format_time(ts_ms / 1000), "end": format_time(ts_ms / 1000), "step": 0},
+            timeout_ms,
+            limit,
+            stats,
+        )
+
+    async def range(
+        self,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout_ms: int = 0,
+        lookback_ms: int = 0,
+        limit: int = 0,
+        stats: str = "",
+    ) -> Answered:
+        """Raises ApiFailure."""
+        engine = self._engine_for(lookback_ms)
+        return await self._answer(
+            lambda context: engine.query_range(self._storage, text, start_ms, end_ms, step_ms, context),
+            {
+                "query": text,
+                "start": format_time(start_ms / 1000),
+                "end": format_time(end_ms / 1000),
+                "step": step_ms / 1000,
+            },
+            timeout_ms,
+            limit,
+            stats,
+        )
+
+    async def exemplars(self, text: str, start_ms: int, end_ms: int) -> list[Any]:
+        """Exemplars of the selected series; none are stored yet, so a query that parses has none."""
+        try:
+            parse_expr(text, self.options.parser)
+        except ParseError as error:
+            raise bad_data(error.message) from None
+        return []
+
+    def _engine_for(self, lookback_ms: int) -> Engine:
+        if not lookback_ms:
+            return self._engine
+        return Engine(replace(self.options, lookback_ms=lookback_ms), self._clock)
+
+    async def _answer(
+        self,
+        query: Callable[[QueryContext], Result],
+        params: dict[str, Any],
+        timeout_ms: int,
+        limit: int,
+        stats: str,
+    ) -> Answered:
+        options = self.options
+        if timeout_ms:
+            options = replace(options, timeout_seconds=min(options.timeout_seconds, timeout_ms / 1000))
+        context = QueryContext.of(options, self._clock)
+        started = self._clock.monotonic()
+        self.running += 1
+        try:
+            data, result = await self.run(lambda: _rendered(query(context), limit))
+        except asyncio.CancelledError:
+            context.cancel()
+            raise
+        except ParseError as error:
+            raise bad_data(f'invalid parameter "query": {error.message}') from None
+        except InputError as error:
+            raise bad_data(f'invalid parameter "query": {error.message}') from None
+        finally:
+            self.running -= 1
+            seconds = self._clock.monotonic() - started
+            self.observe(seconds)
+            self._log(params, seconds)
+        warnings = list(result.warnings)
+        if limit and len(result.labels) > limit:
+            warnings.append(_TRUNCATED)
+        if stats:
+            data = data[:-1] + b',"stats":' + msgspec.json.encode(_stats(context, seconds)) + b"}"
+        return Answered(data, warnings, result.infos)
+
+    def _log(self, params: dict[str, Any], seconds: float) -> None:
+        """A line of the query log, where one is configured."""
+        if not self.log_file:
+            return
+        line = {
+            "params": params,
+            "stats": {"timings": {"evalTotalTime": seconds}},
+            "ts": format_time(self._clock.now()),
+        }
+        try:
+            with Path(self.log_file).open("ab") as file:
+                file.write(msgspec.json.encode(line) + b"\n")
+        except OSError as error:
+            _LOG.error("cannot write the query log %s: %s", self.log_file, error)
+
+
+def _rendered(result: Result, limit: int) -> tuple[bytes, Result]:
+    return render_result(result, limit=limit), result
+
+
+def _stats(context: QueryContext, seconds: float) -> dict[str, Any]:
+    return {
+        "timings": {
+            "evalTotalTime": seconds,
+            "resultSortTime": 0,
+            "queryPreparationTime": 0,
+            "innerEvalTime": seconds,
+            "execQueueTime": 0,
+            "execTotalTime": seconds,
+        },
+        "samples": {"totalQueryableSamples": context.samples_read, "peakSamples": context.samples_peak},
+    }
+
+
+def _failure(error: CheckFailed) -> ApiFailure:
+    if isinstance(error, QueryTimeout):
+        return ApiFailure("timeout", error.message)
+    if isinstance(error, QueryCanceled):
+        return ApiFailure("canceled", error.message)
+    return ApiFailure("execution", error.message)

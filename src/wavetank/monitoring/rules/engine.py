@@ -1,0 +1,182 @@
+"""Runs rule groups: at their times, in a thread, with their results stored and their alerts sent.
+
+Mirrors rules/manager.go. Queries run in the thread pool of the query API; samples are appended in the event
+loop, where all writing happens. A reload keeps the alerts of groups that stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wavetank.clock import Clock
+from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
+from wavetank.model.value import STALE_NAN
+from wavetank.monitoring.config.load import expand_glob
+from wavetank.monitoring.config.model import Config
+from wavetank.monitoring.rules.alert import ALERTS_FOR_STATE, ActiveAlert, AlertRule, Sample
+from wavetank.monitoring.rules.file import load_rule_file
+from wavetank.monitoring.rules.group import Group, Query, Surroundings
+from wavetank.promql.options import ParserOptions
+from wavetank.tsdb.db import DB
+
+__all__ = ["RuleEngine", "RuleOptions", "load_groups"]
+
+_LOG = logging.getLogger(__name__)
+
+# Alerts of a rule that the Alertmanagers must hear of now.
+Notify = Callable[[Sequence[ActiveAlert], str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOptions:
+    """The ``--rules.*`` flags; times in milliseconds."""
+
+    for_outage_tolerance_ms: int = 3_600_000
+    for_grace_period_ms: int = 600_000
+    resend_delay_ms: int = 60_000
+    external_url: str = ""
+    parser: ParserOptions = field(default_factory=ParserOptions)
+
+
+def load_groups(config: Config, options: RuleOptions, *, restored: bool) -> dict[str, Group]:
+    """All groups of a configuration's rule files, by key. Raises InputError."""
+    around = Surroundings(config.globals.external_labels, options.external_url)
+    legacy = config.globals.metric_name_validation_scheme == "legacy"
+    groups: dict[str, Group] = {}
+    for pattern in config.rule_files:
+        for path in expand_glob(Path(pattern)):
+            for entry in load_rule_file(path, legacy=legacy, options=options.parser).groups:
+                group = Group.of(
+                    entry,
+                    str(path),
+                    interval_ms=config.globals.evaluation_interval,
+                    query_offset_ms=config.globals.rule_query_offset,
+                    around=around,
+                    restored=restored,
+                )
+                groups[group.key] = group
+    return groups
+
+
+class RuleEngine:
+    """``apply`` fits the running groups to a set of them."""
+
+    def __init__(
+        self,
+        db: DB,
+        clock: Clock,
+        query: Query,
+        executor: Executor,
+        notify: Notify,
+        options: RuleOptions,
+        observe: Callable[[Group, float], None] = lambda group, seconds: None,
+    ) -> None:
+        self.groups: dict[str, Group] = {}
+        self._db = db
+        self._clock = clock
+        self._query = query
+        self._executor = executor
+        self._notify = notify
+        self._options = options
+        self._observe = observe
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def apply(self, groups: dict[str, Group]) -> None:
+        """Start, replace and end groups."""
+        before, self.groups = self.groups, {}
+        for key, old in before.items():
+            new = groups.get(key)
+            if new is not None and new.config == old.config and new.around == old.around:
+                self.groups[key] = old
+                continue
+            await self._end(key)
+            if new is None:
+                self._write([(labels, STALE_NAN) for labels in sorted(old.series())], self._now_ms())
+            else:
+                new.take_over(old)
+        for key, group in groups.items():
+            if key not in self.groups:
+                self.groups[key] = group
+                self._tasks[key] = asyncio.create_task(self._run(group))
+
+    async def close(self) -> None:
+        for key in list(self._tasks):
+            await self._end(key)
+
+    async def _end(self, key: str) -> None:
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _now_ms(self) -> int:
+        return round(self._clock.now() * 1000)
+
+    async def _run(self, group: Group) -> None:
+        due = group.next_ms(self._now_ms())
+        while True:
+            await self._clock.sleep(due / 1000 - self._clock.now())
+            try:
+                await self.evaluate(group, due)
+            except Exception:
+                _LOG.exception("rule group %s failed in an unforeseen way", group.key)
+            missed = max(0, math.floor((self._now_ms() - due) / group.interval_ms))
+            group.missed += missed
+            due += (missed + 1) * group.interval_ms
+
+    async def evaluate(self, group: Group, now_ms: int) -> None:
+        """One evaluation of all rules, in order."""
+        loop = asyncio.get_running_loop()
+        started = self._clock.monotonic()
+        for index, entry in enumerate(group.rules):
+            began = self._clock.monotonic()
+            samples = await loop.run_in_executor(self._executor, group.step, index, now_ms, self._query)
+            self._write(samples, now_ms)
+            if isinstance(entry.rule, AlertRule):
+                if not entry.rule.restored:
+                    self._restore(entry.rule, now_ms)
+                self._send(entry.rule, entry.expr, now_ms, group.interval_ms)
+            entry.duration_seconds = self._clock.monotonic() - began
+        group.last_evaluation_ms = now_ms
+        group.iterations += 1
+        group.duration_seconds = self._clock.monotonic() - started
+        self._observe(group, group.duration_seconds)
+
+    def _write(self, samples: Sequence[Sample], now_ms: int) -> None:
+        if not samples:
+            return
+        appender = self._db.appender()
+        for labels, value in samples:
+            appender.append(0, labels, now_ms, value)
+        counts = appender.commit()
+        refused = counts.out_of_order + counts.out_of_bounds + counts.duplicate
+        if refused:
+            _LOG.warning("%d samples of a rule were not stored: out of order or duplicate", refused)
+
+    def _send(self, rule: AlertRule, expr: str, now_ms: int, interval_ms: int) -> None:
+        if alerts := rule.to_send(now_ms, self._options.resend_delay_ms, interval_ms):
+            self._notify(alerts, expr)
+
+    def _restore(self, rule: AlertRule, now_ms: int) -> None:
+        """Take up ``for`` where it stood before a restart."""
+        found = self._db.select(
+            [
+                Matcher(MatchType.EQUAL, METRIC_NAME, ALERTS_FOR_STATE),
+                Matcher(MatchType.EQUAL, "alertname", rule.config.alert),
+            ],
+            now_ms - self._options.for_outage_tolerance_ms,
+            now_ms,
+        )
+        last: dict[Labels, tuple[int, float]] = {}
+        for i, labels in enumerate(found.labels):
+            end = int(found.offsets[i + 1]) - 1
+            value = float(found.values[end])
+            if end >= found.offsets[i] and not math.isnan(value):
+                last[labels.without(METRIC_NAME)] = (int(found.timestamps_ms[end]), value)
+        rule.restore(now_ms, last, self._options.for_grace_period_ms)

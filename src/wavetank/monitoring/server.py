@@ -1,0 +1,161 @@
+"""The server: from a configuration to a running Prometheus, until told to stop.
+
+Mirrors cmd/prometheus/main.go. ``/-/ready`` turns to ready when the storage is open and the configuration
+is at work. A reload is atomic: a bad configuration leaves the old one in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from wavetank.clock import Clock
+from wavetank.errors import InputError, InternalError
+from wavetank.journal import Journal
+from wavetank.monitoring.config import Config, load_config
+from wavetank.monitoring.config.load import expand_glob
+from wavetank.monitoring.listen import Listener, bind, is_loopback
+from wavetank.monitoring.options import ServerOptions
+from wavetank.monitoring.parts import Parts
+from wavetank.monitoring.rules.engine import RuleOptions, load_groups
+from wavetank.tsdb.db import DB
+
+__all__ = ["Server", "ServerOptions"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Server:
+    """One server. ``run`` it once; ``reload`` takes the configuration file anew."""
+
+    def __init__(
+        self,
+        config: Path | Config,
+        storage_path: Path,
+        clock: Clock,
+        options: ServerOptions | None = None,
+        *,
+        journal: Journal | None = None,
+    ) -> None:
+        self.options = options or ServerOptions()
+        self._source = config
+        self._storage_path = storage_path
+        self._clock = clock
+        self._journal = journal
+        self._parts: Parts | None = None
+        self._one_reload = asyncio.Lock()
+
+    async def run(self, ready: Callable[[str], None], stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set; ``ready`` hears the URL once everything is at work.
+
+        Raises InputError for a configuration, address or storage directory that cannot be used.
+        """
+        config = self._load()
+        load_groups(config, RuleOptions(), restored=False)
+        listener = bind(self.options.listen_address)
+        try:
+            db = await asyncio.to_thread(DB.open, self._storage_path, self.options.storage, self._clock)
+        except BaseException:
+            listener.close()
+            raise
+        try:
+            await self._serve(config, db, listener, ready, stop)
+        finally:
+            await asyncio.to_thread(db.close)
+
+    async def reload(self) -> None:
+        """Read the configuration and put it to work. Raises InputError, and the old one stays."""
+        parts = self._parts
+        if parts is None:
+            raise InputError("the server is not ready", fix="try again in a moment")
+        async with self._one_reload:
+            try:
+                config = self._load()
+                groups = parts.load_groups(config, restored=True)
+            except InputError:
+                parts.state.reload_ok = False
+                parts.metrics.reload_ok.set(0)
+                raise
+            await parts.apply(config, groups)
+            parts.state.reload_ok = True
+            _LOG.info("configuration reloaded")
+
+    def _load(self) -> Config:
+        return load_config(self._source) if isinstance(self._source, Path) else self._source
+
+    def _external_url(self, listen_url: str) -> str:
+        if self.options.external_url:
+            return self.options.external_url.rstrip("/")
+        if listen_url.startswith("unix:"):
+            return "http://localhost"
+        return f"http://{socket.gethostname()}:{listen_url.rpartition(':')[2]}"
+
+    async def _serve(
+        self,
+        config: Config,
+        db: DB,
+        listener: Listener,
+        ready: Callable[[str], None],
+        stop: asyncio.Event,
+    ) -> None:
+        parts = Parts(
+            self.options,
+            config,
+            db,
+            self._clock,
+            external_url=self._external_url(listener.url),
+            loopback_only=is_loopback(self.options.listen_address),
+            reload=self.reload,
+            quit=stop.set,
+            journal=self._journal,
+        )
+        serving = asyncio.create_task(listener.serve(parts.app, stop))
+        watching = asyncio.create_task(self._auto_reload())
+        try:
+            await parts.apply(config, parts.load_groups(config, restored=False))
+            self._parts = parts
+            parts.state.ready = True
+            parts.metrics.ready.set(1)
+            ready(listener.url)
+            await serving
+            if not stop.is_set():
+                raise InternalError("the HTTP server ended by itself")
+        finally:
+            stop.set()
+            watching.cancel()
+            await asyncio.gather(serving, watching, return_exceptions=True)
+            await parts.close()
+
+    async def _auto_reload(self) -> None:
+        """``--config.auto-reload``: reload when the files' content changed."""
+        wait = self.options.auto_reload_seconds
+        if not wait or not isinstance(self._source, Path):
+            return
+        before = self._fingerprint(self._source)
+        while True:
+            await self._clock.sleep(wait)
+            now = self._fingerprint(self._source)
+            if now == before:
+                continue
+            before = now
+            try:
+                await self.reload()
+            except InputError as error:
+                _LOG.error("the changed configuration is not used: %s", error)
+
+    def _fingerprint(self, path: Path) -> str:
+        """A hash over the configuration and all files it names."""
+        digest = hashlib.sha256()
+        names = [path]
+        if self._parts is not None:
+            config = self._parts.state.config
+            for pattern in [*config.rule_files, *config.scrape_config_files]:
+                names += expand_glob(path.parent / pattern)
+        for name in names:
+            if name.exists():
+                digest.update(name.read_bytes())
+        return digest.hexdigest()
