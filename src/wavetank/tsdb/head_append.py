@@ -19,7 +19,7 @@ from wavetank.tsdb.chunkenc.xor import LEADING_UNSET, xor_put_first, xor_put_nex
 __all__ = [
     "APPENDED",
     "DUPLICATE",
-    "HISTOGRAM_OPEN",
+    "LAST_IS_HISTOGRAM",
     "OUT_OF_BOUNDS",
     "OUT_OF_ORDER",
     "REPEATED",
@@ -41,7 +41,7 @@ LAST_T, LAST_DELTA, LAST_VALUE, PACKED, SLAB, BIT, CHUNK_MIN_T, NEXT_AT = range(
 STATE_WIDTH: Final = 8
 # PACKED: samples in the open chunk (16 bits), leading (8), trailing (8), slab class (8), flags
 HAS_SAMPLE: Final = 1 << 40
-HISTOGRAM_OPEN: Final = 1 << 41
+LAST_IS_HISTOGRAM: Final = 1 << 41
 
 # Outcomes of one sample
 APPENDED: Final = 0
@@ -50,7 +50,6 @@ DUPLICATE: Final = 2
 OUT_OF_ORDER: Final = 3
 UNKNOWN_SERIES: Final = 4
 OUT_OF_BOUNDS: Final = 5
-NEEDS_CUT: Final = 6  # a native histogram chunk is open and must be closed first
 
 SAMPLES_PER_CHUNK: Final = 120
 CHUNK_BYTES_MAX: Final = 1005
@@ -181,7 +180,7 @@ def append_samples(
             if t <= last:
                 if t < last:
                     outcomes[i] = OUT_OF_ORDER
-                elif np.uint64(state[row, LAST_VALUE]) == bits and not packed & HISTOGRAM_OPEN:
+                elif np.uint64(state[row, LAST_VALUE]) == bits and not packed & LAST_IS_HISTOGRAM:
                     outcomes[i] = REPEATED
                 else:
                     outcomes[i] = DUPLICATE
@@ -189,9 +188,6 @@ def append_samples(
         elif t < min_valid:
             outcomes[i] = OUT_OF_BOUNDS
             continue
-        if packed & HISTOGRAM_OPEN:
-            outcomes[i] = NEEDS_CUT
-            return i
         slab: Word = state[row, SLAB]
         count: Word = packed & 0xFFFF
         if slab >= 0 and (

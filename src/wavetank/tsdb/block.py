@@ -1,0 +1,134 @@
+"""A block: an immutable directory of chunks, index, tombstones and meta. Mirrors ``tsdb/block.go``."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.jit import kernel
+from wavetank.model.labels import Labels, Matcher
+from wavetank.tsdb.chunkenc.bits import Word, u32_at, uvarint_at
+from wavetank.tsdb.crc32c import crc32c
+from wavetank.tsdb.errors import CorruptionError
+from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.index.reader import IndexReader, SeriesEntries
+from wavetank.tsdb.meta import BlockMeta, read_meta
+from wavetank.tsdb.postings import matching_rows
+from wavetank.tsdb.tombstones import read_tombstones
+
+__all__ = ["CHUNKS_HEADER", "Block"]
+
+Bytes = npt.NDArray[np.uint8]
+Int64s = npt.NDArray[np.int64]
+
+CHUNKS_HEADER: Final = bytes.fromhex("85bd40dd01000000")
+
+
+@kernel("int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+def _locate(data: Bytes, offsets: Int64s, starts: Int64s, lengths: Int64s, encodings: Int64s) -> Word:
+    """Where the data of chunks is, their checksums tested; returns -1 or the index of a bad one."""
+    size = len(data)
+    for i in range(len(offsets)):
+        at = offsets[i]
+        if at < 8 or at >= size:
+            return i
+        raw, at = uvarint_at(data, at, size)
+        length = np.int64(raw)
+        if at < 0 or length < 2 or length > size - at - 5:
+            return i
+        if u32_at(data, at + 1 + length) != np.int64(crc32c(data, at, at + 1 + length)):
+            return i
+        encodings[i] = data[at]
+        starts[i] = at + 1
+        lengths[i] = length
+    return -1
+
+
+class Block:
+    """An open block. Safe for any number of readers; ``tombstones`` change under the database's lock."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises CorruptionError naming the file."""
+        self.directory = directory
+        self.meta: BlockMeta = read_meta(directory)
+        self.index = IndexReader(directory / "index")
+        self.tombstones = read_tombstones(directory / "tombstones")
+        self._segments: list[Bytes] = []
+        for path in sorted((directory / "chunks").glob("[0-9]*")):
+            self._segments.append(self._mapped(path))
+
+    @staticmethod
+    def _mapped(path: Path) -> Bytes:
+        if path.stat().st_size < len(CHUNKS_HEADER):
+            raise CorruptionError("chunk file is too short", at=path)
+        with path.open("rb") as file:
+            data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
+        if data[:5].tobytes() != CHUNKS_HEADER[:5]:
+            raise CorruptionError(f"invalid chunk file header {data[:8].tobytes().hex()}", at=path)
+        return data
+
+    def __repr__(self) -> str:
+        return f"Block({self.meta.ulid}, {self.meta.min_time}..{self.meta.max_time})"
+
+    def overlaps(self, mint_ms: int, maxt_ms: int) -> bool:
+        """Whether it may have samples in the inclusive range."""
+        return self.meta.min_time <= maxt_ms and mint_ms < self.meta.max_time
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return sum(p.stat().st_size for p in self.directory.rglob("*") if p.is_file())
+
+    def find(self, matchers: Sequence[Matcher]) -> tuple[Int64s, SeriesEntries]:
+        """Ids and entries of the matching series, in order of their labels."""
+        ids = matching_rows(self.index, matchers)
+        return ids, self.index.entries(ids)
+
+    def labels(self, entries: SeriesEntries) -> list[Labels]:
+        return self.index.labels(entries)
+
+    def chunks(self, entries: SeriesEntries, mint_ms: int, maxt_ms: int) -> ChunkSet:
+        """Chunks of decoded series in the inclusive range. Raises CorruptionError."""
+        series = np.repeat(np.arange(len(entries.chunk_offsets) - 1), np.diff(entries.chunk_offsets))
+        inside = (entries.mint <= maxt_ms) & (entries.maxt >= mint_ms)
+        series, refs = series[inside], entries.refs[inside]
+        source = refs >> 32
+        offsets = refs & 0xFFFF_FFFF
+        starts, lengths, encodings = (np.empty(len(refs), np.int64) for _ in range(3))
+        run: Any = _locate
+        for segment in np.unique(source).tolist():
+            if not 0 <= segment < len(self._segments):
+                raise CorruptionError(f"chunk segment {segment + 1} does not exist", at=self.directory)
+            which = np.flatnonzero(source == segment)
+            parts = tuple(np.empty(len(which), np.int64) for _ in range(3))
+            bad = run(self._segments[segment], offsets[which], *parts)
+            if bad >= 0:
+                raise CorruptionError(
+                    f"chunk at offset {int(offsets[which][bad])} is damaged",
+                    at=self.directory / "chunks" / f"{segment + 1:06d}",
+                )
+            starts[which], lengths[which], encodings[which] = parts
+        return ChunkSet(
+            series,
+            source,
+            starts,
+            lengths,
+            encodings,
+            entries.mint[inside],
+            entries.maxt[inside],
+            list(self._segments),
+        )
+
+    def deleted(self, ids: Int64s) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Of these series, those with tombstones: index and ranges."""
+        if not len(self.tombstones):
+            return []
+        return [(i, self.tombstones.of(ref)) for i, ref in enumerate(ids.tolist()) if ref in self.tombstones]
+
+    def close(self) -> None:
+        self.index.close()
+        self._segments = []
