@@ -121,7 +121,8 @@ async def mesh() -> AsyncIterator[Mesh]:
         files = EnvoyFiles(Path(folder))
         server = AdsServer(files.ads_socket, clock, journal)
         await server.start()
-        envoy = await Envoy.start(files, clock, journal)
+        envoy = Envoy(files, clock, journal)
+        await envoy.start()
         placement = Placement(port_map={80: ("127.0.0.1", free_port()), 443: ("127.0.0.1", free_port())})
         async with aiohttp.ClientSession() as session:
             made = Mesh(server, Pusher(server), envoy, clock, journal, placement, session)

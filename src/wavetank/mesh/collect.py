@@ -1,8 +1,8 @@
 """Kubernetes objects in, ``World`` out: which services there are and where their endpoints stand.
 
 Mirrors istio/istio ``pilot/pkg/serviceregistry/kube`` and ``serviceentry``. An endpoint counts while its
-slice says ready and not terminating and its pod has no deletion timestamp: a pod that was told to go gets no
-new request, whatever the slice still says.
+slice says ready and not terminating and its pod is there without a deletion timestamp: a pod that was told
+to go gets no new request, whatever the slice still says.
 """
 
 from __future__ import annotations
@@ -74,17 +74,27 @@ def slice_endpoints(slices: Iterable[Object], pods: Mapping[str, Object]) -> tup
             conditions = entry.get("conditions") or {}
             if conditions.get("ready") is False or conditions.get("terminating"):
                 continue
-            target = entry.get("targetRef") or {}
-            key = ""
-            if target.get("kind") == "Pod":
-                key = f"{target.get('namespace') or namespace}/{target['name']}"
-            pod = pods.get(key) or {}
-            if (pod.get("metadata") or {}).get("deletionTimestamp"):
+            key, pod = _pod_of(entry, namespace, pods)
+            if key and (pod is None or pod["metadata"].get("deletionTimestamp")):
                 continue
             for port in piece.get("ports") or ():
-                for endpoint in _addresses(entry, port, key, pod):
+                for endpoint in _addresses(entry, port, key, pod or {}):
                     found.setdefault((endpoint.address, endpoint.port_name, endpoint.port), endpoint)
     return tuple(found[key] for key in sorted(found))
+
+
+def _pod_of(
+    entry: Mapping[str, Any], namespace: str, pods: Mapping[str, Object]
+) -> tuple[str, Object | None]:
+    """The pod an endpoint stands for: its key ("" where it is no pod) and, unless it is gone, the pod."""
+    target = entry.get("targetRef") or {}
+    if target.get("kind") != "Pod":
+        return "", None
+    key = f"{target.get('namespace') or namespace}/{target['name']}"
+    pod = pods.get(key)
+    if pod is not None and target.get("uid") and pod["metadata"].get("uid") not in (None, target["uid"]):
+        return key, None  # a namesake that came later
+    return key, pod
 
 
 def _addresses(

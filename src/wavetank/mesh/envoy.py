@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,18 +140,11 @@ def envoy_argv(config: Path, *, concurrency: int = 1, drain_seconds: int = 5) ->
     ]  # fmt: skip
 
 
-@dataclass(slots=True)
 class Envoy:
-    """A running Envoy: its process and its admin interface."""
+    """An Envoy process and its admin interface. ``config`` replaces the bootstrap, e.g. by a static dump."""
 
-    child: Child
-    admin: Admin
-    files: EnvoyFiles
-    _clock: Clock = field(repr=False)
-
-    @classmethod
-    async def start(
-        cls,
+    def __init__(
+        self,
         files: EnvoyFiles,
         clock: Clock,
         journal: Journal | None = None,
@@ -160,28 +153,44 @@ class Envoy:
         env: Mapping[str, str] | None = None,
         concurrency: int = 1,
         name: str = "envoy",
-    ) -> Envoy:
-        """Start Envoy and wait until its admin interface answers.
+    ) -> None:
+        self.files = files
+        self.admin = Admin(files.admin_socket)
+        self._clock = clock
+        self._journal = journal
+        self._config = config or bootstrap(files)
+        self._env = env
+        self._concurrency = concurrency
+        self._name = name
+        self._child: Child | None = None
+
+    @property
+    def child(self) -> Child:
+        if self._child is None:
+            raise RuntimeError("Envoy has not been started")
+        return self._child
+
+    async def start(self) -> None:
+        """Start the process (again, where it has died) and wait until its admin interface answers.
 
         Raises InternalError with the end of its log if it exits or stays silent.
         """
+        files = self.files
         files.directory.mkdir(parents=True, exist_ok=True)
-        files.bootstrap.write_bytes(msgspec.json.format(msgspec.json.encode(config or bootstrap(files))))
-        argv = envoy_argv(files.bootstrap, concurrency=concurrency)
-        child = await spawn(name, argv, env=env, log_path=files.log, clock=clock, journal=journal)
-        envoy = cls(child, Admin(files.admin_socket), files, clock)
+        files.bootstrap.write_bytes(msgspec.json.format(msgspec.json.encode(self._config)))
+        argv = envoy_argv(files.bootstrap, concurrency=self._concurrency)
+        self._child = await spawn(
+            self._name, argv, env=self._env, log_path=files.log, clock=self._clock, journal=self._journal
+        )
         try:
-            await envoy._answering()
+            await self._answering()
         except BaseException:
-            await envoy.stop(0)
+            await self.stop(0)
             raise
-        return envoy
 
     async def _answering(self) -> None:
         deadline = self._clock.monotonic() + ENVOY_START_SECONDS
-        while self._clock.monotonic() < deadline:
-            if self.child.returncode is not None:
-                break
+        while self._clock.monotonic() < deadline and self.child.returncode is None:
             try:
                 await self.admin.get("/server_info")
                 return
@@ -198,4 +207,5 @@ class Envoy:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         await self.admin.close()
-        await self.child.stop(grace_seconds)
+        if self._child is not None:
+            await self._child.stop(grace_seconds)

@@ -12,6 +12,7 @@ __all__ = [
     "DOMAIN",
     "intersect",
     "is_ip",
+    "is_valid_pattern",
     "most_specific",
     "namespace_and_host",
     "resolve",
@@ -24,6 +25,11 @@ DOMAIN = "cluster.local"
 
 def service_host(name: str, namespace: str) -> str:
     return f"{name}.{namespace}.svc.{DOMAIN}"
+
+
+def is_valid_pattern(host: str) -> bool:
+    """A host name, or one with a wildcard as its first character: ``*``, ``*.example.com``, ``*-x.com``."""
+    return bool(host) and "*" not in host[1:] and not host.startswith("*.*")
 
 
 def is_ip(host: str) -> bool:

@@ -76,6 +76,7 @@ def _metadata(endpoint: Endpoint) -> dict[str, str]:
     version = labels.get("version") or labels.get("app.kubernetes.io/version") or ""
     values = {
         "pod": pod,
+        "uid": endpoint.uid,
         "namespace": namespace,
         "node": endpoint.node,
         "workload": endpoint.workload,
