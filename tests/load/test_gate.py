@@ -220,3 +220,37 @@ def test_abandoned_arrivals_are_dropped(clock: RealClock) -> None:
         gate.arrive(clock.monotonic())
     assert gate.backlog == 3 and gate.abandon() == 3
     assert taken(recorder)["dropped"] == 3
+
+
+def test_a_schedule_cut_short_counts_what_was_due(clock: RealClock) -> None:
+    crew = Crew(answer_seconds=10)
+    gate, recorder = made(clock, crew, 0)
+    gate.shut(users_max=1)
+    now = clock.monotonic()
+    playing = gevent.spawn(gate.play, iter([now - 1 + i * 0.01 for i in range(300)]))
+    gevent.sleep(0)  # lets it come to its first pause, many arrivals behind
+    playing.kill()
+    crew.stop()
+    gate.abandon()
+    counts = taken(recorder)
+    assert 100 <= counts["scheduled"] <= 110  # those due until now, not those to come
+    assert counts["scheduled"] == counts["started"] + counts["dropped"]
+
+
+def test_a_generator_that_lags_does_not_start_more_users(clock: RealClock) -> None:
+    crew = Crew(answer_seconds=10)
+    gate, _ = made(clock, crew, 0)
+    gate.shut(users_max=100)
+    gate.arrive(clock.monotonic() - 0.5)
+    assert crew.wishes == [0] and gate.backlog == 1
+    gate.arrive(clock.monotonic())
+    assert crew.wishes == [0, 5]
+    crew.stop()
+
+
+def test_a_task_cut_short_is_counted(clock: RealClock) -> None:
+    crew = Crew(answer_seconds=10)
+    _, recorder = made(clock, crew, 2)
+    gevent.sleep(0.01)
+    crew.stop()
+    assert recorder.take(users=0, busy=0, backlog=0, state="").interrupted == 2

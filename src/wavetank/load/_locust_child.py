@@ -118,6 +118,8 @@ class Child:
         options, environment = self.options, self.environment
         runner: Any
         if options.role == "master":
+            # the master waits this long for its workers' word after every change of users; growth must not
+            os.environ.setdefault("LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP", "0.1")
             runner = environment.create_master_runner("127.0.0.1", 0)
         elif options.role == "worker":
             runners.WORKER_REPORT_INTERVAL = 0.5  # the master's own figures lag this much, not three seconds

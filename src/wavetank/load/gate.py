@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain, takewhile
 from typing import Any, Protocol
 
 import gevent
@@ -25,6 +26,7 @@ __all__ = ["Crew", "Gate", "Run", "admit", "pool_size"]
 
 _GROWTH_SECONDS = 1.0  # a request for users that had no effect is repeated after this
 _CARRIES_MAX = 10  # runs in a row that may pass one arrival on
+_LAG_SECONDS = 0.1  # a release this late is the generator's own doing
 _YIELD_EVERY = 16  # arrivals released without a pause before others may run
 _PARKED_STATE, _RUNNING_STATE = "waiting", "running"  # as locust.user.task names them
 
@@ -129,17 +131,31 @@ class Gate:
         return count
 
     def play(self, due_times: Iterator[float]) -> None:
-        """Release arrivals at their due times (monotonic seconds); returns after the last."""
-        released = 0
-        for due in due_times:
-            delay = due - self._clock.monotonic()
-            if delay > 0:
-                gevent.sleep(delay)
-            else:
-                released += 1
-                if released % _YIELD_EVERY == 0:
-                    gevent.sleep(0)
-            self.arrive(due)
+        """Release arrivals at their due times (monotonic seconds); returns after the last.
+
+        When it is cut short, the arrivals due until then that were not released are counted as dropped.
+        """
+        released, pending = 0, None
+        try:
+            for pending in due_times:
+                delay = pending - self._clock.monotonic()
+                if delay > 0:
+                    gevent.sleep(delay)
+                else:
+                    released += 1
+                    if released % _YIELD_EVERY == 0:
+                        gevent.sleep(0)
+                self.arrive(pending)
+                pending = None
+        except gevent.GreenletExit:
+            self._miss(chain([] if pending is None else [pending], due_times))
+            raise
+
+    def _miss(self, due_times: Iterator[float]) -> None:
+        now = self._clock.monotonic()
+        for due in takewhile(lambda due: due <= now, due_times):
+            self._recorder.scheduled(now - due)
+            self._recorder.dropped()
 
     def arrive(self, due: float) -> None:
         self._recorder.scheduled(max(0.0, self._clock.monotonic() - due))
@@ -161,9 +177,11 @@ class Gate:
             self._backlog.append(due)
         else:
             self._recorder.dropped()
-        self._grow(users)
+        if self._clock.monotonic() - due < _LAG_SECONDS:
+            self._grow(users)
 
     def _grow(self, users: int) -> None:
+        """Have more users started. Not when this process itself lags: they would cost what it is short of."""
         now = self._clock.monotonic()
         asked_recently = self._asked_users > users and now - self._asked_at < _GROWTH_SECONDS
         if users >= self.users_max or asked_recently:
@@ -198,6 +216,9 @@ class Gate:
         except self._gives_back:
             if due is not None and run.requests == 0 and run.carries < _CARRIES_MAX:
                 run.carried, run.carries = due, run.carries + 1
+            raise
+        except gevent.GreenletExit:
+            self._recorder.interrupted()
             raise
         finally:
             run.inside = False

@@ -165,6 +165,7 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     seconds: tuple[SecondDelta, ...]
     errors: tuple[ErrorDelta, ...]
     task_exceptions: int
+    interrupted: int  # runs of tasks that were cut short
     users: int
     busy: int  # users inside a task
     backlog: int  # arrivals due that wait for a user

@@ -50,6 +50,7 @@ class Recorder:
         self._names: set[str] = set()
         self._known_errors: set[tuple[str, str, str]] = set()
         self._task_exceptions = 0
+        self._interrupted = 0
         self._cpu = cpu_seconds()
         self._runq = runq_seconds()
 
@@ -93,6 +94,10 @@ class Recorder:
         """A task raised instead of returning."""
         self._task_exceptions += 1
 
+    def interrupted(self) -> None:
+        """A run of a task was ended from outside; the request it was making is not counted."""
+        self._interrupted += 1
+
     def scheduled(self, late_seconds: float = 0.0) -> None:
         """An arrival was due ``late_seconds`` ago."""
         self._second(late_seconds).scheduled += 1
@@ -123,6 +128,7 @@ class Recorder:
         seconds, self._seconds = self._seconds, {}
         errors, self._errors = self._errors, {}
         task_exceptions, self._task_exceptions = self._task_exceptions, 0
+        interrupted, self._interrupted = self._interrupted, 0
         cpu, runq = cpu_seconds(), runq_seconds()
         delta = Delta(
             at=self._clock.now(),
@@ -143,6 +149,7 @@ class Recorder:
             ),
             errors=tuple(ErrorDelta(*key, count) for key, count in errors.items()),
             task_exceptions=task_exceptions,
+            interrupted=interrupted,
             users=users,
             busy=busy,
             backlog=backlog,

@@ -85,6 +85,7 @@ class Snapshot:
     dropped: int
     finished: int
     task_exceptions: int
+    interrupted: int
     cpu_seconds: float
     runq_seconds: float
     response: LogHistogram
@@ -141,7 +142,7 @@ class Results:
         self.response = LogHistogram()
         self.service = LogHistogram()
         self.lateness = LogHistogram()
-        self.requests = self.failures = self.task_exceptions = 0
+        self.requests = self.failures = self.task_exceptions = self.interrupted = 0
         self.scheduled = self.started = self.dropped = self.finished = 0
         self.cpu_seconds = self.runq_seconds = 0.0
         self._bins: dict[int, _Bin] = {}
@@ -163,6 +164,7 @@ class Results:
                 key = (error.method, error.name, OTHER)
             self.errors[key] = self.errors.get(key, 0) + error.occurrences
         self.task_exceptions += delta.task_exceptions
+        self.interrupted += delta.interrupted
         self.cpu_seconds += delta.cpu_seconds
         self.runq_seconds += delta.runq_seconds
         self._add_gauges(process, delta)
@@ -285,6 +287,7 @@ class Results:
             dropped=self.dropped,
             finished=self.finished,
             task_exceptions=self.task_exceptions,
+            interrupted=self.interrupted,
             cpu_seconds=self.cpu_seconds,
             runq_seconds=self.runq_seconds,
             response=self.response,

@@ -185,6 +185,10 @@ def _print(
         console.print(f"arrivals: {counts}; started late by {late}")
     for (method, name, error), count in sorted(snapshot.errors.items(), key=lambda item: -item[1]):
         console.print(f"{count} × {method} {name}: {error}", style="red", markup=False)
+    if snapshot.interrupted:
+        console.print(
+            f"{snapshot.interrupted} × a task was cut short because its user was stopped", style="yellow"
+        )
     if snapshot.task_exceptions:
         console.print(f"{snapshot.task_exceptions} × a task raised (see the log with --log-dir)", style="red")
     for verdict in verdicts:

@@ -104,6 +104,7 @@ def document(
             for (method, name, error), count in sorted(snapshot.errors.items())
         ],
         "task_exceptions": snapshot.task_exceptions,
+        "interrupted": snapshot.interrupted,
         "checks": [{"check": v.threshold.text, "value": _finite(v.value), "ok": v.ok} for v in verdicts],
         "generator": {
             "processes": snapshot.workers,
