@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from wavetank.mesh.descriptors import TYPE_PREFIX
 from wavetank.mesh.translate.names import typed
 
 __all__ = ["Reporter", "http_access_log", "tcp_access_log"]
@@ -26,8 +27,9 @@ _DESTINATION = {
     "destination_service_namespace": "%METADATA(CLUSTER:wavetank:service_namespace)%",
     "destination_canonical_service": "%METADATA(UPSTREAM_HOST:wavetank:canonical_service)%",
     "destination_canonical_revision": "%METADATA(UPSTREAM_HOST:wavetank:canonical_revision)%",
-    "destination_pod": "%METADATA(UPSTREAM_HOST:wavetank:pod)%",
 }
+# On counters only: a pod of its own in 60 histogram lines would make scrapes many times larger.
+_POD = {"destination_pod": "%METADATA(UPSTREAM_HOST:wavetank:pod)%"}
 _CONSTANT = {
     "source_principal": "unknown",
     "source_version": "unknown",
@@ -74,7 +76,7 @@ def http_access_log(reporter: Reporter) -> list[dict[str, Any]]:
     )
     return [
         _logger(
-            counters=[{"stat": _stat("requests_total", tags), "value_fixed": 1}],
+            counters=[{"stat": _stat("requests_total", {**tags, **_POD}), "value_fixed": 1}],
             histograms=[
                 {"stat": _stat(name, tags), "unit": unit, "value_format": value}
                 for name, value, unit in histograms
@@ -88,6 +90,7 @@ def tcp_access_log(reporter: Reporter) -> list[dict[str, Any]]:
     tags = {
         **reporter.tags(),
         **_DESTINATION,
+        **_POD,
         "request_protocol": "tcp",
         "response_flags": "%RESPONSE_FLAGS%",
     }
@@ -103,7 +106,9 @@ def tcp_access_log(reporter: Reporter) -> list[dict[str, Any]]:
 
 
 def _logger(**fields: Any) -> dict[str, Any]:
-    config = typed(_LOGGER, stat_prefix="istio", **fields)
+    # `stats_scope` is newer than our descriptors and replaces `stat_prefix`, of which Envoy 1.40 warns.
+    value = {"stats_scope": {"prefix": "istio"}, **fields}
+    config = typed("xds.type.v3.TypedStruct", type_url=TYPE_PREFIX + _LOGGER, value=value)
     return {"name": "envoy.access_loggers.stats", "typed_config": config}
 
 
