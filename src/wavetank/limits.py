@@ -96,7 +96,6 @@ KUBELET_BACKOFF_SECONDS: Final = 10.0  # first CrashLoopBackOff and ImagePullBac
 KUBELET_BACKOFF_SECONDS_MAX: Final = 300.0  # longest back-off
 KUBELET_BACKOFF_RESET_SECONDS: Final = 600.0  # a container that ran this long starts afresh
 KUBELET_ADDRESSES_KEPT_SECONDS: Final = 30.0  # a pod's address rests this long before another gets it
-KUBELET_EVENTS_KEPT: Final = 1024  # distinct events whose repeats are counted; older ones start again
 
 # Report
 REPORT_UNEXPLAINED_RATIO_MAX: Final = 0.05  # of a scaling's time; more fails its JUnit case

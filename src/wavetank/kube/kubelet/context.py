@@ -188,5 +188,7 @@ def _working_directory(context: Context, pod: Object, container: Mapping[str, An
             f"workingDir {wanted} does not exist on this machine; the container starts in {directory}. "
             f"Annotate the pod with {WORKING_DIRECTORY} to choose another directory"
         )
-        context.recorder.event(pod, "Warning", "WorkingDirMissing", message)
+        context.recorder.event(
+            {**pod, "apiVersion": "v1", "kind": "Pod"}, "Warning", "WorkingDirMissing", message
+        )
     return directory

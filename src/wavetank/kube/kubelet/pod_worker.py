@@ -547,7 +547,9 @@ class PodWorker:
         if container:
             inits = {c["name"] for c in self.pod["spec"].get("initContainers") or ()}
             field = f"spec.{'initContainers' if container in inits else 'containers'}{{{container}}}"
-        self._context.recorder.event({**self.pod, "kind": "Pod"}, kind, reason, message, field)
+        self._context.recorder.event(
+            {**self.pod, "apiVersion": "v1", "kind": "Pod"}, kind, reason, message, field
+        )
 
     def _note_back_off(self, name: str) -> None:
         record = self.records[name]

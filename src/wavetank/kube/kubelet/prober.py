@@ -112,7 +112,7 @@ class Prober:
         self._context.metrics.probed(worker, self._name, kind, success)
         if not success:
             self._context.recorder.event(
-                {**worker.pod, "kind": "Pod"},
+                {**worker.pod, "apiVersion": "v1", "kind": "Pod"},
                 "Warning",
                 "Unhealthy",
                 f"{kind.capitalize()} probe failed: {message}",

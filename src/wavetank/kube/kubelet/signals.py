@@ -26,6 +26,7 @@ CONTAINER_VARIABLE = "WAVETANK_CONTAINER"
 _PERIOD = CFS_PERIOD_US / 1e6
 _SLICES = 5  # looks per period at a container that is using CPU
 _MEMORY_SECONDS = 0.25
+_IDLE_SECONDS = 0.4  # longest pause between looks at a container that uses nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +262,14 @@ class SignalGroup:
         return user, system
 
     async def _enforce(self) -> None:
-        next_look = next_memory = 0.0
-        next_refill = self._clock.monotonic() + _PERIOD
+        now = self._clock.monotonic()
+        next_look = next_memory = now
+        next_refill = now + _PERIOD
+        pause = _PERIOD / _SLICES
         while True:
-            now = self._clock.monotonic()
             if now >= next_look:
                 self._descend()
-                next_look = now + 1.0
+                next_look = now + max(1.0, 10 * pause)
             else:
                 self._refresh()
             if not self._seen:
@@ -279,18 +281,17 @@ class SignalGroup:
                     self.kill()
                     return
             if self.cfs is None:
-                await self._clock.sleep(_MEMORY_SECONDS)
-                continue
-            busy = self._bandwidth(
-                now, periods=int(max(0.0, now - next_refill) // _PERIOD) + 1 if now >= next_refill else 0
-            )
-            if now >= next_refill:
-                next_refill += _PERIOD * (int((now - next_refill) // _PERIOD) + 1)
-            # An idle container is looked at once a period: it can overdraw, but pays that back.
-            pause = _PERIOD / _SLICES if busy else _PERIOD
-            await self._clock.sleep(min(pause, max(0.001, next_refill - now)) if busy else pause)
+                pause = _MEMORY_SECONDS
+            else:
+                periods = max(0, int((now - next_refill) // _PERIOD) + 1)
+                busy = self._bandwidth(now, periods)
+                next_refill += _PERIOD * periods
+                # An idle container is looked at less and less: it can overdraw, but pays that back.
+                pause = _PERIOD / _SLICES if busy else min(_IDLE_SECONDS, pause * 2)
+            await self._clock.sleep(pause)
+            now = self._clock.monotonic()
 
-    def _bandwidth(self, now: float, *, periods: int) -> bool:
+    def _bandwidth(self, now: float, periods: int) -> bool:
         """Account for the CPU used since the last look; whether the container is using any."""
         assert self.cfs is not None
         total = sum(self._cpu())
