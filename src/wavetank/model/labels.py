@@ -22,8 +22,10 @@ __all__ = [
     "Labels",
     "MatchType",
     "Matcher",
+    "braced",
     "compile_regex",
     "is_legacy_label",
+    "is_valid_label_name",
 ]
 
 METRIC_NAME = "__name__"
@@ -116,6 +118,20 @@ class Labels:
 
     def __repr__(self) -> str:
         return f"Labels({self})"
+
+
+def braced(labels: Labels) -> str:
+    """All labels inside the braces, the name too: as Prometheus prints a series in error texts."""
+    pairs = [f"{n if is_legacy_label(n) else quote(n)}={quote(v)}" for n, v in labels.pairs]
+    return "{" + ", ".join(pairs) + "}"
+
+
+def is_valid_label_name(name: str) -> bool:
+    """Any text in valid UTF-8 may name a label, but the empty one."""
+    try:
+        return name.encode() != b""
+    except UnicodeEncodeError:
+        return False
 
 
 def is_legacy_label(name: str) -> bool:

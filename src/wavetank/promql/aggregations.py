@@ -1,7 +1,7 @@
 """The aggregation operators: sum, avg, min, max, count, group, stddev, stdvar, quantile, topk and kin.
 
-Mirrors ``rangeEvalAgg`` and ``aggregation*`` of ``promql/engine.go``. Groups are found once per query from the
-labels; a kernel then folds the rows. Groups that hold native histograms are folded again sample by sample.
+Mirrors ``rangeEvalAgg`` and ``aggregation*`` of ``promql/engine.go``. Groups are found once per query from
+the labels; a kernel then folds the rows. Groups that hold native histograms are folded again one by one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import xxhash
 
 from wavetank.model.histogram import CounterResetHint, FloatHistogram, IncompatibleSchemaError
 from wavetank.model.histogram_math import Accumulator
-from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.labels import METRIC_NAME, Labels, is_valid_label_name
 from wavetank.model.quoting import format_float_f, format_float_g
 from wavetank.promql import aggregation_kernels as kernels
 from wavetank.promql import annotations as notes
@@ -272,7 +272,7 @@ def count_values(node: AggregateExpr, vector: Vector) -> Vector:
     """One series per group and distinct value: how often it occurs at each step."""
     assert isinstance(node.param, StringLiteral)
     label = node.param.value
-    if label == "" or "\ufffd" in label:
+    if not is_valid_label_name(label):
         raise QueryError(f"invalid label name {node.param}")
     by = node.grouping if node.without else (*node.grouping, label)
     steps = vector.values.shape[1]
@@ -297,8 +297,8 @@ def _distinct(vector: Vector, row: int) -> list[tuple[str, Ints | Bools]]:
         at = floats[order]
         bits = vector.values[row, at].view(np.int64)
         edges = np.flatnonzero(np.diff(bits)) + 1
-        for columns in np.split(at, edges):
-            out.append((format_float_f(float(vector.values[row, columns[0]])), columns))
+        parts = np.split(at, edges)
+        out += [(format_float_f(float(vector.values[row, part[0]])), part) for part in parts]
     if vector.histograms is not None and vector.is_histogram is not None:
         out += [
             (str(vector.histograms[row, step]), np.array([step]))

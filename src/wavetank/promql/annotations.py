@@ -21,7 +21,7 @@ Operation: TypeAlias = Literal["addition", "subtraction", "aggregation"]
 
 @dataclass(frozen=True, slots=True)
 class ForcedMonotonicity:
-    """Where histogram_quantile() had to mend counts that fall: times in ms, bounds, largest fall, how often."""
+    """Where histogram_quantile() mended counts that fall: times in ms, bounds, largest fall, how often."""
 
     ts_min: int
     ts_max: int
@@ -55,7 +55,7 @@ def _rfc3339(ts_ms: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """``start`` is the character of the query it is about; ``detail`` and ``count`` grow when equal ones meet."""
+    """``start`` is the place in the query; ``detail`` and ``count`` grow when equal ones meet."""
 
     level: Literal["warning", "info"]
     text: str

@@ -131,7 +131,10 @@ class DurationExpr(Expr):
 
 @dataclass(frozen=True, slots=True)
 class VectorSelector(_Placed):
-    """``offset_ms`` and ``at_ms`` as written; ``matchers`` includes the one for ``name``, last."""
+    """``offset_ms`` and ``at_ms`` as written; ``matchers`` includes the one for ``name``, last.
+
+    ``stats_only`` is set by the planner: nothing but counts and sums of histograms is wanted.
+    """
 
     name: str
     matchers: tuple[Matcher, ...]
@@ -142,6 +145,7 @@ class VectorSelector(_Placed):
     at: StartOrEnd = ""
     anchored: bool = False
     smoothed: bool = False
+    stats_only: bool = False
 
     @property
     def type(self) -> ValueType:

@@ -1,7 +1,7 @@
 """Kernels for classic histograms: quantiles and fractions from series with an ``le`` label.
 
-Mirrors ``BucketQuantile`` and ``BucketFraction`` of ``promql/quantile.go``. Rows come ordered by histogram and
-then by bound; ``edges`` are the histograms' first rows, so histogram g has the rows edges[g]:edges[g + 1].
+Mirrors ``BucketQuantile`` and ``BucketFraction`` of ``promql/quantile.go``. Rows come by histogram and then
+by bound; ``edges`` are the histograms' first rows, so histogram g has the rows edges[g]:edges[g + 1].
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _bucket_rank(upper: Floats, counts: Floats, n: int, value: float) -> float:
             return below
         if upper[b] > value:
             if math.isinf(start):
-                return counts[b]
-            return below + (counts[b] - below) * (value - start) / (upper[b] - start)
+                return float(counts[b])
+            return float(below + (counts[b] - below) * (value - start) / (upper[b] - start))
         below = counts[b]
-    return counts[n - 1]
+    return float(counts[n - 1])

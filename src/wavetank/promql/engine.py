@@ -103,9 +103,10 @@ class Engine:
         self, evaluator: Evaluator, expr: ast.Expr, planned: ast.Expr, steps: Steps, instant: bool
     ) -> Result:
         if expr.type == "string":
-            assert isinstance(unwrapped := _unwrap(expr), ast.StringLiteral)
+            literal = _unwrap(expr)
+            assert isinstance(literal, ast.StringLiteral)
             none = np.zeros((0, 1))
-            return Result("string", [], steps.times, none, none.astype(bool), text=unwrapped.value)
+            return Result("string", [], steps.times, none, none.astype(bool), text=literal.value)
         if expr.type == "scalar":
             values = np.array(evaluator.scalar(planned, steps))[np.newaxis, :]
             kind = "scalar" if instant else "matrix"
@@ -133,7 +134,7 @@ class Engine:
             if order != list(range(len(order))):
                 vector = vector.rows(np.array(order, np.int64))
         kind = "vector" if instant else "matrix"
-        return Result(  # type: ignore[call-arg]
+        return Result(
             kind,  # type: ignore[arg-type]
             vector.labels,
             steps.times,

@@ -47,6 +47,7 @@ from wavetank.promql.selection import Selection
 from wavetank.promql.storage import Queryable, SeriesBatch
 from wavetank.promql.tokens import COMPARISONS, SET_OPERATORS
 from wavetank.promql.vector import (
+    Bools,
     Floats,
     Ints,
     Steps,
@@ -269,7 +270,7 @@ class Evaluator:
                 values = np.array(self.scalar(args[0], steps))[np.newaxis, :]
                 return Vector.of_floats([_NO_LABELS], values, np.ones(values.shape, np.bool_))
             case "absent":
-                return self._absent(node, self.vector(args[0], steps).mask.any(axis=0))
+                return self._absent(node, np.asarray(self.vector(args[0], steps).mask.any(axis=0)))
             case "round":
                 nearest = self.scalar(args[1], steps) if len(args) > 1 else np.ones(len(steps))
                 return self._nameless(round_to(self.vector(args[0], steps), nearest))
@@ -336,7 +337,7 @@ class Evaluator:
             return sort_by_value(vector, descending=name == "sort_desc")
         return sort_by_label(vector, [_text(a) for a in node.args[1:]], descending=name.endswith("desc"))
 
-    def _absent(self, node: ast.Call, present: np.ndarray) -> Vector:  # type: ignore[type-arg]
+    def _absent(self, node: ast.Call, present: Bools) -> Vector:
         mask = ~present[np.newaxis, :]
         labels = absent_labels(_unmarked(node.args[0]))
         return Vector.of_floats([labels], np.ones(mask.shape), mask).without_empty()
@@ -397,7 +398,7 @@ class Evaluator:
         )
         result = call_range_function(call)
         if name == "absent_over_time":
-            return self._nameless(self._absent(node, result.mask.any(axis=0)))
+            return self._nameless(self._absent(node, np.asarray(result.mask.any(axis=0))))
         if name in ("rate", "increase"):
             self._note_non_counters(node, result)
         result = result.without_empty()
@@ -415,13 +416,13 @@ class Evaluator:
     def _note_quantile(self, node: ast.Call, window: RangeVector, scalars: list[Floats]) -> None:
         if node.func.name != "quantile_over_time" or not window.counts.size:
             return
-        used = (window.counts > 0).any(axis=0)
+        used = np.asarray((window.counts > 0).any(axis=0))
         q = scalars[0]
-        for value in dict.fromkeys(q[used & ~((q >= 0) & (q <= 1))].tolist()):
+        for value in np.unique(q[used & ~((q >= 0) & (q <= 1))]).tolist():
             self._annotations.add(notes.invalid_quantile(value, node.args[0]))
 
     def _note_non_counters(self, node: ast.Call, result: Vector) -> None:
-        floats = result.float_mask.any(axis=1)
+        floats: Bools = np.asarray(result.float_mask.any(axis=1))
         seen: set[tuple[str, str]] = set()
         for row, labels in enumerate(result.labels):
             if not floats[row]:

@@ -61,7 +61,7 @@ class _Histograms:
 def _split(vector: Vector, place: Expr, annotations: Annotations, delayed: bool) -> _Histograms:
     groups: dict[Labels, list[tuple[float, int]]] = {}
     floats = vector.float_mask
-    for row in np.flatnonzero(floats.any(axis=1)):
+    for row in np.flatnonzero(floats.any(axis=1)).tolist():
         labels = vector.labels[row]
         text = labels.get(BUCKET_LABEL)
         upper = parse_float(text)
@@ -102,7 +102,7 @@ def _separate(
     """Both masks without the steps at which a classic and a native histogram have the same labels."""
     assert vector.is_histogram is not None
     mask, native = vector.float_mask.copy(), vector.is_histogram.copy()
-    for row in np.flatnonzero(native.any(axis=1)):
+    for row in np.flatnonzero(native.any(axis=1)).tolist():
         labels = vector.labels[row]
         members = [r for _, r in groups.get(labels, ())]
         if not members:
@@ -130,12 +130,12 @@ def quantiles(
     parts = []
     for q, arg in wanted:
         part = _quantile(vector, split, q, place, times, annotations, delayed)
-        for value in dict.fromkeys(q[~((q >= 0) & (q <= 1))].tolist()):
+        for value in np.unique(q[~((q >= 0) & (q <= 1))]).tolist():
             annotations.add(notes.invalid_quantile(value, arg))
         if label is None:
             parts.append(part)
             continue
-        for value in dict.fromkeys(q.tolist()):
+        for value in np.unique(q).tolist():
             at = np.isnan(q) if value != value else q == value
             named = [lb.replace(**{label: _openmetrics_float(value)}) for lb in part.labels]
             parts.append(Vector.of_floats(named, part.values, part.mask & at, part.drop))
@@ -163,7 +163,7 @@ def _quantile(
         values = np.ascontiguousarray(vector.values)
         q = np.ascontiguousarray(q)
         bucket_quantiles(values, split.mask, split.rows, split.bounds, split.edges, q, out, present, forced)
-    for g in np.flatnonzero(forced[:, 0]):
+    for g in np.flatnonzero(forced[:, 0]).tolist():
         count, first, last, low, high, fall = forced[g].tolist()
         detail = ForcedMonotonicity(
             int(times[int(first)]), int(times[int(last)]), low, high, fall, int(count)
@@ -210,10 +210,10 @@ def _native(
     """The function of every native histogram, one by one."""
     if mask is None or vector.histograms is None:
         return vector.rows(slice(0, 0))
-    rows = np.flatnonzero(mask.any(axis=1))
+    rows = np.flatnonzero(mask.any(axis=1)).tolist()
     values = np.zeros((len(rows), mask.shape[1]))
     histograms: Objects = vector.histograms
-    for i, row in enumerate(rows.tolist()):
+    for i, row in enumerate(rows):
         for step in np.flatnonzero(mask[row]).tolist():
             values[i, step] = function(histograms[row, step], row, step)
     return Vector.of_floats([vector.labels[r] for r in rows], values, mask[rows], vector.drop[rows])

@@ -46,7 +46,7 @@ def start_overlaps(before: int, t_before: int, now: int) -> bool:
 
 
 def histogram_rate(w: Window, starts: Sequence[int], *, counter: bool) -> FloatHistogram | None:
-    """The change from the first to the last of at least two histograms, resets made good; None with a note."""
+    """The change from the first to the last of two or more, resets made good; None with an annotation."""
     points, times = w.histograms, w.histogram_times
     first, last = points[0], points[-1]
     previous = first

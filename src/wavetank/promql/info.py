@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
+from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType, braced
 from wavetank.promql import ast
 from wavetank.promql.ast import Expr
 from wavetank.promql.failures import QueryError
@@ -123,8 +123,8 @@ def _newest(info: InfoSeries) -> dict[tuple[str, tuple[str, ...]], list[tuple[in
             first, second = (members[i] for i in np.flatnonzero(wins[:, step])[:2])
             at = int(best[step])
             raise QueryError(
-                f"found duplicate series for info metric: existing {info.labels[first]} @ {at}, "
-                f"new {info.labels[second]} @ {at}"
+                f"found duplicate series for info metric: existing {braced(info.labels[first])} @ {at}, "
+                f"new {braced(info.labels[second])} @ {at}"
             )
         out[key] = [(row, wins[i]) for i, row in enumerate(members) if wins[i].any()]
     return out

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wavetank.model.labels import METRIC_NAME, Labels, MatchType, compile_regex
+from wavetank.model.labels import METRIC_NAME, Labels, MatchType, compile_regex, is_valid_label_name
 from wavetank.promql import ast
 from wavetank.promql.ast import Expr
 from wavetank.promql.failures import QueryError
@@ -24,17 +24,13 @@ _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 _CHUNK = re.compile(r"\d+|\D+")
 
 
-def _valid_name(name: str) -> bool:
-    return name != "" and "\ufffd" not in name
-
-
 def label_replace(vector: Vector, dst: str, replacement: str, src: str, pattern: str) -> Vector:
     """Sets ``dst`` from what ``pattern`` found in ``src``. Raises QueryError."""
     try:
         regex = compile_regex(pattern)
     except ValueError:
         raise QueryError(f"invalid regular expression in label_replace(): {pattern}") from None
-    if not _valid_name(dst):
+    if not is_valid_label_name(dst):
         raise QueryError(f"invalid destination label name in label_replace(): {dst}")
     expanded: dict[str, str | None] = {}
     labels, drop = list(vector.labels), vector.drop.copy()
@@ -70,9 +66,9 @@ def _expand(template: str, found: re.Match[str]) -> str:
 def label_join(vector: Vector, dst: str, separator: str, sources: Sequence[str]) -> Vector:
     """Sets ``dst`` to the values of ``sources``, joined. Raises QueryError."""
     for src in sources:
-        if not _valid_name(src):
+        if not is_valid_label_name(src):
             raise QueryError(f"invalid source label name in label_join(): {src}")
-    if not _valid_name(dst):
+    if not is_valid_label_name(dst):
         raise QueryError(f"invalid destination label name in label_join(): {dst}")
     labels = [
         label.replace(**{dst: separator.join([label.get(src) for src in sources])}) for label in vector.labels
@@ -88,12 +84,8 @@ def sort_by_value(vector: Vector, *, descending: bool) -> Vector:
     rows = np.flatnonzero(vector.float_mask[:, 0])
     values = vector.values[rows, 0]
     key = np.where(np.isnan(values), np.inf, -values if descending else values)
-    order = np.lexsort((np.isnan(values), key)) if not np.isnan(values).any() else _nan_last(values, key)
+    order = np.lexsort((key, np.isnan(values)))
     return vector.rows(rows[order])
-
-
-def _nan_last(values: np.ndarray, key: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return np.lexsort((key, np.isnan(values)))
 
 
 def _natural_less(a: str, b: str) -> bool:

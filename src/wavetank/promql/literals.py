@@ -22,7 +22,10 @@ _FLOAT = re.compile(r"^(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9
 
 
 def unquote(text: str) -> str:
-    """The value of a string token that the lexer has accepted. Bytes that are not UTF-8 become U+FFFD."""
+    """The value of a string token that the lexer has accepted.
+
+    Bytes that are not UTF-8 are kept the way Python keeps them (surrogateescape).
+    """
     body = text[1:-1]
     if text[0] == "`" or "\\" not in body:
         return body
@@ -33,7 +36,7 @@ def unquote(text: str) -> str:
         out += _escaped(found)
         at = found.end()
     out += body[at:].encode()
-    return out.decode("utf-8", errors="replace")
+    return out.decode("utf-8", errors="surrogateescape")
 
 
 def _escaped(found: re.Match[str]) -> bytes:

@@ -1,7 +1,8 @@
 """Vector matching: which rows of two vectors meet in a binary operation, and what the result is called.
 
-Mirrors ``VectorBinop``, ``VectorAnd/Or/Unless`` and ``resultMetric`` of ``promql/engine.go``. Upstream matches
-anew at each step; here rows are paired once, and pairs that would clash at some step are found on the masks.
+Mirrors ``VectorBinop``, ``VectorAnd``, ``VectorOr``, ``VectorUnless`` and ``resultMetric`` of
+``promql/engine.go``. Upstream matches anew at each step; here rows are paired once, and pairs that would
+clash at some step are found on the masks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.labels import METRIC_NAME, Labels, braced
 from wavetank.promql.annotations import Annotations
 from wavetank.promql.ast import BinaryExpr, VectorMatching
 from wavetank.promql.binary import ARITHMETIC, Operand, Outcome, combine
@@ -80,7 +81,7 @@ class _Pairs:
 def vector_vector(
     node: BinaryExpr, left: Vector, right: Vector, annotations: Annotations, *, delayed: bool, instant: bool
 ) -> Vector:
-    """Arithmetic, comparisons and trims between vectors. Raises QueryError where the matching is ambiguous."""
+    """Arithmetic, comparisons and trims between vectors. Raises QueryError if the matching is ambiguous."""
     matching = node.matching
     assert matching is not None
     swapped = matching.card == "one-to-many"
@@ -124,11 +125,11 @@ def _refuse_ambiguous_one(
                 label = one.labels[row]
                 names = matching.labels
                 group = label.only(*names) if matching.on else label.without(*names, METRIC_NAME)
-                first, second = sorted((str(label), str(one.labels[other])))
+                first, second = sorted((braced(label), braced(one.labels[other])))
                 side = "left" if matching.card == "one-to-many" else "right"
                 raise QueryError(
-                    f"found duplicate series for the match group {group} on the {side} hand-side of the "
-                    f"operation: [{first}, {second}];many-to-many matching not allowed: "
+                    f"found duplicate series for the match group {braced(group)} on the {side} hand-side "
+                    f"of the operation: [{first}, {second}];many-to-many matching not allowed: "
                     "matching labels must be unique on one side"
                 )
         seen.setdefault(int(signature), []).append(row)

@@ -6,7 +6,7 @@ Mirrors ``simpleFloatFunc`` and ``dateWrapper`` of ``promql/functions.go``. Hist
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def clamp(vector: Vector, low: Floats, high: Floats) -> Vector:
     return clamped.with_mask(clamped.mask & ~(high < low)).without_empty()
 
 
-def _calendar(seconds: Floats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _calendar(seconds: Floats) -> tuple[Any, Any, Any]:
     """Whole seconds since 1970, the day they fall on, and the month of that day."""
     whole = np.trunc(np.nan_to_num(seconds, nan=0.0, posinf=0.0, neginf=0.0))
     stamps = np.clip(whole, -6e10, 2.5e11).astype(np.int64).astype("datetime64[s]")
@@ -82,40 +82,44 @@ def _calendar(seconds: Floats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # 
     return stamps, days, days.astype("datetime64[M]")
 
 
+def _float(values: Any) -> Floats:
+    return np.asarray(values.astype(np.float64))
+
+
 def _within(seconds: Floats, unit: str, coarse: str) -> Floats:
     stamps, _, _ = _calendar(seconds)
     fine = stamps.astype(f"datetime64[{unit}]")
-    return (fine - stamps.astype(f"datetime64[{coarse}]").astype(f"datetime64[{unit}]")).astype(np.float64)
+    return _float(fine - stamps.astype(f"datetime64[{coarse}]").astype(f"datetime64[{unit}]"))
 
 
 def _days_in_month(seconds: Floats) -> Floats:
     _, _, months = _calendar(seconds)
-    return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.float64)
+    return _float((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]"))
 
 
 def _day_of_month(seconds: Floats) -> Floats:
     _, days, months = _calendar(seconds)
-    return (days - months.astype("datetime64[D]")).astype(np.float64) + 1
+    return _float(days - months.astype("datetime64[D]")) + 1
 
 
 def _day_of_year(seconds: Floats) -> Floats:
     _, days, _ = _calendar(seconds)
-    return (days - days.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float64) + 1
+    return _float(days - days.astype("datetime64[Y]").astype("datetime64[D]")) + 1
 
 
 def _day_of_week(seconds: Floats) -> Floats:
     _, days, _ = _calendar(seconds)
-    return ((days.astype(np.int64) + 4) % 7).astype(np.float64)
+    return _float((days.astype(np.int64) + 4) % 7)
 
 
 def _month(seconds: Floats) -> Floats:
     _, _, months = _calendar(seconds)
-    return (months.astype(np.int64) % 12).astype(np.float64) + 1
+    return _float(months.astype(np.int64) % 12) + 1
 
 
 def _year(seconds: Floats) -> Floats:
     _, days, _ = _calendar(seconds)
-    return days.astype("datetime64[Y]").astype(np.int64).astype(np.float64) + 1970
+    return _float(days.astype("datetime64[Y]").astype(np.int64)) + 1970
 
 
 DATE_FUNCTIONS: Final[dict[str, Callable[[Floats], Floats]]] = {

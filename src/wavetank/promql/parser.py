@@ -15,7 +15,7 @@ from typing import Final, NoReturn, TypeVar, cast
 from wavetank.errors import InputError
 from wavetank.limits import PROMQL_DEPTH_MAX, PROMQL_NESTING_MAX, PROMQL_QUERY_BYTES_MAX
 from wavetank.model.duration import parse_duration
-from wavetank.model.labels import METRIC_NAME, Matcher, MatchType
+from wavetank.model.labels import METRIC_NAME, Matcher, MatchType, is_valid_label_name
 from wavetank.model.quoting import quote
 from wavetank.promql import ast
 from wavetank.promql.ast import Expr, VectorMatching
@@ -512,7 +512,7 @@ class _Parser:
         token = self.token
         if token.kind == "STRING":
             name = unquote(self.advance().text)
-            if name == "" or "\ufffd" in name:
+            if not is_valid_label_name(name):
                 self.complain(f"invalid label name for grouping: {quote(name)}", token.start, token.end)
             return name
         if token.kind not in LABEL_KEYWORDS and token.kind not in ("IDENTIFIER", "METRIC_IDENTIFIER"):

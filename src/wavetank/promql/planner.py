@@ -53,20 +53,23 @@ def plan(expr: Expr, start_ms: int, end_ms: int, step_ms: int) -> Expr:
 
     Raises InputError if a duration expression has no valid value.
     """
-    resolved = _resolve(expr, _Bounds(start_ms, end_ms, step_ms))
+    resolved = _resolve(expr, _Bounds(start_ms, end_ms, step_ms), False)
     marked, invariant, wraps = _mark(resolved)
     return StepInvariant(marked) if invariant and wraps else marked
 
 
-def _resolve(node: Expr, bounds: _Bounds) -> Expr:
+def _resolve(node: Expr, bounds: _Bounds, stats: bool | None) -> Expr:
+    """``stats``: whether only counts and sums of histograms are wanted; None once that is ruled out."""
     match node:
         case ast.VectorSelector():
-            return replace(node, **_modifiers(node, bounds))
+            at_ms, offset_ms = _modifiers(node, bounds)
+            return replace(node, at_ms=at_ms, offset_ms=offset_ms, stats_only=bool(stats))
         case ast.MatrixSelector():
             range_ms = node.range_ms
             if node.range_expr is not None:
                 range_ms = _evaluate(node.range_expr, bounds)
-            selector = replace(node.selector, **_modifiers(node.selector, bounds))
+            selector = _resolve(node.selector, bounds, stats)
+            assert isinstance(selector, ast.VectorSelector)
             return replace(node, selector=selector, range_ms=range_ms)
         case ast.SubqueryExpr():
             range_ms, step_ms = node.range_ms, node.step_ms
@@ -74,24 +77,41 @@ def _resolve(node: Expr, bounds: _Bounds) -> Expr:
                 range_ms = _evaluate(node.range_expr, bounds)
             if node.step_expr is not None:
                 step_ms = _evaluate(node.step_expr, bounds)
-            inner = _resolve(node.expr, bounds)
-            return replace(node, expr=inner, range_ms=range_ms, step_ms=step_ms, **_modifiers(node, bounds))
+            at_ms, offset_ms = _modifiers(node, bounds)
+            return replace(
+                node,
+                expr=_resolve(node.expr, bounds, None),
+                range_ms=range_ms,
+                step_ms=step_ms,
+                at_ms=at_ms,
+                offset_ms=offset_ms,
+            )
         case ast.Call():
             number = _bound_function(node, bounds)
             if number is not None:
                 return ast.NumberLiteral(number, False, node.span)
-            return replace(node, args=tuple(_unwrapped(_resolve(a, bounds)) for a in node.args))
+            stats = _stats_below(node.func.name, stats)
+            return replace(node, args=tuple(_unwrapped(_resolve(a, bounds, stats)) for a in node.args))
         case ast.AggregateExpr():
-            param = None if node.param is None else _unwrapped(_resolve(node.param, bounds))
-            return replace(node, expr=_unwrapped(_resolve(node.expr, bounds)), param=param)
+            param = None if node.param is None else _unwrapped(_resolve(node.param, bounds, stats))
+            return replace(node, expr=_unwrapped(_resolve(node.expr, bounds, stats)), param=param)
         case ast.BinaryExpr():
-            return replace(node, lhs=_resolve(node.lhs, bounds), rhs=_resolve(node.rhs, bounds))
+            stats = None if node.op in ("</", ">/") else stats
+            return replace(node, lhs=_resolve(node.lhs, bounds, stats), rhs=_resolve(node.rhs, bounds, stats))
         case ast.UnaryExpr() | ast.ParenExpr():
-            return replace(node, expr=_resolve(node.expr, bounds))
+            return replace(node, expr=_resolve(node.expr, bounds, stats))
     return node
 
 
-def _modifiers(node: ast.VectorSelector | ast.SubqueryExpr, bounds: _Bounds) -> dict[str, int | None]:
+def _stats_below(name: str, stats: bool | None) -> bool | None:
+    if name in ("histogram_quantile", "histogram_quantiles", "histogram_fraction"):
+        return None
+    if name in ("histogram_count", "histogram_sum", "histogram_avg") and stats is not None:
+        return True
+    return stats
+
+
+def _modifiers(node: ast.VectorSelector | ast.SubqueryExpr, bounds: _Bounds) -> tuple[int | None, int]:
     at_ms = node.at_ms
     if node.at:
         at_ms = bounds.start_ms if node.at == "start" else bounds.end_ms
@@ -99,7 +119,7 @@ def _modifiers(node: ast.VectorSelector | ast.SubqueryExpr, bounds: _Bounds) -> 
     if node.offset_expr is not None:
         width = bounds.end_ms - bounds.start_ms
         offset_ms = evaluate_duration(node.offset_expr, bounds.step_ms, width, signed=True)
-    return {"at_ms": at_ms, "offset_ms": offset_ms}
+    return at_ms, offset_ms
 
 
 def _evaluate(expr: ast.DurationExpr, bounds: _Bounds) -> int:

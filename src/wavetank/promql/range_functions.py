@@ -18,7 +18,7 @@ from wavetank.promql.annotations import Annotations
 from wavetank.promql.ast import Call, Expr
 from wavetank.promql.failures import QueryError
 from wavetank.promql.range_vector import RangeVector
-from wavetank.promql.vector import Bools, Floats, Ints, Vector
+from wavetank.promql.vector import Bools, Floats, Ints, Vector, is_present
 from wavetank.promql.window_functions import FLOAT_FUNCTIONS, WINDOW_FUNCTIONS, Value, Window
 
 __all__ = ["ANCHORED_SAFE", "SMOOTHED_SAFE", "USES_START_TIMES", "RangeCall", "call_range_function"]
@@ -73,7 +73,7 @@ def _redo_row(call: RangeCall, vector: Vector, row: int) -> None:
     begin, end = int(w.offsets[row]), int(w.offsets[row + 1])
     has = np.zeros(end - begin, np.bool_)
     if w.histograms is not None:
-        has = np.not_equal(w.histograms[begin:end], None)
+        has = is_present(w.histograms[begin:end])
     if function is None:
         _redo_floats(call, vector, row, has)
         return

@@ -31,7 +31,8 @@ _OUT = "float64[:, ::1], boolean[:, ::1]"
 
 
 @kernel(
-    f"void(int64[::1], int64[::1], float64[::1], {_WINDOWS}, int64[::1], int64[::1], boolean, boolean, {_OUT})"
+    f"void(int64[::1], int64[::1], float64[::1], {_WINDOWS}, int64[::1], int64[::1], "
+    f"boolean, boolean, {_OUT})"
 )
 def extrapolated_rate(
     offsets: Ints,
@@ -159,6 +160,7 @@ def sums(
         head[first] = 0.0
         tail[first] = 0.0
         tame = True
+        peak = 0.0
         hi = 0.0
         lo = 0.0
         for s in range(first, last):
@@ -171,6 +173,7 @@ def sums(
             e = (hi - (t - z)) + (x - z) + lo
             hi = t + e
             lo = e - (hi - t)
+            peak = max(peak, abs(hi))
             head[s + 1] = hi
             tail[s + 1] = lo
         for j in range(low.shape[1]):
@@ -183,9 +186,10 @@ def sums(
                 t = head[b] - head[a]
                 z = t - head[b]
                 e = (head[b] - (t - z)) - (head[a] + z) + (tail[b] - tail[a])
-                out[i, j] = (t + e) / (b - a) if average else t + e
-            else:
-                out[i, j] = _walk_sum(values, a, b, average)
+                if peak <= 1e15 * abs(t + e):  # else what cancelled may have taken the digits with it
+                    out[i, j] = (t + e) / (b - a) if average else t + e
+                    continue
+            out[i, j] = _walk_sum(values, a, b, average)
 
 
 @kernel(inline=True)
@@ -227,8 +231,8 @@ def _walk_sum(values: Floats, a: int, b: int, average: bool) -> float:
             c += (x - t) + mean
         mean = t
     if average:
-        return mean + c if incremental else total / count + c / count
-    return total if math.isinf(total) else total + c
+        return float(mean + c if incremental else total / count + c / count)
+    return float(total if math.isinf(total) else total + c)
 
 
 @kernel(f"void(int64[::1], int64[::1], float64[::1], {_WINDOWS}, int64, boolean, {_OUT})")
@@ -321,12 +325,12 @@ def _quantile(q: float, values: Floats) -> float:
     while nans < n and values[n - 1 - nans] != values[n - 1 - nans]:
         nans += 1
     rank = q * (n - 1)
-    lower = int(math.floor(rank))
+    lower = math.floor(rank)
     upper = min(n - 1, lower + 1)
     weight = rank - math.floor(rank)
     a = np.nan if lower < nans else values[lower - nans]
     b = np.nan if upper < nans else values[upper - nans]
-    return a * (1 - weight) + b * weight
+    return float(a * (1 - weight) + b * weight)
 
 
 @kernel(f"void(float64[::1], {_WINDOWS}, float64[::1], boolean, {_OUT})")

@@ -16,7 +16,7 @@ from wavetank.jit import kernel
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.promql.storage import SeriesBatch
-from wavetank.promql.vector import Bools, Floats, Ints, Objects, Vector
+from wavetank.promql.vector import Bools, Floats, Ints, Objects, Vector, is_present
 
 __all__ = ["RangeVector", "drop_stale", "instant_positions", "instant_values", "window_bounds"]
 
@@ -101,7 +101,7 @@ class RangeVector:
         """The series that have histograms among their samples."""
         if self.histograms is None:
             return []
-        has = np.not_equal(self.histograms, None).astype(np.int64)
+        has = is_present(self.histograms).astype(np.int64)
         total = np.concatenate([[0], np.cumsum(has)])
         return [int(i) for i in np.flatnonzero(total[self.offsets[1:]] - total[self.offsets[:-1]])]
 
@@ -138,7 +138,7 @@ def drop_stale(batch: SeriesBatch) -> SeriesBatch:
     """Without staleness markers."""
     stale = batch.values.view(np.int64) == STALE_NAN_BITS
     if batch.histograms is not None:
-        has = np.not_equal(batch.histograms, None)
+        has = is_present(batch.histograms)
         stale &= ~has
         for i in np.flatnonzero(has):
             stale[i] = batch.histograms[i].is_stale

@@ -15,10 +15,10 @@ import numpy as np
 from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.promql.storage import SeriesBatch
-from wavetank.promql.vector import Bools, Floats, Ints, Objects
+from wavetank.promql.vector import Bools, Floats, Ints, Objects, is_present
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
 __all__ = ["Result", "ResultType"]
 
@@ -123,7 +123,7 @@ class Result:
         values: list[Any] = []
         counts: list[int] = []
         for label, stamps, numbers, histograms in self.series():
-            floats = slice(None) if histograms is None else np.equal(histograms, None)
+            floats = slice(None) if histograms is None else ~is_present(histograms)
             labels.append(list(label.pairs))
             times.append(stamps[floats])
             values.append(numbers[floats])

@@ -14,6 +14,7 @@ import numpy as np
 
 from wavetank.errors import CheckFailed
 from wavetank.model.histogram import CounterResetHint, FloatHistogram, IncompatibleSchemaError
+from wavetank.model.histogram_math import detect_reset
 from wavetank.model.labels import Matcher
 from wavetank.promql import annotations as notes
 from wavetank.promql.annotations import Annotations
@@ -29,7 +30,7 @@ from wavetank.promql.range_vector import (
     instant_values,
 )
 from wavetank.promql.storage import Queryable, SelectHints, SeriesBatch
-from wavetank.promql.vector import Ints, Steps, Vector
+from wavetank.promql.vector import Ints, Steps, Vector, is_present
 from wavetank.promql.window_functions import extend_floats, interpolate
 
 __all__ = ["Selection"]
@@ -70,6 +71,13 @@ class Selection:
         context.charge(0, size)
         return _writable(batch)
 
+    def _samples(
+        self, node: VectorSelector, mint: int, maxt: int, steps: Steps, func: str = "", range_ms: int = 0
+    ) -> SeriesBatch:
+        """What the selector needs of the storage between two times."""
+        batch = self._select(node.matchers, mint, maxt, steps, func, range_ms)
+        return _with_reset_hints(batch) if node.stats_only and batch.histograms is not None else batch
+
     def _reference(self, node: VectorSelector, steps: Steps) -> Ints:
         """The time each step looks at."""
         if node.at_ms is not None:
@@ -81,7 +89,7 @@ class Selection:
         if node.smoothed:
             return self._smoothed(node, steps)
         refs = self._reference(node, steps)
-        batch = self._select(node.matchers, int(refs[0]) - self._lookback + 1, int(refs[-1]), steps, "", 0)
+        batch = self._samples(node, int(refs[0]) - self._lookback + 1, int(refs[-1]), steps)
         shape = (len(batch.labels), len(refs))
         self._context.charge(0, shape[0] * shape[1] * 9)
         values, mask = np.zeros(shape), np.zeros(shape, np.bool_)
@@ -96,7 +104,7 @@ class Selection:
     def positions(self, node: VectorSelector, steps: Steps) -> tuple[SeriesBatch, Ints]:
         """The batch, and the position of each step's sample or -1: for functions of the sample's own time."""
         refs = self._reference(node, steps)
-        batch = self._select(node.matchers, int(refs[0]) - self._lookback + 1, int(refs[-1]), steps, "", 0)
+        batch = self._samples(node, int(refs[0]) - self._lookback + 1, int(refs[-1]), steps)
         return batch, self._live_positions(batch, refs)
 
     def _live_positions(self, batch: SeriesBatch, refs: Ints) -> Ints:
@@ -118,7 +126,7 @@ class Selection:
         """Info series at each step: the batch, and each sample's own time or -1."""
         node = VectorSelector("", tuple(matchers), (0, 0), offset_ms=offset_ms, at_ms=at_ms)
         batch, where = self.positions(node, steps)
-        if batch.histograms is not None and np.not_equal(batch.histograms, None).any():
+        if batch.histograms is not None and is_present(batch.histograms).any():
             raise QueryError("info sample should be float")
         times = np.where(where >= 0, batch.timestamps_ms[where] if len(batch.timestamps_ms) else -1, -1)
         return batch, times
@@ -127,8 +135,9 @@ class Selection:
         assert batch.histograms is not None
         where = self._live_positions(batch, refs)
         vector.mask = where >= 0
-        vector.histograms = np.where(vector.mask, batch.histograms[where], None)
-        vector.is_histogram = np.not_equal(vector.histograms, None)
+        vector.histograms = np.full(where.shape, None, object)
+        vector.histograms[vector.mask] = batch.histograms[where[vector.mask]]
+        vector.is_histogram = is_present(vector.histograms)
         if not vector.is_histogram.any():
             vector.histograms = vector.is_histogram = None
 
@@ -139,13 +148,8 @@ class Selection:
         starts = ends - node.range_ms
         before = self._lookback if inner.anchored or inner.smoothed else 0
         after = self._lookback if inner.smoothed else 0
-        batch = self._select(
-            inner.matchers,
-            int(starts[0]) - before + 1,
-            int(ends[-1]) + after,
-            steps,
-            func,
-            node.range_ms,
+        batch = self._samples(
+            inner, int(starts[0]) - before + 1, int(ends[-1]) + after, steps, func, node.range_ms
         )
         batch = drop_stale(batch)
         self._context.charge(0, 25 * len(batch.labels) * len(steps))
@@ -170,7 +174,7 @@ class Selection:
         offsets = np.concatenate([[0], np.cumsum(high[rows] - low[rows])]).astype(np.int64)
         self._context.charge(int(keep.sum()), 0)
         return SeriesBatch(
-            [window.labels[r] for r in rows],
+            [window.labels[r] for r in rows.tolist()],
             offsets,
             window.times[keep],
             window.values[keep],
@@ -181,9 +185,7 @@ class Selection:
         """An instant vector of values interpolated between the samples around each step."""
         refs = self._reference(node, steps)
         lookback = self._lookback
-        batch = self._select(
-            node.matchers, int(refs[0]) - lookback + 1, int(refs[-1]) + lookback, steps, "", 0
-        )
+        batch = self._samples(node, int(refs[0]) - lookback + 1, int(refs[-1]) + lookback, steps)
         batch = drop_stale(batch)
         drop = np.zeros(len(batch.labels), np.bool_)
         window = bounded(batch, drop, refs - lookback, refs + lookback)
@@ -258,6 +260,9 @@ class Selection:
         assert before is not None
         if after is None:
             return before.with_hint(CounterResetHint.UNKNOWN)
+        if before.has_custom_buckets is not after.has_custom_buckets:
+            self._annotations.add(notes.mixed_exponential_custom(name, node))
+            return None
         gauge = CounterResetHint.GAUGE
         counter = before.counter_reset_hint is not gauge or after.counter_reset_hint is not gauge
         try:
@@ -274,6 +279,23 @@ class Selection:
             return None
 
 
+def _with_reset_hints(batch: SeriesBatch) -> SeriesBatch:
+    """Every counter histogram told whether it was reset since the one before, where that is known."""
+    assert batch.histograms is not None
+    hinted = batch.histograms.copy()
+    for i in range(len(batch.labels)):
+        previous: FloatHistogram | None = None
+        for s in range(int(batch.offsets[i]), int(batch.offsets[i + 1])):
+            current: FloatHistogram | None = batch.histograms[s]
+            if current is None:
+                continue
+            if previous is not None and current.counter_reset_hint is CounterResetHint.UNKNOWN:
+                reset = detect_reset(current, previous)
+                hinted[s] = current.with_hint(CounterResetHint.RESET if reset else CounterResetHint.NOT_RESET)
+            previous = current
+    return replace(batch, histograms=hinted)
+
+
 def _extended(window: RangeVector, node: VectorSelector) -> SeriesBatch:
     """An ``anchored`` or ``smoothed`` range: the samples inside, and one at each end."""
     kind = "smoothed" if node.smoothed else "anchored"
@@ -285,7 +307,7 @@ def _extended(window: RangeVector, node: VectorSelector) -> SeriesBatch:
         low, high = int(window.low[i, 0]), int(window.high[i, 0])
         if low >= high:
             continue
-        if window.histograms is not None and np.not_equal(window.histograms[low:high], None).any():
+        if window.histograms is not None and is_present(window.histograms[low:high]).any():
             raise QueryError(f"{kind} modifier is not supported with histograms")
         t, v = window.times[low:high].tolist(), window.values[low:high].tolist()
         last = len(t) - 1
@@ -307,10 +329,9 @@ def _extended(window: RangeVector, node: VectorSelector) -> SeriesBatch:
 
 def _writable(batch: SeriesBatch) -> SeriesBatch:
     """Columns as the kernels' signatures want them: contiguous, of the right type, not read-only."""
-    wanted = ["C_CONTIGUOUS", "WRITEABLE"]
-    offsets = np.require(batch.offsets, np.int64, wanted)
-    times = np.require(batch.timestamps_ms, np.int64, wanted)
-    values = np.require(batch.values, np.float64, wanted)
+    offsets = np.require(batch.offsets, np.int64, ("C_CONTIGUOUS", "WRITEABLE"))
+    times = np.require(batch.timestamps_ms, np.int64, ("C_CONTIGUOUS", "WRITEABLE"))
+    values = np.require(batch.values, np.float64, ("C_CONTIGUOUS", "WRITEABLE"))
     if offsets is batch.offsets and times is batch.timestamps_ms and values is batch.values:
         return batch
     return replace(batch, offsets=offsets, timestamps_ms=times, values=values)

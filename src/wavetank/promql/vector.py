@@ -17,13 +17,14 @@ import numpy.typing as npt
 from wavetank.model.labels import Labels
 from wavetank.promql.failures import QueryError
 
-__all__ = ["Bools", "Floats", "Ints", "Objects", "Steps", "Vector", "empty_vector"]
+__all__ = ["Bools", "Floats", "Ints", "Objects", "Steps", "Vector", "empty_vector", "is_present"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Objects: TypeAlias = npt.NDArray[Any]
 
+_NOTHING: Objects = np.array(None, object)
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
 
 
@@ -108,7 +109,7 @@ class Vector:
 
     def without_empty(self) -> Vector:
         """Only the rows that have a sample at some step."""
-        filled = self.mask.any(axis=1)
+        filled: Bools = np.asarray(self.mask.any(axis=1))
         return self if filled.all() else self.rows(filled)
 
     def with_mask(self, mask: Bools) -> Vector:
@@ -125,6 +126,11 @@ class Vector:
             None if self.histograms is None else np.broadcast_to(self.histograms, shape),
             None if self.is_histogram is None else np.broadcast_to(self.is_histogram, shape),
         )
+
+
+def is_present(objects: Objects) -> Bools:
+    """Where an array of objects holds something."""
+    return np.not_equal(objects, _NOTHING).astype(np.bool_)
 
 
 def empty_vector(steps: int) -> Vector:

@@ -7,6 +7,7 @@ histograms is spelled out. A function returns a float, a histogram, or None for 
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -208,7 +209,7 @@ def extend_floats(
     smoothed: bool,
     counter: bool,
 ) -> tuple[float, float]:
-    """The values at a window's ends: of the nearest samples, or interpolated between two with ``smoothed``."""
+    """The values at a window's ends: of the nearest samples, or with ``smoothed`` between two."""
     left, right = values[first], values[last]
     if smoothed and times[first] < start:
         left = interpolate(times, values, first, start, counter)
@@ -297,7 +298,7 @@ def _resets(w: Window) -> Value:
     if samples is None:
         return None
     count = 0
-    for (t0, a, st0), (t1, b, st1) in zip(samples, samples[1:], strict=False):
+    for (t0, a, st0), (t1, b, st1) in itertools.pairwise(samples):
         if isinstance(a, FloatHistogram) != isinstance(b, FloatHistogram) or start_resets(
             (st0, st1), (t0, t1), 1
         ):
@@ -314,7 +315,7 @@ def _changes(w: Window) -> Value:
     if samples is None:
         return None
     count = 0
-    for (_, a, _), (_, b, _) in zip(samples, samples[1:], strict=False):
+    for (_, a, _), (_, b, _) in itertools.pairwise(samples):
         if isinstance(a, FloatHistogram) and isinstance(b, FloatHistogram):
             count += not b.equals(a)
         elif isinstance(a, float) and isinstance(b, float):

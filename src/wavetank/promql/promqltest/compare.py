@@ -1,7 +1,7 @@
 """Comparing what a query gave with what a script expects.
 
-Mirrors ``compareResult``, ``compareNativeHistogram`` and ``almost.Equal`` of prometheus/prometheus: floats are
-equal within a relative 1e-6, NaN equals NaN, and a staleness marker only itself.
+Mirrors ``compareResult``, ``compareNativeHistogram`` and ``almost.Equal`` of prometheus/prometheus: floats
+are equal within a relative 1e-6, NaN equals NaN, and a staleness marker only itself.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from wavetank.model.histogram import FloatHistogram
+from wavetank.model.histogram import CounterResetHint, FloatHistogram
+from wavetank.model.histogram_math import detect_reset
 from wavetank.model.labels import Labels, Matcher
 from wavetank.promql.failures import QueryTooBig
 from wavetank.promql.storage import SelectHints, SeriesBatch
@@ -54,7 +55,7 @@ class MemoryStorage:
                 continue
             labels.append(label)
             times += found
-            samples += [self._series[label][ts] for ts in found]
+            samples += [self._read(label, ts) for ts in found]
             offsets.append(len(times))
             if hints is not None and hints.samples_max and len(times) > 100 * hints.samples_max:
                 raise QueryTooBig(f"select of more than {len(times)} samples")
@@ -73,6 +74,24 @@ class MemoryStorage:
             histograms,
             starts,
         )
+
+    def _read(self, label: Labels, ts: int) -> Sample:
+        """A sample as a chunk gives it back: a histogram that continues its chunk is known not reset."""
+        series = self._series[label]
+        value, histogram, start = series[ts]
+        if histogram is None or histogram.counter_reset_hint is not CounterResetHint.UNKNOWN:
+            return value, histogram, start
+        earlier = [t for t in series if t < ts]
+        before = series[max(earlier)][1] if earlier else None
+        if (
+            before is not None
+            and before.counter_reset_hint is not CounterResetHint.GAUGE
+            and before.is_stale is histogram.is_stale
+            and (before.schema, before.zero_threshold) == (histogram.schema, histogram.zero_threshold)
+            and not detect_reset(histogram, before)
+        ):
+            histogram = histogram.with_hint(CounterResetHint.NOT_RESET)
+        return value, histogram, start
 
     def series(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Sequence[Labels]:
         return [

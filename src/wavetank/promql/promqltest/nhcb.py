@@ -52,7 +52,7 @@ class _Classic:
 def native_from_classic(
     series: Iterable[tuple[Labels, Iterable[tuple[int, float]]]],
 ) -> Iterator[tuple[Labels, int, FloatHistogram]]:
-    """Native histograms for all series named ``_bucket``, ``_count`` or ``_sum``: labels, time in ms, value."""
+    """Native histograms of all series named ``_bucket``, ``_count`` or ``_sum``: labels, ms, value."""
     found: dict[Labels, dict[int, _Classic]] = {}
     for labels, samples in series:
         base, _, suffix = labels.name.rpartition("_")
