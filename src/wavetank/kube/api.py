@@ -17,8 +17,11 @@ from wavetank.journal import Journal
 from wavetank.kube import deletion, scale
 from wavetank.kube.client import ApiError, Object, ObjectList, Resource
 from wavetank.kube.objects import copy, is_subdomain, new_uid, random_suffix
+from wavetank.kube.patches.managed import record_update
 from wavetank.kube.registry import Kind, Registry, bucket_name
 from wavetank.kube.resources import NAMESPACES
+from wavetank.kube.schema.builtin import type_of
+from wavetank.kube.schema.node import Node
 from wavetank.kube.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
 from wavetank.kube.status import (
     FieldError,
@@ -83,7 +86,8 @@ class Api:
     clock: Clock
     journal: Journal
     admissions: Sequence[Admission] = ()
-    manage_fields: Callable[[Resource, Object | None, Object, Caller, str, float], None] | None = None
+    manage_fields: bool = True
+    """Whether writes are noted in metadata.managedFields; simulations go without."""
     _buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
 
     # Reading
@@ -161,7 +165,8 @@ class Api:
             raise bad_request("resourceVersion should not be set on objects to be created")
         for name in (*_SERVER_FIELDS, "generation"):
             metadata.pop(name, None)
-        metadata.pop("managedFields", None)
+        if caller.field_manager:
+            metadata.pop("managedFields", None)
         bucket = self.bucket(resource)
         self._name(resource, bucket, obj)
         self._require_namespace(resource, obj)
@@ -370,8 +375,23 @@ class Api:
     def _manage(
         self, resource: Resource, old: Object | None, new: Object, caller: Caller, subresource: str
     ) -> None:
-        if self.manage_fields is not None and caller.field_manager:
-            self.manage_fields(resource, old, new, caller, subresource, self.clock.now())
+        if not self.manage_fields or not caller.field_manager or resource.plural in _UNMANAGED:
+            return
+        node = self.type_of(self.kind(resource).resource)
+        if node is not None:
+            now = self.clock.now()
+            record_update(node, old, new, caller.field_manager, subresource, now)
+
+    def type_of(self, resource: Resource) -> Node | None:
+        """What fields the kind has; None where nothing is known of them."""
+        kind = self.registry.kind(resource)
+        if kind is not None and kind.type is not None:
+            return kind.type
+        return type_of(resource)
+
+    def exists(self, resource: Resource, namespace: str | None, name: str) -> bool:
+        space = (namespace or "") if resource.namespaced else ""
+        return self.bucket(resource).get(space, name) is not None
 
     def scalable(self, resource: Resource) -> Kind:
         kind = self.kind(resource)
@@ -405,6 +425,8 @@ def _metadata_errors(obj: Object) -> Sequence[FieldError]:
     return errors
 
 
+# Written so often and so rarely applied that their ledgers would be all cost.
+_UNMANAGED = frozenset({"events", "leases", "endpointslices", "endpoints"})
 _FREE_NAMES = frozenset({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
 
 

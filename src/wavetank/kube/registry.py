@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from wavetank.kube.client import Object, Resource
+from wavetank.kube.schema.node import Node
 from wavetank.kube.status import FieldError
 
 __all__ = ["Conversion", "Kind", "Registry", "bucket_name"]
@@ -34,7 +35,8 @@ def _no_update_errors(new: Object, old: Object) -> Iterable[FieldError]:
 class Kind:
     """``default`` fills an object in place; the ``validate`` functions yield what is wrong with it;
     ``prepare_create`` resets what a client may not choose. ``prepare_update`` (new, old) does the same
-    for updates. ``fields`` are field selector paths beyond metadata.name and metadata.namespace."""
+    for updates. ``fields`` are field selector paths beyond metadata.name and metadata.namespace.
+    ``type`` is the schema of a custom kind."""
 
     resource: Resource
     default: Callable[[Object], None] = _nothing
@@ -47,6 +49,7 @@ class Kind:
     graceful: bool = False
     scale_selector: Callable[[Object], str] | None = None
     custom: bool = False
+    type: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)

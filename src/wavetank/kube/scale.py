@@ -12,7 +12,9 @@ from wavetank.kube.status import FieldError, bad_request, invalid
 if TYPE_CHECKING:
     from wavetank.kube.api import Api, Caller
 
-__all__ = ["apply_scale", "note_created", "note_scaled", "scale_of"]
+__all__ = ["SCALE", "apply_scale", "note_created", "note_scaled", "scale_of"]
+
+SCALE = Resource("autoscaling", "v1", "Scale", "scales")
 
 
 def scale_of(kind: Kind, obj: Object) -> Object:

@@ -83,7 +83,7 @@ class Bucket:
             for name in sorted(objects)
         ]
 
-    def _record(self, change: Change) -> None:
+    def record(self, change: Change) -> None:
         self.history.append(change)
         if len(self.history) > KUBE_WATCH_HISTORY_EVENTS_MAX:
             self.oldest = self.history.popleft().revision
@@ -143,6 +143,9 @@ class Storage:
         self._log = log
         self._buckets: dict[str, Bucket] = {}
         self._owned: dict[str, dict[tuple[str, str, str], None]] = {}
+        self._uids: dict[str, tuple[str, str, str]] = {}
+        self.subscribers: list[Callable[[Change], None]] = []
+        """Called after every write to any bucket."""
         self.revision = 1
         if log is not None:
             self._restore(log)
@@ -183,7 +186,7 @@ class Storage:
         if previous is None:
             bucket.count += 1
         kind = WatchType.ADDED if previous is None else WatchType.MODIFIED
-        bucket._record(Change(kind, self.revision, stored, previous))
+        self._tell(bucket, Change(kind, self.revision, stored, previous))
         return stored
 
     def remove(self, bucket: Bucket, namespace: str, name: str) -> Object:
@@ -199,8 +202,21 @@ class Storage:
         bucket.count -= 1
         self._index(bucket.name, namespace, name, previous, None)
         last = {**previous, "metadata": {**previous["metadata"], "resourceVersion": str(self.revision)}}
-        bucket._record(Change(WatchType.DELETED, self.revision, last, previous))
+        self._tell(bucket, Change(WatchType.DELETED, self.revision, last, previous))
         return last
+
+    def _tell(self, bucket: Bucket, change: Change) -> None:
+        bucket.record(change)
+        for subscriber in self.subscribers:
+            subscriber(change)
+
+    def by_uid(self, uid: str) -> tuple[str, Object] | None:
+        """(bucket name, object), or None where no object with that uid exists."""
+        found = self._uids.get(uid)
+        if found is None:
+            return None
+        obj = self._buckets[found[0]].get(found[1], found[2])
+        return None if obj is None else (found[0], obj)
 
     def owned_by(self, uid: str) -> list[tuple[str, Object]]:
         """(bucket name, object) of everything that names ``uid`` in its ownerReferences."""
@@ -212,6 +228,10 @@ class Storage:
         return found
 
     def _index(self, bucket: str, namespace: str, name: str, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:
+            self._uids.pop(old["metadata"].get("uid", ""), None)
+        elif new is not None and old is None:
+            self._uids[new["metadata"].get("uid", "")] = (bucket, namespace, name)
         before, after = _owners(old), _owners(new)
         if before == after:
             return

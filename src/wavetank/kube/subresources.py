@@ -35,7 +35,7 @@ def update_scale(
 ) -> Object:
     """PUT of a Scale; answers the Scale as it is now."""
     kind = api.scalable(resource)
-    api.modify(kind.resource, namespace, name, lambda obj: apply_scale(kind, obj, body), caller)
+    api.modify(kind.resource, namespace, name, lambda obj: apply_scale(kind, obj, body), caller, "scale")
     return scale_of(kind, api.stored(resource, namespace, name))
 
 

@@ -1,0 +1,159 @@
+"""What the server completes or refuses beyond a kind's own rules: addresses, priorities, service accounts.
+
+Mirrors the admission plugins ServiceAccount, Priority and DefaultTolerationSeconds, and the allocators of the
+service registry.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from wavetank.errors import InputError
+from wavetank.kube.api import Admission, Api
+from wavetank.kube.client import Object, Resource
+from wavetank.kube.resources import PODS, PRIORITYCLASSES, SERVICES
+from wavetank.kube.status import FieldError, forbidden, invalid
+
+__all__ = ["ServiceAddresses", "standard_admissions"]
+
+_TOLERATION_SECONDS: Final = 300
+
+
+def standard_admissions(addresses: ServiceAddresses) -> Sequence[Admission]:
+    return (_pod_defaults, _priority, addresses.admit)
+
+
+def _pod_defaults(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+    del api
+    if resource != PODS or old is not None:
+        return
+    spec = new["spec"]
+    spec.setdefault("serviceAccountName", "default")
+    spec.setdefault("serviceAccount", spec["serviceAccountName"])
+    tolerations = spec.setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(
+            t.get("key") in (key, None, "") and t.get("effect", "NoExecute") == "NoExecute"
+            for t in tolerations
+        ):
+            tolerations.append(
+                {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": _TOLERATION_SECONDS,
+                }
+            )
+
+
+def _priority(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+    if resource != PODS or old is not None:
+        return
+    spec = new["spec"]
+    classes = api.bucket(PRIORITYCLASSES)
+    name = spec.get("priorityClassName")
+    if name:
+        found = classes.get("", name)
+        if found is None:
+            raise forbidden(resource, new["metadata"]["name"], f"no PriorityClass with name {name} was found")
+    else:
+        found = next((c for c in classes.sorted() if c.get("globalDefault")), None)
+        if found is not None:
+            spec["priorityClassName"] = found["metadata"]["name"]
+    spec["priority"] = found.get("value", 0) if found is not None else 0
+    spec["preemptionPolicy"] = (found or {}).get("preemptionPolicy") or "PreemptLowerPriority"
+
+
+class ServiceAddresses:
+    """Cluster IPs from a range and node ports from another, none given twice."""
+
+    def __init__(self, cidr: str, node_ports: tuple[int, int]) -> None:
+        try:
+            self._network = ipaddress.ip_network(cidr)
+        except ValueError as error:
+            raise InputError(f"service range {cidr!r}: {error}", fix="write e.g. 127.96.0.0/16") from None
+        self._ports = node_ports
+
+    def admit(self, api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+        if resource != SERVICES:
+            return
+        spec = new["spec"]
+        if spec.get("type") == "ExternalName":
+            for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+                spec.pop(name, None)
+            return
+        others = [s for s in api.bucket(SERVICES).objects() if s["metadata"]["uid"] != new["metadata"]["uid"]]
+        self._address(new, old, others)
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            self._node_ports(new, others)
+        else:
+            for port in spec.get("ports") or ():
+                port.pop("nodePort", None)
+
+    def _address(self, new: Object, old: Object | None, others: Sequence[Object]) -> None:
+        spec = new["spec"]
+        if not spec.get("clusterIP") and old is not None and old["spec"].get("clusterIP"):
+            spec["clusterIP"] = old["spec"]["clusterIP"]
+        taken = {s["spec"].get("clusterIP") for s in others}
+        wanted = spec.get("clusterIP")
+        if not wanted:
+            hosts = (str(address) for address in self._network.hosts())
+            wanted = next((a for a in hosts if a not in taken), None)
+            if wanted is None:
+                raise self._invalid(
+                    new, FieldError.bad("spec.clusterIPs", [], f"no address left in {self._network}")
+                )
+            spec["clusterIP"] = wanted
+        elif wanted != "None" and (old is None or old["spec"].get("clusterIP") != wanted):
+            self._check_address(new, wanted, taken)
+        spec["clusterIPs"] = [wanted]
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        spec.setdefault("internalTrafficPolicy", "Cluster")
+
+    def _check_address(self, new: Object, wanted: str, taken: set[str]) -> None:
+        try:
+            inside = ipaddress.ip_address(wanted) in self._network
+        except ValueError:
+            error = FieldError.bad("spec.clusterIPs[0]", wanted, "must be a valid IP address")
+            raise self._invalid(new, error) from None
+        if not inside:
+            detail = (
+                "failed to allocate IP "
+                f"{wanted}: the provided IP ({wanted}) is not in the valid range. "
+                f"The range of valid IPs is {self._network}"
+            )
+            raise self._invalid(new, FieldError.bad("spec.clusterIPs", [wanted], detail))
+        if wanted in taken:
+            detail = f"failed to allocate IP {wanted}: provided IP is already allocated"
+            raise self._invalid(new, FieldError.bad("spec.clusterIPs", [wanted], detail))
+
+    def _node_ports(self, new: Object, others: Sequence[Object]) -> None:
+        low, high = self._ports
+        taken = {
+            (port["nodePort"], port.get("protocol", "TCP"))
+            for service in others
+            for port in service["spec"].get("ports") or ()
+            if port.get("nodePort")
+        }
+        for index, port in enumerate(new["spec"].get("ports") or ()):
+            protocol, wanted = port.get("protocol", "TCP"), port.get("nodePort")
+            field = f"spec.ports[{index}].nodePort"
+            if not wanted:
+                free = (n for n in range(low, high + 1) if (n, protocol) not in taken)
+                wanted = next(free, None)
+                if wanted is None:
+                    raise self._invalid(new, FieldError.bad(field, 0, "no node port left in the range"))
+                port["nodePort"] = wanted
+            elif not low <= wanted <= high:
+                detail = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+                raise self._invalid(new, FieldError.bad(field, wanted, detail))
+            elif (wanted, protocol) in taken:
+                raise self._invalid(new, FieldError.bad(field, wanted, "provided port is already allocated"))
+            taken.add((wanted, protocol))
+        new["spec"].setdefault("externalTrafficPolicy", "Cluster")
+
+    def _invalid(self, service: Object, error: FieldError) -> Exception:
+        return invalid(SERVICES, service["metadata"]["name"], [error])

@@ -1,0 +1,86 @@
+"""Events: what happened to an object, told to users; repeats of the same are counted, not repeated.
+
+Mirrors client-go's event recorder and its correlator: equal events of one object within ten minutes raise
+``count`` and ``lastTimestamp`` of the first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wavetank.clock import Clock
+from wavetank.kube.client import Object
+from wavetank.kube.times import format_time
+from wavetank.limits import KUBE_EVENT_KEYS_MAX
+
+__all__ = ["EventLog", "reference"]
+
+_AGGREGATE_SECONDS: Final = 600.0
+
+
+def reference(obj: Object, field_path: str = "") -> Object:
+    """An ObjectReference to an object that is or was stored."""
+    metadata = obj["metadata"]
+    found = {
+        "kind": obj["kind"],
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+        "apiVersion": obj["apiVersion"],
+        "resourceVersion": metadata.get("resourceVersion", ""),
+        "fieldPath": field_path,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+class EventLog:
+    """Makes the Event objects of one component, and remembers which it has made."""
+
+    def __init__(self, clock: Clock, component: str, host: str = "") -> None:
+        self._clock = clock
+        self._source = {"component": component, **({"host": host} if host else {})}
+        self._component = component
+        self._seen: dict[tuple[str, ...], Object] = {}
+        self._sequence = 0
+
+    def event(
+        self, involved: Object, kind: str, reason: str, message: str, *, field_path: str = ""
+    ) -> Object:
+        """A new Event to create, or, with ``metadata.resourceVersion`` unset and the same name, the earlier
+        one with a higher ``count`` to update. ``kind`` is Normal or Warning."""
+        now = self._clock.now()
+        about = reference(involved, field_path)
+        key = (about.get("uid", ""), about["name"], field_path, kind, reason, message)
+        earlier = self._seen.get(key)
+        stamp = format_time(now)
+        if earlier is not None and now - earlier["_at"] < _AGGREGATE_SECONDS:
+            earlier["_at"] = now
+            event = earlier["event"] = {
+                **earlier["event"],
+                "count": earlier["event"]["count"] + 1,
+                "lastTimestamp": stamp,
+            }
+            return event
+        self._sequence += 1
+        namespace = about.get("namespace") or "default"
+        suffix = f"{int(now * 1e9) + self._sequence:x}"
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{about['name']}.{suffix}", "namespace": namespace},
+            "involvedObject": about,
+            "reason": reason,
+            "message": message,
+            "source": self._source,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "type": kind,
+            "eventTime": None,
+            "reportingComponent": self._component,
+            "reportingInstance": self._source.get("host", ""),
+        }
+        if len(self._seen) >= KUBE_EVENT_KEYS_MAX:
+            self._seen.clear()
+        self._seen[key] = {"_at": now, "event": event}
+        return event
