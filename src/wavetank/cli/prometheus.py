@@ -127,7 +127,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     from wavetank.errors import InputError
     from wavetank.monitoring.config.values import parse_duration, parse_size
     from wavetank.monitoring.options import ServerOptions
-    from wavetank.monitoring.rules.engine import RuleOptions
+    from wavetank.monitoring.rules.load import RuleOptions
     from wavetank.promql.context import EngineOptions
     from wavetank.tsdb.options import Options as StorageOptions
 

@@ -14,13 +14,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavetank.errors import InputError
 
-__all__ = ["Listener", "bind", "is_loopback"]
+__all__ = ["Doorway", "Listener", "bind", "is_loopback"]
 
 _STOP_SECONDS = 1
+
+
+class Doorway:
+    """Answers while the application is still being made, and hands over to it when it is there."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.app is not None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            healthy = scope["path"] == "/-/healthy"
+            text = "Prometheus Server is Healthy.\n" if healthy else "Service Unavailable"
+            await PlainTextResponse(text, 200 if healthy else 503)(scope, receive, send)
 
 
 class Listener:
@@ -45,11 +61,13 @@ class Listener:
         server = _Quiet(config)
         task = asyncio.create_task(server.serve(sockets=[self.socket]))
         waiter = asyncio.create_task(stop.wait())
-        await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        server.should_exit = True
-        await task
-        self.close()
+        try:
+            await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await task
+        finally:
+            waiter.cancel()
+            self.close()
 
     def close(self) -> None:
         self.socket.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wavetank.monitoring.config import ScrapeConfig
-from wavetank.monitoring.rules.engine import RuleOptions
+from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
 from wavetank.tsdb.options import Options as StorageOptions
 

@@ -26,8 +26,9 @@ from wavetank.monitoring.metrics import ServerMetrics
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.options import ServerOptions
 from wavetank.monitoring.querying import Queries
-from wavetank.monitoring.rules.engine import RuleEngine, load_groups
+from wavetank.monitoring.rules.engine import RuleEngine
 from wavetank.monitoring.rules.group import Group
+from wavetank.monitoring.rules.load import load_groups
 from wavetank.monitoring.scrape.loop import TargetLoop
 from wavetank.monitoring.scrape.pool import ScrapePools
 from wavetank.tsdb.db import DB
@@ -137,6 +138,11 @@ class Parts:
             self._discovery.republish(name)
         await self._notifier.apply(config)
         await self._rules.apply(groups)
+
+    def set_ready(self) -> None:
+        """The server is at work."""
+        self.state.ready = True
+        self.metrics.ready.set(1)
 
     def _jobs(self, config: Config) -> Mapping[str, ScrapeConfig]:
         jobs = {scrape.job_name: scrape for scrape in config.scrape_configs}

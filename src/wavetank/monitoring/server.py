@@ -1,7 +1,8 @@
 """The server: from a configuration to a running Prometheus, until told to stop.
 
-Mirrors cmd/prometheus/main.go. ``/-/ready`` turns to ready when the storage is open and the configuration
-is at work. A reload is atomic: a bad configuration leaves the old one in force.
+Mirrors cmd/prometheus/main.go. It answers ``/-/healthy`` at once, while the kernels and the storage are
+still being loaded; ``/-/ready`` turns to ready when the configuration is at work. A reload is atomic: a bad
+configuration leaves the old one in force.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError, InternalError
 from wavetank.journal import Journal
 from wavetank.monitoring.config import Config, load_config
 from wavetank.monitoring.config.load import expand_glob
-from wavetank.monitoring.listen import Listener, bind, is_loopback
+from wavetank.monitoring.listen import Doorway, Listener, bind, is_loopback
 from wavetank.monitoring.options import ServerOptions
-from wavetank.monitoring.parts import Parts
-from wavetank.monitoring.rules.engine import RuleOptions, load_groups
-from wavetank.tsdb.db import DB
+from wavetank.monitoring.rules.load import RuleOptions, load_groups
+
+if TYPE_CHECKING:
+    from wavetank.monitoring.parts import Parts
+    from wavetank.tsdb.db import DB
 
 __all__ = ["Server", "ServerOptions"]
 
@@ -57,15 +61,25 @@ class Server:
         config = self._load()
         load_groups(config, RuleOptions(), restored=False)
         listener = bind(self.options.listen_address)
+        doorway = Doorway()
+        serving = asyncio.create_task(listener.serve(doorway, stop))
         try:
-            db = await asyncio.to_thread(DB.open, self._storage_path, self.options.storage, self._clock)
-        except BaseException:
-            listener.close()
-            raise
-        try:
-            await self._serve(config, db, listener, ready, stop)
+            db = await asyncio.to_thread(self._open)
+            try:
+                await self._serve(config, db, listener, doorway, serving, ready, stop)
+            finally:
+                await asyncio.to_thread(db.close)
         finally:
-            await asyncio.to_thread(db.close)
+            stop.set()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    def _open(self) -> DB:
+        """The storage. Imported here: loading the kernels takes longer than all else at the start."""
+        from wavetank.monitoring import parts
+        from wavetank.tsdb.db import DB
+
+        assert parts
+        return DB.open(self._storage_path, self.options.storage, self._clock)
 
     async def reload(self) -> None:
         """Read the configuration and put it to work. Raises InputError, and the old one stays."""
@@ -99,10 +113,14 @@ class Server:
         config: Config,
         db: DB,
         listener: Listener,
+        doorway: Doorway,
+        serving: asyncio.Task[None],
         ready: Callable[[str], None],
         stop: asyncio.Event,
     ) -> None:
-        parts = Parts(
+        from wavetank.monitoring.parts import Parts
+
+        self._parts = parts = Parts(
             self.options,
             config,
             db,
@@ -113,13 +131,11 @@ class Server:
             quit=stop.set,
             journal=self._journal,
         )
-        serving = asyncio.create_task(listener.serve(parts.app, stop))
         watching = asyncio.create_task(self._auto_reload())
         try:
+            doorway.app = parts.app
             await parts.apply(config, parts.load_groups(config, restored=False))
-            self._parts = parts
-            parts.state.ready = True
-            parts.metrics.ready.set(1)
+            parts.set_ready()
             ready(listener.url)
             await serving
             if not stop.is_set():
@@ -127,7 +143,7 @@ class Server:
         finally:
             stop.set()
             watching.cancel()
-            await asyncio.gather(serving, watching, return_exceptions=True)
+            await asyncio.gather(watching, return_exceptions=True)
             await parts.close()
 
     async def _auto_reload(self) -> None:
