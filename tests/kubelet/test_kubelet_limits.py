@@ -9,7 +9,7 @@ from kubelet_room import Tank, container, python, ready, status_of
 
 from wavetank.kube.kubelet.server import LocalKubelets, kubelet_get
 from wavetank.kube.metrics_server.decode import decode
-from wavetank.kube.resources import LEASES, NODES, PODS
+from wavetank.kube.resources import LEASES, NODES
 
 BURN = "print('on', flush=True)\nwhile True: pass"
 
@@ -107,10 +107,10 @@ async def test_the_endpoints_show_what_was_sampled(tank: Tank) -> None:
 
 
 async def test_series_end_with_the_container(tank: Tank) -> None:
-    await tank.create("web", container("main", "sleep", "100"))
+    await tank.create("web", container("main", "sh", "-c", "sleep 0.1"), restartPolicy="Never")
     await tank.until("web", ready)
-    await tank.client.delete(PODS, "web", "default")
-    await tank.gone("web")
+    assert b"container_cpu" in kubelet_get(tank.kubelet, "/metrics/cadvisor")[2]
+    await tank.until("web", lambda pod: pod["status"]["phase"] == "Succeeded")
     assert b"container_cpu" not in kubelet_get(tank.kubelet, "/metrics/cadvisor")[2]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wavetank.clock import Clock
@@ -117,8 +117,12 @@ class Cadvisor:
 
     def container_ended(self, worker: PodWorker, name: str, usage: Usage) -> None:
         pod = self._pods.get(worker.uid)
-        if pod is not None:
-            pod.ended_cpu_ns += usage.cpu_ns
+        if pod is None:
+            return
+        pod.ended_cpu_ns += usage.cpu_ns
+        if pod.sample is not None:
+            left = tuple(c for c in pod.sample.containers if c.name != name)
+            pod.sample = replace(pod.sample, containers=left, ended_cpu_ns=pod.ended_cpu_ns)
 
     def forget(self, worker: PodWorker) -> None:
         pod = self._pods.pop(worker.uid, None)
