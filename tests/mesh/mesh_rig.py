@@ -6,7 +6,7 @@ import json
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,15 @@ def free_port(address: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
+
+
+async def eventually(condition: Callable[[], bool], what: Callable[[], object] = lambda: "") -> None:
+    """Wait until the condition holds; fail after ten seconds, saying what there was instead."""
+    clock = RealClock()
+    deadline = clock.monotonic() + 10
+    while not condition():
+        assert clock.monotonic() < deadline, repr(what())
+        await clock.sleep(0.005)
 
 
 @dataclass

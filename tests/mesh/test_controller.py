@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from mesh_backends import Backend
 from mesh_objects import Object, documents, endpoint_slice, pod, service
-from mesh_rig import free_port
+from mesh_rig import eventually, free_port
 
 from wavetank.clock import RealClock
 from wavetank.journal import MemoryJournal
@@ -88,11 +88,8 @@ class Tank:
 
     async def journaled(self, kind: str, count: int) -> list[dict[str, object]]:
         """Wait for that many records of a kind."""
-        deadline = self.clock.monotonic() + 10
-        while len(found := self.journal.of(kind)) < count:
-            assert self.clock.monotonic() < deadline, repr(self.journal.records)
-            await self.clock.sleep(0.005)
-        return found
+        await eventually(lambda: len(self.journal.of(kind)) >= count, lambda: self.journal.records)
+        return self.journal.of(kind)
 
 
 @pytest.fixture
@@ -162,8 +159,9 @@ async def test_envoy_that_dies_comes_back_with_everything(tank: Tank, backends: 
     await tank.controller.settled()
     first = tank.controller.envoy.child.pid
     await tank.controller.envoy.admin.post("/quitquitquit")
-    while tank.controller.envoy.child.pid == first or not await tank.controller.envoy.ready():
-        await tank.clock.sleep(0.02)
+    await eventually(lambda: tank.controller.envoy.child.pid != first)
+    while not await tank.controller.envoy.ready():
+        assert tank.controller.envoy.child.returncode is None
     assert await tank.get() == 200
 
 

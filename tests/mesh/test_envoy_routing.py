@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh_rig import Mesh
+from mesh_rig import Mesh, eventually
 
 GATEWAY = """
 apiVersion: networking.istio.io/v1
@@ -197,8 +197,7 @@ async def test_mirrored_requests_reach_the_shadow(mesh: Mesh) -> None:
     await mesh.pods("shadow", "shadow-1")
     await mesh.apply(virtual_service("- mirror: {host: shadow}\n  route: [{destination: {host: shop}}]"))
     assert await mesh.calls(10) == {"shop-1": 10}
-    while len(mesh.backends["shadow-1"].requests) < 10:
-        await mesh.clock.sleep(0.01)
+    await eventually(lambda: len(mesh.backends["shadow-1"].requests) == 10)
     assert mesh.backends["shadow-1"].requests[0].headers["host"] == "shop.example.com-shadow"
 
 

@@ -39,6 +39,7 @@ from wavetank.mesh.xds import AdsServer, Nack, Type
 __all__ = ["MeshController", "MeshOptions"]
 
 _RESTART_SECONDS = 0.5
+_LEFT_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,12 @@ class MeshController:
     def config(self) -> EnvoyConfig:
         """The configuration last translated (endpoints: see ``world``)."""
         return self._config
+
+    async def left(self, pod: Object) -> None:
+        """Wait until Envoy has acknowledged endpoints without this pod. The caller sets the limit."""
+        uid = str(pod["metadata"]["uid"])
+        while self._ledger.holds(uid):
+            await self._clock.sleep(_LEFT_POLL_SECONDS)
 
     def refused(self) -> list[Nack]:
         """What Envoy refused and is therefore not in force."""
