@@ -16,7 +16,7 @@ from typing import Final
 
 from wavetank.errors import InputError
 
-__all__ = ["Addresses", "claim_addresses"]
+__all__ = ["API_PORT", "Addresses", "claim_addresses"]
 
 FIRST_BLOCK: Final = 16
 LAST_BLOCK: Final = 250

@@ -16,6 +16,7 @@ from wavetank.analysis.query import expand
 from wavetank.errors import InputError, did_you_mean
 from wavetank.kube.quantity import milli, whole
 from wavetank.load.stages import Stage, total_seconds
+from wavetank.mesh.validation import check_documents
 from wavetank.rehearsal.image_model import image_model
 from wavetank.rehearsal.manifests import Manifest, apply_order, check_manifests, load_manifests
 from wavetank.rehearsal.outcome.record import SloFacts, WorkloadFacts
@@ -51,6 +52,7 @@ class Plan:
     locustfile: Path
     slos: tuple[SloFacts, ...]
     workloads: tuple[WorkloadFacts, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def spec(self) -> Spec:
@@ -73,7 +75,7 @@ def make_plan(directory: Path) -> Plan:
     image_model(spec.cluster.image_pull, document)
     manifests = load_manifests(directory, spec.manifests, document)
     check_manifests(manifests)
-    _check_mesh(manifests)
+    warnings = check_documents({id(m.document): m.document for m in manifests}.values())
     slos = tuple(_slo(slo, document, i) for i, slo in enumerate(spec.slos))
     locustfile = directory / spec.load.locustfile
     if not locustfile.is_file():
@@ -91,13 +93,8 @@ def make_plan(directory: Path) -> Plan:
         locustfile=locustfile,
         slos=slos,
         workloads=tuple(_workload(m, manifests) for m in manifests if m.kind in _SCALED),
+        warnings=tuple(str(w) for w in warnings),
     )
-
-
-def _check_mesh(manifests: Sequence[Manifest]) -> None:
-    from wavetank.mesh.check import check_objects
-
-    check_objects([(m.object, m.document, m.root) for m in manifests])
 
 
 def _slo(slo: SLO, document: Document, index: int) -> SloFacts:

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from rich.console import Console
 
 from wavetank.clock import Clock, RealClock
 from wavetank.errors import InternalError, WavetankError
+from wavetank.load.endpoint import metrics_endpoint
 from wavetank.load.generator import LoadGenerator, LoadOptions, LoadTarget
 from wavetank.load.results import Second
 from wavetank.process import python_argv
 from wavetank.rehearsal.live import View, choose_view
-from wavetank.rehearsal.load_export import LoadExporter, load_row, load_summary
 from wavetank.rehearsal.outcome.build import build_report
 from wavetank.rehearsal.outcome.environment import versions
+from wavetank.rehearsal.outcome.load import load_row, load_summary
 from wavetank.rehearsal.outcome.record import LOAD_FILE, RunRecord, write_record
 from wavetank.rehearsal.plan import Plan, make_plan
 from wavetank.rehearsal.registry import enter, leave
@@ -44,6 +45,7 @@ from wavetank.rehearsal.write import write_reports
 __all__ = ["Options", "run"]
 
 SCRAPE_INTERVAL = "2s"
+LOAD_EXPORTER_PORT = 9646
 #: After the load: long enough for one more scrape of everything at the slowest interval here.
 SETTLE_SECONDS = 5.5
 
@@ -100,7 +102,8 @@ class _Run:
         self._view = view
         self._tank: Tank | None = None
         self._generator: LoadGenerator | None = None
-        self._exporter: LoadExporter | None = None
+        self._resources = AsyncExitStack()
+        self._load_metrics = ""
         self._record = RunRecord(
             name=plan.name,
             tank="",
@@ -163,7 +166,10 @@ class _Run:
             self._save()
             tank.salvage_with(python_argv("wavetank.rehearsal.salvage", str(tank.files.directory)))
             generator = self._generator = self._load_generator(tank)
-            self._exporter = await LoadExporter.start(generator, tank.addresses.load)
+            host = tank.addresses.load
+            endpoint = metrics_endpoint(generator.snapshot, host, LOAD_EXPORTER_PORT)
+            port = await self._resources.enter_async_context(endpoint)
+            self._load_metrics = f"{host}:{port}"
             checking = asyncio.create_task(generator.check())
             try:
                 facts = await tank.start_control_plane(plan.spec.cluster)
@@ -229,8 +235,7 @@ class _Run:
         return write_reports(await build_report(tank.files.directory, query, record.ended_at), record)
 
     async def _clean_up(self) -> None:
-        if self._exporter is not None:
-            await self._exporter.stop()
+        await self._resources.aclose()
         if self._generator is not None:
             await self._generator.stop("run ended early")
         if self._tank is not None:
@@ -255,10 +260,9 @@ class _Run:
         return LoadGenerator(self._clock, tank.journal, options)
 
     def _monitoring_config(self, tank: Tank) -> str:
-        assert self._exporter is not None
         nodes = len(self._plan.spec.cluster.nodes)
         targets = internal_targets(tank.addresses, tank.metrics_address, nodes)
-        targets["wavetank/load"] = ("http", "/metrics", [self._exporter.address])
+        targets["wavetank/load"] = ("http", "/metrics", [self._load_metrics])
         return monitoring_config(
             self._plan.directory, self._plan.spec.monitoring, targets, tank.files.account, SCRAPE_INTERVAL
         )

@@ -40,7 +40,7 @@ class RunFiles:
     @property
     def state(self) -> Path:
         """Of the API server."""
-        return self.directory / "state.sqlite"
+        return self.directory / "state"
 
     @property
     def pods(self) -> Path:

@@ -166,9 +166,9 @@ class Tank:
         if self._client is not None:
             await self._client.close()
         await self.stop_children()
-        self.journal.close()
         if self._warden is not None:
             await self._warden.finish()
+        self.journal.close()
         self._claim.close()
         os.environ.pop(TANK_VARIABLE, None)
 

@@ -1,56 +1,15 @@
-"""The load generator's figures for others: ``/metrics`` for the scrape, rows and a summary for the report."""
+"""The load generator's figures in the report's form: a row a second, and the account at the end."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import socket
-from contextlib import nullcontext
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from wavetank.exposition.render import render_text
-from wavetank.load.exporter import families
-from wavetank.load.generator import LoadGenerator
 from wavetank.load.histogram import LogHistogram
 from wavetank.load.results import Entry, Second, Snapshot
 from wavetank.rehearsal.outcome.record import LoadSecond
 
-__all__ = ["LoadExporter", "load_row", "load_summary"]
-
-LOAD_EXPORTER_PORT = 9646
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class LoadExporter:
-    """Serves the generator's metrics for as long as the run lasts."""
-
-    def __init__(self, server: uvicorn.Server, task: asyncio.Task[None], address: str) -> None:
-        self._server = server
-        self._task = task
-        self.address = address
-
-    @classmethod
-    async def start(cls, generator: LoadGenerator, host: str) -> LoadExporter:
-        async def metrics(request: Request) -> Response:
-            return Response(render_text(families(generator.snapshot())), media_type=CONTENT_TYPE)
-
-        app = Starlette(routes=[Route("/metrics", metrics)])
-        listener = socket.create_server((host, LOAD_EXPORTER_PORT))
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
-        server = uvicorn.Server(config)
-        server.capture_signals = nullcontext  # type: ignore[assignment, method-assign]  # signals are the run's
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        return cls(server, task, f"{host}:{LOAD_EXPORTER_PORT}")
-
-    async def stop(self) -> None:
-        self._server.should_exit = True
-        await self._task
+__all__ = ["load_row", "load_summary"]
 
 
 def load_row(second: Second) -> LoadSecond:

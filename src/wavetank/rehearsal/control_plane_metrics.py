@@ -1,0 +1,50 @@
+"""The control plane's metrics over plain HTTP on the tank's own address, for the tank's own monitoring.
+
+``/metrics`` holds what API server, kubelets, metrics server and HPA controller count, under the names that
+their upstreams use; ``/gateway/metrics`` is Envoy's exposition with Istio's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from wavetank.autoscaling.hpa.controller import HpaController
+from wavetank.kube.control_plane import ControlPlane
+from wavetank.kube.kubelet.kubelet import Kubelet
+from wavetank.kube.metrics_server.server import MetricsServer
+from wavetank.mesh.admin import AdminError
+from wavetank.mesh.controller import MeshController
+from wavetank.mesh.stats import envoy_metrics
+
+__all__ = ["metrics_app"]
+
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def metrics_app(
+    plane: ControlPlane,
+    kubelets: Sequence[Kubelet],
+    metrics_server: MetricsServer,
+    hpa: HpaController,
+    mesh: MeshController,
+) -> Starlette:
+    async def own(request: Request) -> Response:
+        parts = [plane.server.metrics.exposition().encode()]
+        for kubelet in kubelets:
+            kubelet.count()
+            parts.append(kubelet.metrics.own.text())
+        parts += [metrics_server.metrics.text(), hpa.monitor.registry.text()]
+        return Response(b"".join(parts), media_type=_CONTENT_TYPE)
+
+    async def gateway(request: Request) -> Response:
+        try:
+            return Response(await envoy_metrics(mesh.envoy.admin), media_type=_CONTENT_TYPE)
+        except AdminError as error:
+            return PlainTextResponse(f"{error}\n", 503)
+
+    return Starlette(routes=[Route("/metrics", own), Route("/gateway/metrics", gateway)])
