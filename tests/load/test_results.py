@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 from dataclasses import replace
 from random import Random
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from wavetank.clock import RealClock, VirtualClock
 from wavetank.errors import InputError
@@ -20,7 +22,7 @@ from wavetank.load.exporter import families
 from wavetank.load.messages import Delta, Report
 from wavetank.load.recorder import OTHER, Recorder
 from wavetank.load.results import Results, generator_warnings
-from wavetank.load.summary import document
+from wavetank.load.summary import document, summary_table
 from wavetank.load.thresholds import judge, parse_threshold
 
 GAUGES: dict[str, Any] = {"users": 3, "busy": 1, "backlog": 0, "state": "running"}
@@ -94,6 +96,19 @@ def test_a_second_is_complete_when_all_reports_are_in() -> None:
     assert [row.second for row in results.completed(1005.0)] == []
     assert [row.second for row in results.completed(1100.0)] == [1004, 1005, 1006, 1007, 1008, 1009]
     assert len(results.seconds) == 10
+
+
+def test_a_late_report_corrects_a_second_that_seemed_complete() -> None:
+    clock, results = VirtualClock(1000.5), Results()
+    prompt, starved = Recorder(clock), Recorder(clock)
+    for recorder in (prompt, starved):
+        recorder.request("GET", "/", "200", 0.01, 0, 0, None)
+    results.add("worker-0", prompt.take(**GAUGES))
+    assert [row.requests for row in results.completed(1005.0)] == [1]
+    clock.run_until(1006.5)
+    results.add("worker-1", starved.take(**GAUGES))
+    assert [(row.second, row.requests) for row in results.seconds] == [(1000, 2), (1006, 0)]
+    assert [row.second for row in results.completed(1010.0)] == [1006]
 
 
 def test_a_snapshot_is_of_the_last_whole_seconds() -> None:
@@ -225,3 +240,12 @@ def test_the_document_is_plain_json_without_nan() -> None:
     assert again["total"]["requests"] == 200
     assert again["checks"] == [{"check": "p(99)<1ms@/absent", "value": None, "ok": False}]
     assert not any(isinstance(v, float) and math.isnan(v) for v in again["seconds"][0].values())
+
+
+def test_request_names_are_shown_as_they_are() -> None:
+    recorder, results = Recorder(RealClock()), Results()
+    recorder.request("GET", "/base64/[text]", "200", 0.01, 0, 0, None)
+    results.add("local", recorder.take(**GAUGES))
+    console = Console(width=100, file=io.StringIO())
+    console.print(summary_table(results.snapshot(0), 1.0))
+    assert "GET /base64/[text]" in console.file.getvalue()  # type: ignore[attr-defined]

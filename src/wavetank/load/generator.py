@@ -340,8 +340,9 @@ class LoadGenerator:
         match report:
             case Delta():
                 link.workers = report.workers
-                self.results.add(link.role, report)
-                self._publish(report.at)
+                if self._started:
+                    self.results.add(link.role, report)
+                    self._publish(report.at)
             case StageBegan():
                 self._stage_began(report)
             case WantUsers():

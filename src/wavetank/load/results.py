@@ -146,7 +146,8 @@ class Results:
         self.scheduled = self.started = self.dropped = self.finished = 0
         self.cpu_seconds = self.runq_seconds = 0.0
         self._bins: dict[int, _Bin] = {}
-        self._rows: list[Second] = []
+        self._rows: dict[int, Second] = {}
+        self._late: set[int] = set()  # seconds that were reported on after they seemed complete
         self._complete = -1  # the last second given out as complete
         self._latest: dict[str, Delta] = {}
         self._gauges: dict[tuple[int, str], tuple[int, float, float]] = {}
@@ -220,6 +221,8 @@ class Results:
         return process == "master"
 
     def _bin(self, second: int) -> _Bin:
+        if second <= self._complete:
+            self._late.add(second)
         found = self._bins.get(second)
         if found is None:
             found = self._bins[second] = _Bin()
@@ -228,20 +231,24 @@ class Results:
     # --- figures out
 
     def completed(self, now: float) -> list[Second]:
-        """The seconds that became complete since the last call, in order."""
+        """The seconds that became complete since the last call, in order.
+
+        A process that had no CPU may still report on them later; ``seconds`` then has the better figures.
+        """
         fresh = sorted(
             second
             for second in self._bins
             if second > self._complete and now - second >= COMPLETE_AFTER_SECONDS
         )
         rows = [self._bins[second].row(second) for second in fresh]
-        self._rows += rows
+        self._rows.update(zip(fresh, rows, strict=True))
         if fresh:
             self._complete = fresh[-1]
             self._forget(now)
         return rows
 
     def _forget(self, now: float) -> None:
+        self._all_complete()
         for second in [s for s in self._bins if s < now - LOAD_WINDOW_SECONDS]:
             del self._bins[second]
         for key in [k for k in self._gauges if k[0] < now - 10]:
@@ -251,7 +258,13 @@ class Results:
     def seconds(self) -> list[Second]:
         """All seconds so far, the last ones not yet complete."""
         running = sorted(s for s in self._bins if s > self._complete)
-        return [*self._rows, *(self._bins[s].row(s) for s in running)]
+        return [*self._all_complete(), *(self._bins[s].row(s) for s in running)]
+
+    def _all_complete(self) -> list[Second]:
+        while self._late:
+            second = self._late.pop()
+            self._rows[second] = self._bins[second].row(second)
+        return [self._rows[second] for second in sorted(self._rows)]
 
     def snapshot(self, now: float, window_seconds: int = 5) -> Snapshot:
         """Over the last whole seconds before now, or fewer where there are not as many."""
@@ -296,7 +309,7 @@ class Results:
             entries=self.entries,
             current_rps=names,
             errors=self.errors,
-            warnings=tuple(generator_warnings([*self._rows[-window_seconds:]], len(makers))),
+            warnings=tuple(generator_warnings(self._all_complete()[-window_seconds:], len(makers))),
         )
 
 

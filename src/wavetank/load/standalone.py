@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 
 from wavetank.clock import Clock, RealClock
 from wavetank.errors import InputError
@@ -104,7 +105,7 @@ async def _run(job: Job) -> int:
         found = await load.check()
         stages = _stages(job, found)
         for warning in found.warnings:
-            screen.print(f"[yellow]warning:[/] {warning}")
+            screen.print(f"[yellow]warning:[/] {escape(warning)}")
         await load.start()
         elapsed = await _drive(job, load, stages, clock, screen)
     finally:
@@ -193,7 +194,7 @@ def _print(
         console.print(f"{snapshot.task_exceptions} × a task raised (see the log with --log-dir)", style="red")
     for verdict in verdicts:
         mark = "[green]ok[/]    " if verdict.ok else "[red]failed[/]"
-        console.print(f"{mark} {verdict.threshold.text}  (was {_shown(verdict)})")
+        console.print(f"{mark} {escape(verdict.threshold.text)}  (was {_shown(verdict)})")
 
 
 def _shown(verdict: Verdict) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from wavetank.load.histogram import LogHistogram
@@ -73,7 +74,7 @@ def summary_table(snapshot: Snapshot, elapsed_seconds: float) -> Table:
     for name in ("requests", "failures", "rps", "p50", "p95", "p99", "max", "service"):
         table.add_column(name, justify="right", no_wrap=True)
     for key, entry in sorted(_by_name(snapshot).items()):
-        table.add_row(*_row(" ".join(key), entry, elapsed_seconds))
+        table.add_row(*_row(escape(" ".join(key)), entry, elapsed_seconds))
     table.add_section()
     table.add_row(*_row("all", _whole(snapshot), elapsed_seconds))
     return table
