@@ -16,7 +16,7 @@ from wavetank.kube.apiserver import discovery
 from wavetank.kube.apiserver.auth import Guard, User, access_review, rules_review
 from wavetank.kube.apiserver.metrics import ServerMetrics
 from wavetank.kube.apiserver.negotiation import discovery_version
-from wavetank.kube.apiserver.openapi import OpenApi
+from wavetank.kube.apiserver.openapi import EMPTY_V2, V2_MEDIA, OpenApi
 from wavetank.kube.apiserver.request import (
     Target,
     answer,
@@ -163,6 +163,8 @@ class ApiServer:
             return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
         if path.startswith("/openapi/v3"):
             return self._openapi(path)
+        if path == "/openapi/v2":
+            return Response(EMPTY_V2, media_type=V2_MEDIA)
         if path == "/":
             return answer({"paths": ["/api", "/apis", "/healthz", "/metrics", "/openapi/v3", "/version"]})
         found = self._versions(path)

@@ -53,6 +53,7 @@ class _Walk:
     def __init__(self, resource: Resource, unknown: list[str]) -> None:
         self._resource = resource
         self._unknown = unknown
+        self._struct = resource.kind
 
     def value(self, node: Node, value: Any, path: str, depth: int) -> Any:
         if depth > KUBE_JSON_DEPTH_MAX:
@@ -77,6 +78,7 @@ class _Walk:
         self._expect(dict, value, path, "object")
         fields = node.fields
         result: dict[str, Any] = {}
+        around, self._struct = self._struct, node.name.rpartition(".")[2] or self._struct
         for key, member in value.items():
             known = fields.get(key)
             if known is None:
@@ -88,6 +90,7 @@ class _Walk:
                 result[key] = self.value(known, member, f"{path}.{key}" if path else key, depth + 1)
             elif known.nullable:
                 result[key] = None
+        self._struct = around
         return result
 
     def _scalar(self, kind: str, value: Any, path: str) -> Any:
@@ -120,5 +123,5 @@ class _Walk:
         given = {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
         raise bad_request(
             f"{_handled(self._resource)}: json: cannot unmarshal {given} into Go struct field "
-            f"{self._resource.kind}.{path} of type {wanted}"
+            f"{self._struct}.{path} of type {wanted}"
         )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from wavetank.kube.client import Object, Resource
 from wavetank.kube.tables import cluster, workloads
 from wavetank.kube.tables.cells import age, json_path, since
@@ -144,7 +146,7 @@ def _custom_cell(value: Any, kind: str, now: float) -> Any:
     if kind == "date":
         return since(str(value), now)
     if isinstance(value, dict | list):
-        return str(value)
+        return msgspec.json.encode(value).decode()
     return value
 
 
