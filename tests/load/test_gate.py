@@ -254,3 +254,14 @@ def test_a_task_cut_short_is_counted(clock: RealClock) -> None:
     gevent.sleep(0.01)
     crew.stop()
     assert recorder.take(users=0, busy=0, backlog=0, state="").interrupted == 2
+
+
+def test_a_closed_gate_lets_nobody_begin(clock: RealClock) -> None:
+    crew = Crew()
+    gate, recorder = made(clock, crew, 2)
+    gevent.sleep(0.01)
+    gate.close()
+    gate.shut(users_max=2)  # wakes both
+    gevent.joinall(crew.greenlets, timeout=1)
+    assert all(greenlet.dead for greenlet in crew.greenlets)
+    assert taken(recorder)["started"] == 2

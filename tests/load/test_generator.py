@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -332,6 +333,31 @@ async def test_a_closed_stage_after_an_open_one_lets_the_users_go(
 
 
 @pytest.mark.slow
+async def test_no_request_is_lost_when_waiting_users_are_stopped(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    load = generator(
+        locustfile("""
+            from locust import FastHttpUser, between, task
+
+            class Shopper(FastHttpUser):
+                wait_time = between(0, 0.2)
+
+                @task
+                def look(self):
+                    self.client.get("/look")
+        """),
+        LoadTarget(server.url),
+    )
+    await load.start()
+    await load.run_stages([UserStage(1.5, 60)])
+    await load.stop()
+    totals = load.snapshot()
+    assert totals.interrupted == 0
+    assert totals.started == totals.requests == len(server.seen)
+
+
+@pytest.mark.slow
 async def test_users_ramp(server: Server, locustfile: Write, generator: Make) -> None:
     server.delay = 0.05
     load = generator(locustfile(FAST), LoadTarget(server.url))
@@ -410,6 +436,28 @@ async def test_functions_in_pytest_style_are_users(
     await load.run_stages([rate_stage(1, 20)])
     await load.stop()
     assert load.snapshot().requests == 20
+
+
+@pytest.mark.slow
+async def test_locusts_web_ui_is_served_on_loopback_when_asked_for(
+    server: Server, locustfile: Write, generator: Make
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    load = generator(locustfile(FAST), LoadTarget(server.url), web_port=port)
+    await load.start()
+    await load.run_stages([rate_stage(1, 20)])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /stats/requests HTTP/1.0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    await load.stop()
+    shown = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert {entry["name"]: entry["num_requests"] for entry in shown["stats"]} == {
+        "/look": 20,
+        "Aggregated": 20,
+    }
 
 
 BAD = [

@@ -226,7 +226,7 @@ class Child:
     def _stop(self, drain_seconds: float) -> None:
         self._stopping = True
         self.player.stop()
-        self.gate.abandon()
+        self.gate.close()
         if self.options.role == "worker":
             return  # the master stops the users
         self.environment.stop_timeout = drain_seconds
@@ -246,7 +246,7 @@ class Child:
         """Locust's own farewell: its ``quitting`` and ``quit`` events, the runner's end, the last figures."""
         self._stopping = True
         self.player.stop()
-        self.gate.abandon()
+        self.gate.close()
         self.environment.stop_timeout = min(self.environment.stop_timeout, 1.0)
         self.environment.events.quitting.fire(environment=self.environment, reverse=True)
         with gevent.Timeout(LOAD_ORPHAN_SECONDS, False):

@@ -97,6 +97,7 @@ class Gate:
         self._asked_users, self._asked_at = 0, -math.inf
         self.users_max = 0
         self.busy = 0
+        self._over = False
 
     @property
     def scheduled(self) -> bool:
@@ -121,6 +122,15 @@ class Gate:
         self._scheduled = True
         self._changed.set()
         self._changed.clear()
+
+    def close(self) -> None:
+        """No run begins any more: a user that comes here ends. Arrivals that wait for a user are dropped.
+
+        Locust kills waiting users one by one; without this, those whose wait ends meanwhile would begin a
+        task only to be killed inside it.
+        """
+        self._over = True
+        self.abandon()
 
     def abandon(self) -> int:
         """Drop the arrivals that wait for a user; returns how many."""
@@ -194,6 +204,8 @@ class Gate:
 
     def run(self, user: Any, task: Callable[[], None]) -> None:
         """Wait for an arrival if there is a schedule, then run one task of this user."""
+        if self._over:
+            raise gevent.GreenletExit
         current = gevent.getcurrent()
         run: Run | None = getattr(current, "wavetank_run", None)
         if run is None:
