@@ -293,3 +293,14 @@ async def test_nobody_listens(scraped: Scraped, exporter: Exporter) -> None:
     await scraped.loop.scrape(1000.0)
     assert scraped.loop.health.state == "down"
     assert 'Get "http://127.0.0.1:1/metrics"' in scraped.loop.health.error
+
+
+async def test_exemplars_are_kept(scraped: Scraped, exporter: Exporter) -> None:
+    body = '# TYPE c counter\nc_total 5 # {trace_id="x"} 1.5\n# EOF\n'
+    exporter.answer = lambda _: text(body, kind="application/openmetrics-text; version=1.0.0")
+    await scraped.loop.scrape(1000.0)
+    await scraped.loop.scrape(1005.0)
+    matcher = Matcher(MatchType.EQUAL, "__name__", "c_total")
+    ((series, (exemplar, *_)),) = scraped.db.exemplars([[matcher]], 0, 1 << 50)
+    assert series.get("job") == "j"
+    assert (exemplar.labels, exemplar.value) == (Labels.of(trace_id="x"), 1.5)

@@ -253,3 +253,23 @@ async def test_addresses_that_cannot_be(tmp_path: Path, address: str, error: str
     server = Server(tmp_path / "p.yml", tmp_path / "d", RealClock(), ServerOptions(listen_address=address))
     with pytest.raises(InputError, match=error):
         await server.run(lambda url: None, asyncio.Event())
+
+
+async def test_samples_are_there_after_a_restart(start: Start) -> None:
+    t = now_ms()
+    async with start(EMPTY, WRITE) as server:
+        await write(server, ({"__name__": "m"}, [(t, 1.0)]))
+    async with start(EMPTY, WRITE) as server:
+        assert await server.query("m") == [({"__name__": "m"}, "1")]
+
+
+async def test_admin_api_deletes_and_snapshots(start: Start) -> None:
+    options = ServerOptions(enable_remote_write_receiver=True, enable_admin_api=True)
+    async with start(EMPTY, options) as server:
+        await write(server, ({"__name__": "m"}, [(now_ms(), 1.0)]), ({"__name__": "n"}, [(now_ms(), 1.0)]))
+        name = (await server.post("/api/v1/admin/tsdb/snapshot"))["data"]["name"]
+        assert list((server.server._storage_path / "snapshots" / name).iterdir())
+        await server.post("/api/v1/admin/tsdb/delete_series?match[]=m", status=204)
+        assert await server.query("m") == []
+        assert await server.query("n") != []
+        await server.post("/api/v1/admin/tsdb/clean_tombstones", status=204)

@@ -14,8 +14,9 @@ import psutil
 from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import MetricFamily, Sample
+from wavetank.tsdb.db import DB
 
-__all__ = ["ServerMetrics"]
+__all__ = ["ServerMetrics", "storage_families"]
 
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
 
@@ -97,3 +98,17 @@ def _process(clock: Clock) -> Iterable[MetricFamily]:
         )
     for name, kind, value in values:
         yield MetricFamily(name, kind, samples=[Sample(name, {}, float(value))])
+
+
+def storage_families(db: DB) -> Iterable[MetricFamily]:
+    """``prometheus_tsdb_*``: what became of samples, and how many blocks there are."""
+    counts = db.counts
+    float_type = {"type": "float"}
+    for name, kind, labels, value in (
+        ("prometheus_tsdb_head_samples_appended_total", "counter", float_type, counts.appended),
+        ("prometheus_tsdb_out_of_order_samples_appended_total", "counter", float_type, counts.backfilled),
+        ("prometheus_tsdb_out_of_order_samples_total", "counter", float_type, counts.out_of_order),
+        ("prometheus_tsdb_duplicate_samples_total", "counter", float_type, counts.duplicate),
+        ("prometheus_tsdb_blocks_loaded", "gauge", {}, len(db.blocks)),
+    ):
+        yield MetricFamily(name, kind, samples=[Sample(name, labels, float(value))])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -22,7 +24,7 @@ from wavetank.monitoring.api.services import Services, Settings
 from wavetank.monitoring.api.status import VERSION
 from wavetank.monitoring.config import Config, ScrapeConfig, format_duration
 from wavetank.monitoring.discovery import DiscoveryPool
-from wavetank.monitoring.metrics import ServerMetrics
+from wavetank.monitoring.metrics import ServerMetrics, storage_families
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.options import ServerOptions
 from wavetank.monitoring.querying import Queries
@@ -32,6 +34,9 @@ from wavetank.monitoring.rules.load import load_groups
 from wavetank.monitoring.scrape.loop import TargetLoop
 from wavetank.monitoring.scrape.pool import ScrapePools
 from wavetank.tsdb.db import DB
+
+_UPKEEP_SECONDS: Final = 60.0
+_LOG = logging.getLogger(__name__)
 
 __all__ = ["Parts", "ServerState"]
 
@@ -119,6 +124,8 @@ class Parts:
             written=lambda samples, size: metrics.samples_received.inc(samples),
         )
         self.app: ASGIApp = create_app(services)
+        registry.collector(lambda: storage_families(db))
+        self._upkeep = asyncio.create_task(self._keep_up(db))
 
     def load_groups(self, config: Config, *, restored: bool) -> dict[str, Group]:
         """The rule groups of a configuration. Raises InputError; nothing changes."""
@@ -144,6 +151,15 @@ class Parts:
         self.state.ready = True
         self.metrics.ready.set(1)
 
+    async def _keep_up(self, db: DB) -> None:
+        """Compact and apply retention, as often as upstream looks."""
+        while True:
+            await self._clock.sleep(_UPKEEP_SECONDS)
+            try:
+                await asyncio.to_thread(db.compact)
+            except Exception:
+                _LOG.exception("compaction failed; it is tried again")
+
     def _jobs(self, config: Config) -> Mapping[str, ScrapeConfig]:
         jobs = {scrape.job_name: scrape for scrape in config.scrape_configs}
         return jobs | {scrape.job_name: scrape for scrape in self._options.extra_scrape_configs}
@@ -166,6 +182,7 @@ class Parts:
 
     async def close(self) -> None:
         """End everything, in the order in which work flows."""
+        self._upkeep.cancel()
         await self._discovery.close()
         await asyncio.gather(self._pools.close(), self._rules.close())
         await self._notifier.close()

@@ -20,13 +20,13 @@ from wavetank.clock import Clock
 from wavetank.errors import CheckFailed, InputError
 from wavetank.model.labels import Labels
 from wavetank.monitoring.api.answer import ApiFailure, bad_data
-from wavetank.monitoring.result_json import render_result
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.promql.context import EngineOptions, QueryContext
 from wavetank.promql.engine import Engine
 from wavetank.promql.failures import QueryCanceled, QueryTimeout
-from wavetank.promql.parser import ParseError, parse_expr
+from wavetank.promql.parser import ParseError
 from wavetank.promql.result import Result
+from wavetank.promql.result_json import encode_result
 from wavetank.promql.storage import Queryable
 
 __all__ = ["Answered", "Queries"]
@@ -128,14 +128,6 @@ class Queries:
             stats,
         )
 
-    async def exemplars(self, text: str, start_ms: int, end_ms: int) -> list[Any]:
-        """Exemplars of the selected series; none are stored yet, so a query that parses has none."""
-        try:
-            parse_expr(text, self.options.parser)
-        except ParseError as error:
-            raise bad_data(error.message) from None
-        return []
-
     def _engine_for(self, lookback_ms: int) -> Engine:
         if not lookback_ms:
             return self._engine
@@ -193,7 +185,31 @@ class Queries:
 
 
 def _rendered(result: Result, limit: int) -> tuple[bytes, Result]:
-    return render_result(result, limit=limit), result
+    return encode_result(_first_series(result, limit) if limit else result), result
+
+
+def _first_series(result: Result, limit: int) -> Result:
+    """At most ``limit`` series of a vector or matrix."""
+    raw = result.raw
+    if raw is not None:
+        end = int(raw.offsets[min(limit, len(raw.labels))])
+        raw = replace(
+            raw,
+            labels=raw.labels[:limit],
+            offsets=raw.offsets[: limit + 1],
+            timestamps_ms=raw.timestamps_ms[:end],
+            values=raw.values[:end],
+            histograms=None if raw.histograms is None else raw.histograms[:end],
+            start_timestamps_ms=None,
+        )
+    return replace(
+        result,
+        labels=result.labels[:limit],
+        values=result.values if result.type == "scalar" else result.values[:limit],
+        mask=result.mask if result.type == "scalar" else result.mask[:limit],
+        histograms=None if result.histograms is None else result.histograms[:limit],
+        raw=raw,
+    )
 
 
 def _stats(context: QueryContext, seconds: float) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -21,13 +20,13 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavetank.errors import InputError
-from wavetank.model.labels import Matcher
 from wavetank.monitoring.api import query, rules, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
 from wavetank.monitoring.api.federate import federate
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
+from wavetank.monitoring.rfc3339 import format_time
 
 __all__ = ["create_app"]
 
@@ -54,16 +53,6 @@ def create_app(services: Services) -> ASGIApp:
     return HostCheck(app, services.settings.loopback_only, services.settings.external_url)
 
 
-class _Admin(Protocol):
-    """What the admin API asks of the storage."""
-
-    def delete(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> None: ...
-
-    def snapshot(self, *, skip_head: bool) -> str: ...
-
-    def clean_tombstones(self) -> None: ...
-
-
 async def _unknown(request: Request) -> Response:
     raise ApiFailure("not_found", f"no endpoint {request.url.path}")
 
@@ -87,7 +76,7 @@ def _writer(services: Services) -> Callable[[Request], Awaitable[Response]]:
 def _admin(services: Services) -> list[Route]:
     """``/admin/tsdb/*``: only with ``--web.enable-admin-api``."""
 
-    storage = cast(_Admin, services.db)
+    storage = services.db
 
     def guard() -> None:
         if not services.settings.enable_admin_api:
@@ -108,7 +97,10 @@ def _admin(services: Services) -> list[Route]:
         guard()
         params = await read_params(request)
         skip_head = params.flag("skip_head")
-        name = await services.queries.run(partial(storage.snapshot, skip_head=skip_head))
+        moment = format_time(services.clock.now()).replace("-", "").replace(":", "")
+        name = f"{moment.rstrip('Z')}Z-{services.clock.random('snapshot').getrandbits(64):016x}"
+        where = storage.path / "snapshots" / name
+        await services.queries.run(partial(storage.snapshot, where, with_head=not skip_head))
         return answer({"name": name})
 
     async def clean_tombstones(request: Request) -> Response:

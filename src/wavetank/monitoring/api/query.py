@@ -8,10 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wavetank.model.quoting import format_float
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint, raw_answer
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.tree import tree
+from wavetank.promql.ast import selectors
 from wavetank.promql.parser import ParseError, parse_expr
 from wavetank.promql.printer import pretty
 
@@ -70,7 +72,28 @@ def routes(services: Services) -> list[Route]:
         start, end = params.time_ms("start"), params.time_ms("end")
         if end < start:
             raise bad_data('invalid parameter "end": end timestamp must not be before start timestamp')
-        return answer(await queries.exemplars(params.text("query"), start, end))
+        try:
+            expr = parse_expr(params.text("query"), queries.options.parser)
+        except ParseError as error:
+            raise bad_data(f'invalid parameter "query": {error.message}') from None
+        sets = [list(node.matchers) for node in selectors(expr)]
+        found = await queries.run(lambda: services.db.exemplars(sets, start, end))
+        return answer(
+            [
+                {
+                    "seriesLabels": series.to_dict(),
+                    "exemplars": [
+                        {
+                            "labels": exemplar.labels.to_dict(),
+                            "value": format_float(exemplar.value),
+                            "timestamp": exemplar.timestamp_ms / 1000,
+                        }
+                        for exemplar in exemplars
+                    ],
+                }
+                for series, exemplars in found
+            ]
+        )
 
     async def format_query(request: Request) -> Response:
         params = await read_params(request)

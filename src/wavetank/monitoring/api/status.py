@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from wavetank import __version__
-from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.config.show import show_config
-from wavetank.monitoring.rfc3339 import TIME_MAX_MS, TIME_MIN_MS, format_time
+from wavetank.monitoring.rfc3339 import format_time
+from wavetank.tsdb.head_stats import HeadStats
 
 __all__ = ["VERSION", "routes"]
 
@@ -73,8 +75,10 @@ def routes(services: Services) -> list[Route]:
         limit = params.limit(default=10)
         if not 1 <= limit <= _TOP_MAX:
             raise bad_data(f"limit must be a positive number, at most {_TOP_MAX}")
-        found = await services.queries.run(lambda: services.db.series([], TIME_MIN_MS, TIME_MAX_MS))
-        return answer(_cardinality(found, limit))
+        return answer(_head(await services.queries.run(lambda: services.db.head_stats(limit))))
+
+    async def blocks(request: Request) -> Response:
+        return answer({"blocks": [msgspec.to_builtins(block.meta) for block in services.db.blocks]})
 
     async def walreplay(request: Request) -> Response:
         return answer({"min": 0, "max": 0, "current": 0, "state": "done" if state.ready else "in progress"})
@@ -94,40 +98,29 @@ def routes(services: Services) -> list[Route]:
         Route("/status/runtimeinfo", endpoint(runtime)),
         Route("/status/buildinfo", endpoint(build)),
         Route("/status/tsdb", endpoint(tsdb)),
+        Route("/status/tsdb/blocks", endpoint(blocks)),
         Route("/status/walreplay", endpoint(walreplay)),
         Route("/features", endpoint(features)),
         Route("/notifications", endpoint(notifications)),
     ]
 
 
-def _cardinality(series: list[Labels], limit: int) -> dict[str, object]:
+def _head(stats: HeadStats) -> dict[str, object]:
     """Which names, labels and pairs have the most series."""
-    by_name: dict[str, int] = {}
-    by_pair: dict[str, int] = {}
-    values: dict[str, set[str]] = {}
-    for labels in series:
-        for name, value in labels:
-            values.setdefault(name, set()).add(value)
-            by_pair[f"{name}={value}"] = by_pair.get(f"{name}={value}", 0) + 1
-            if name == METRIC_NAME:
-                by_name[value] = by_name.get(value, 0) + 1
 
-    def top(counts: dict[str, int]) -> list[dict[str, object]]:
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        return [{"name": name, "value": count} for name, count in ranked]
+    def shown(top: Iterable[tuple[str, int]]) -> list[dict[str, object]]:
+        return [{"name": name, "value": count} for name, count in top]
 
     return {
         "headStats": {
-            "numSeries": len(series),
-            "numLabelPairs": len(by_pair),
-            "chunkCount": 0,
-            "minTime": 0,
-            "maxTime": 0,
+            "numSeries": stats.series,
+            "numLabelPairs": stats.label_pairs,
+            "chunkCount": stats.chunks,
+            "minTime": stats.mint_ms or 0,
+            "maxTime": stats.maxt_ms or 0,
         },
-        "seriesCountByMetricName": top(by_name),
-        "labelValueCountByLabelName": top({name: len(found) for name, found in values.items()}),
-        "memoryInBytesByLabelName": top(
-            {name: sum(len(value.encode()) for value in found) for name, found in values.items()}
-        ),
-        "seriesCountByLabelValuePair": top(by_pair),
+        "seriesCountByMetricName": shown(stats.series_by_metric),
+        "labelValueCountByLabelName": shown(stats.values_by_label),
+        "memoryInBytesByLabelName": shown(stats.bytes_by_label),
+        "seriesCountByLabelValuePair": shown(stats.series_by_pair),
     }

@@ -153,4 +153,4 @@ def _store(services: Services, series: list[Series]) -> int:
             np.array(values, np.float64),
         )
     counts = appender.commit()
-    return counts.out_of_order + counts.out_of_bounds + counts.duplicate
+    return counts.out_of_order + counts.duplicate

@@ -119,7 +119,7 @@ class RuleEngine:
         for labels, value in samples:
             appender.append(0, labels, now_ms, value)
         counts = appender.commit()
-        refused = counts.out_of_order + counts.out_of_bounds + counts.duplicate
+        refused = counts.out_of_order + counts.duplicate
         if refused:
             _LOG.warning("%d samples of a rule were not stored: out of order or duplicate", refused)
 

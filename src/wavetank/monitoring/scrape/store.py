@@ -6,14 +6,14 @@ that were there before and are not now get a staleness marker at the scrape's ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from wavetank.exposition.samples import Metadata
+from wavetank.exposition.samples import Metadata, ScrapedExemplar, ScrapedHistogram
 from wavetank.exposition.scrape_cache import Scrape, ScrapeCache
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN
@@ -33,6 +33,7 @@ _REPORT: Final = (
     "scrape_series_added",
 )
 _EXTRA_REPORT: Final = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
+_EXEMPLAR_SUFFIXES: Final = ("_bucket", "_total")
 _NONE: Final = np.zeros(0, np.int64)
 _NO_VALUES: Final = np.zeros(0, np.float64)
 
@@ -58,6 +59,9 @@ class TargetStore:
         self._cache = ScrapeCache(track_explicit=config.track_timestamps_staleness)
         self._inherited: set[int] = set()
         self._reports: dict[str, int] = {}
+        self._with_exemplars: dict[int, Labels] = {}
+        self._histograms: dict[Labels, int] = {}
+        self._histograms_seen: set[int] = set()
 
     def append(self, body: bytes, content_type: str, now_ms: int) -> Appended:
         """Store a scrape. Raises InputError for a body that is not an exposition, ScrapeFailed for one that
@@ -81,10 +85,45 @@ class TargetStore:
         if self._inherited:
             gone |= self._inherited - set(scrape.refs.tolist())
             self._inherited = set()
-        self._commit(scrape.refs[keep], times[keep], scrape.values[keep], gone, now_ms)
+        histograms = self._native(scrape)
+        seen = {ref for ref, _ in histograms}
+        gone |= self._histograms_seen - seen
+        self._histograms_seen = seen
+        self._commit(
+            scrape.refs[keep],
+            times[keep],
+            scrape.values[keep],
+            gone,
+            now_ms,
+            histograms,
+            self._exemplars(scrape),
+        )
         if scrape.metadata is not None:
             self.metadata = scrape.metadata
-        return Appended(len(scrape.refs), kept, added)
+        count = len(scrape.refs) + len(histograms)
+        return Appended(count, kept + len(histograms), added)
+
+    def _native(self, scrape: Scrape) -> list[tuple[int, ScrapedHistogram]]:
+        """Native histograms with their references; none unless the job asks for them."""
+        found = []
+        for histogram in scrape.histograms if self._config.scrape_native_histograms else ():
+            ref = self._histograms.get(histogram.labels)
+            if ref is None:
+                stored = self._mutate(histogram.labels)
+                ref = 0 if stored is None else self._db.series_ref(stored)
+                self._histograms[histogram.labels] = ref
+            if ref:
+                found.append((ref, histogram))
+        return found
+
+    def _exemplars(self, scrape: Scrape) -> list[tuple[int, Labels, ScrapedExemplar]]:
+        """Exemplars of stored series."""
+        found = []
+        for exemplar in scrape.exemplars:
+            ref = int(scrape.refs[exemplar.index])
+            if ref in self._with_exemplars:
+                found.append((ref, self._with_exemplars[ref], exemplar))
+        return found
 
     def _bind(self, scrape: Scrape) -> int:
         """Give the series that were never seen before their references; how many are stored."""
@@ -94,6 +133,8 @@ class TargetStore:
             ref = 0 if stored is None else self._db.series_ref(stored)
             self._cache.bind(scrape, index, ref)
             added += ref != 0
+            if ref and stored is not None and exposed.name.endswith(_EXEMPLAR_SUFFIXES):
+                self._with_exemplars[ref] = stored
         return added
 
     def _commit(
@@ -103,21 +144,31 @@ class TargetStore:
         values: npt.NDArray[np.float64],
         gone: Iterable[int],
         now_ms: int,
+        histograms: Sequence[tuple[int, ScrapedHistogram]] = (),
+        exemplars: Sequence[tuple[int, Labels, ScrapedExemplar]] = (),
     ) -> None:
         appender = self._db.appender()
         if len(refs):
             appender.append_batch(refs, times, values)
         for ref in gone:
             appender.append(ref, None, now_ms, STALE_NAN)
+        for ref, found in histograms:
+            honoured = found.explicit_timestamp and self._config.honor_timestamps
+            appender.append_histogram(ref, None, found.timestamp_ms if honoured else now_ms, found.histogram)
+        for ref, series, exemplar in exemplars:
+            at_ms = now_ms if exemplar.timestamp_ms is None else exemplar.timestamp_ms
+            appender.append_exemplar(ref, series, exemplar.labels, at_ms, exemplar.value)
         if appender.commit().unknown_series:
             # The storage has let go of series without samples; learn them anew at the next scrape.
             self._cache = ScrapeCache(track_explicit=self._config.track_timestamps_staleness)
             self._reports.clear()
+            self._histograms.clear()
+            self._with_exemplars.clear()
 
     def mark_stale(self, now_ms: int) -> None:
         """The target cannot be scraped: its series end here."""
-        gone = self._inherited.union(self._cache.missed().tolist())
-        self._inherited = set()
+        gone = self._inherited.union(self._cache.missed().tolist(), self._histograms_seen)
+        self._inherited, self._histograms_seen = set(), set()
         self._commit(_NONE, _NONE, _NO_VALUES, gone, now_ms)
 
     def report(
