@@ -1,26 +1,27 @@
 """Writing: samples are gathered, then committed together. Mirrors ``tsdb/head_append.go``.
 
-What cannot be stored — out of order, duplicate, too old, unknown series — is counted, not raised, when it
-comes in batches; ``append`` of one sample gathers like a batch does, so its outcome too is known at
-``commit``.
+What cannot be stored — out of order, duplicate, too old, unknown series — is counted, not raised: a scrape
+brings thousands of samples, and one bad one must not cost the others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import Labels
-from wavetank.tsdb import head_append
-from wavetank.tsdb.head import Head
+from wavetank.tsdb.errors import NotHistogram
+from wavetank.tsdb.exemplars import Exemplar
+from wavetank.tsdb.wal.rare_records import HistogramRecord, MetadataRecord
 
 if TYPE_CHECKING:
     from wavetank.tsdb.db import DB
 
-__all__ = ["AppendCounts", "Appender"]
+__all__ = ["AppendCounts", "Appender", "Gathered"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -28,13 +29,22 @@ Float64s = npt.NDArray[np.float64]
 
 @dataclass(slots=True)
 class AppendCounts:
-    """What became of samples; of one commit, or of a database's life."""
+    """What became of samples; of one commit, or of a database's life.
+
+    appended        stored, in order
+    backfilled      stored, although older than the newest of their series
+    repeated        already there with the same value: nothing to do
+    duplicate       refused: there is another value at that time
+    out_of_order    refused: older than the out-of-order window allows
+    unknown_series  refused: the ref stands for no series; resolve the labels again
+    series_dropped  refused: the soft cap on active series is reached
+    """
 
     appended: int = 0
+    backfilled: int = 0
     repeated: int = 0
     duplicate: int = 0
     out_of_order: int = 0
-    out_of_bounds: int = 0
     unknown_series: int = 0
     series_dropped: int = 0
 
@@ -43,34 +53,35 @@ class AppendCounts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-def counted(outcomes: npt.NDArray[np.uint8]) -> AppendCounts:
-    """Counts by outcome."""
-    by = np.bincount(outcomes, minlength=8)
-    return AppendCounts(
-        appended=int(by[head_append.APPENDED]),
-        repeated=int(by[head_append.REPEATED]),
-        duplicate=int(by[head_append.DUPLICATE]),
-        out_of_order=int(by[head_append.OUT_OF_ORDER]),
-        out_of_bounds=int(by[head_append.OUT_OF_BOUNDS]),
-        unknown_series=int(by[head_append.UNKNOWN_SERIES]),
-    )
+@dataclass(slots=True)
+class Gathered:
+    """What one appender collected."""
+
+    batches: list[tuple[Int64s, Int64s, Float64s]]
+    histograms: list[HistogramRecord]
+    exemplars: list[tuple[int, Exemplar]]
+    metadata: list[MetadataRecord]
 
 
 class Appender:
-    """Collects samples for one ``commit``. Use from one thread; drop it after ``commit`` or ``rollback``."""
+    """Collects for one ``commit``. Use it from one thread; it can be used again after ``commit``."""
 
-    def __init__(self, db: DB, head: Head) -> None:
+    def __init__(self, db: DB) -> None:
         self._db = db
-        self._head = head
+        self._clear()
+
+    def _clear(self) -> None:
         self._refs: list[int] = []
         self._times: list[int] = []
         self._values: list[float] = []
-        self._batches: list[tuple[Int64s, Int64s, Float64s]] = []
+        self._gathered = Gathered([], [], [], [])
+
+    def _ref(self, ref: int, labels: Labels | None) -> int:
+        return self._db.series_ref(labels) if ref == 0 and labels is not None else ref
 
     def append(self, ref: int, labels: Labels | None, t_ms: int, value: float) -> int:
         """Add one sample; ``ref`` 0 looks the series up by ``labels``, or creates it. Returns the ref."""
-        if ref == 0 and labels is not None:
-            ref = self._db.series_ref(labels)
+        ref = self._ref(ref, labels)
         self._refs.append(ref)
         self._times.append(t_ms)
         self._values.append(value)
@@ -78,8 +89,10 @@ class Appender:
 
     def append_batch(self, refs: Int64s, timestamps_ms: Int64s, values: Float64s) -> None:
         """Add samples in columns of equal length."""
+        if not len(refs) == len(timestamps_ms) == len(values):
+            raise ValueError(f"columns of {len(refs)}, {len(timestamps_ms)} and {len(values)} samples")
         self._flush_singles()
-        self._batches.append(
+        self._gathered.batches.append(
             (
                 np.ascontiguousarray(refs, np.int64),
                 np.ascontiguousarray(timestamps_ms, np.int64),
@@ -89,27 +102,41 @@ class Appender:
 
     def _flush_singles(self) -> None:
         if self._refs:
-            self._batches.append(
-                (
-                    np.array(self._refs, np.int64),
-                    np.array(self._times, np.int64),
-                    np.array(self._values, np.float64),
-                )
+            columns: Any = (
+                np.array(self._refs, np.int64),
+                np.array(self._times, np.int64),
+                np.array(self._values, np.float64),
             )
+            self._gathered.batches.append(columns)
             self._refs, self._times, self._values = [], [], []
+
+    def append_histogram(self, ref: int, labels: Labels | None, t_ms: int, histogram: FloatHistogram) -> int:
+        """Add a native histogram. Raises NotHistogram if its spans do not fit its buckets."""
+        for spans, buckets in (
+            (histogram.positive_spans, histogram.positive_buckets),
+            (histogram.negative_spans, histogram.negative_buckets),
+        ):
+            if sum(length for _, length in spans) != len(buckets):
+                raise NotHistogram(f"spans {spans} do not fit {len(buckets)} buckets")
+        ref = self._ref(ref, labels)
+        self._gathered.histograms.append(HistogramRecord(ref, t_ms, histogram))
+        return ref
+
+    def append_exemplar(self, ref: int, series: Labels, labels: Labels, t_ms: int, value: float) -> None:
+        """Add an exemplar of the series ``ref``."""
+        self._gathered.exemplars.append((ref, Exemplar(series, labels, value, t_ms)))
+
+    def update_metadata(self, ref: int, type: str, help: str = "", unit: str = "") -> None:
+        """Say what the metric of a series is; ``type`` is the OpenMetrics word."""
+        self._gathered.metadata.append(MetadataRecord(ref, type, unit, help))
 
     def commit(self) -> AppendCounts:
         """Make everything gathered durable and visible; returns what became of it."""
         self._flush_singles()
-        total = AppendCounts()
-        with self._head.lock:
-            for refs, times, values in self._batches:
-                total.add(counted(self._head.append(refs, times, values)))
-            self._db.counts.add(total)
-        self._batches = []
-        return total
+        gathered = self._gathered
+        self._clear()
+        return self._db.commit(gathered)
 
     def rollback(self) -> None:
-        """Forget the samples gathered; series created meanwhile stay known."""
-        self._refs, self._times, self._values = [], [], []
-        self._batches = []
+        """Forget what was gathered; series created meanwhile stay known."""
+        self._clear()

@@ -1,4 +1,4 @@
-"""Writing a block from chunks that are already encoded. Mirrors ``tsdb/chunks`` and ``LeveledCompactor.write``.
+"""Writing a block from chunks that are already encoded. Mirrors ``tsdb/chunks`` and ``tsdb/compact.go``.
 
 The directory is made beside its final place and renamed when everything in it is synced, so a block is there
 whole or not at all.

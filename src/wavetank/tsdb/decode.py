@@ -1,8 +1,8 @@
 """From chunks to columns: all samples of a selection, decoded in one kernel call per buffer.
 
-Stands where Prometheus has one iterator per series (``storage/merge.go``).
-Chunks are laid out by series and time, decoded into place, and only series whose chunks overlap in time
-are sorted and rid of repeated timestamps.
+Stands where Prometheus has one iterator per series (``storage/merge.go``). Chunks are laid out by series and
+time, decoded into place, and only series whose chunks overlap in time are sorted and rid of repeated
+timestamps. Native histograms are rare and decoded one by one.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc import XOR
+from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, HISTOGRAM, XOR, XOR2
 from wavetank.tsdb.chunkenc.bits import Word
+from wavetank.tsdb.chunkenc.histogram import decode_histograms
 from wavetank.tsdb.chunkenc.xor import decode_xor
+from wavetank.tsdb.chunkenc.xor2 import decode_xor2
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
 
-__all__ = ["Columns", "count_samples", "decode", "joined"]
+__all__ = ["Columns", "LooseSamples", "count_samples", "decode", "joined", "subset"]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -43,11 +45,48 @@ def _threads() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Samples in columns; series ``i`` has ``offsets[i]:offsets[i + 1]``, in rising order of time."""
+    """Samples in columns; series ``i`` has ``offsets[i]:offsets[i + 1]``, in rising order of time.
+
+    ``histograms`` is None, or object[m] with None where the sample is a float.
+    """
 
     offsets: Int64s
     timestamps_ms: Int64s
     values: Float64s
+    histograms: npt.NDArray[Any] | None = None
+
+
+@dataclass(slots=True)
+class LooseSamples:
+    """Samples that are in no chunk; ``series`` is an index into the selection."""
+
+    series: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
+    timestamps_ms: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
+    values: Float64s = field(default_factory=lambda: np.empty(0, np.float64))
+    histograms: npt.NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def extended(self, other: LooseSamples) -> LooseSamples:
+        """With the samples of another after these."""
+        if not len(other):
+            return self
+        if not len(self):
+            return other
+        histograms = None
+        if self.histograms is not None or other.histograms is not None:
+            histograms = np.concatenate([_objects(self), _objects(other)])
+        return LooseSamples(
+            np.concatenate([self.series, other.series]),
+            np.concatenate([self.timestamps_ms, other.timestamps_ms]),
+            np.concatenate([self.values, other.values]),
+            histograms,
+        )
+
+
+def _objects(samples: LooseSamples) -> npt.NDArray[Any]:
+    return np.full(len(samples), None, object) if samples.histograms is None else samples.histograms
 
 
 def joined(sets: Sequence[ChunkSet]) -> ChunkSet:
@@ -61,17 +100,31 @@ def joined(sets: Sequence[ChunkSet]) -> ChunkSet:
         buffers += each.buffers
 
     def together(name: str) -> Any:
-        return np.concatenate([getattr(each, name) for each in sets]) if sets else np.empty(0, np.int64)
+        return np.concatenate([np.empty(0, np.int64), *(getattr(each, name) for each in sets)])
 
     return ChunkSet(
         together("series"),
-        np.concatenate(sources) if sources else np.empty(0, np.int64),
+        np.concatenate([np.empty(0, np.int64), *sources]),
         together("start"),
         together("length"),
         together("encoding"),
         together("mint"),
         together("maxt"),
         buffers,
+    )
+
+
+def subset(chunks: ChunkSet, which: npt.NDArray[Any]) -> ChunkSet:
+    """Some of the chunks, by mask or index."""
+    return ChunkSet(
+        chunks.series[which],
+        chunks.source[which],
+        chunks.start[which],
+        chunks.length[which],
+        chunks.encoding[which],
+        chunks.mint[which],
+        chunks.maxt[which],
+        chunks.buffers,
     )
 
 
@@ -90,6 +143,8 @@ def count_samples(chunks: ChunkSet) -> Int64s:
 
 
 def _by_source(chunks: ChunkSet) -> list[tuple[int, Int64s]]:
+    if not len(chunks.series):
+        return []
     if len(chunks.buffers) == 1:
         return [(0, np.arange(len(chunks.series)))]
     order = np.argsort(chunks.source, kind="stable")
@@ -145,76 +200,133 @@ def _kept(
     return total
 
 
-def decode(chunks: ChunkSet, series_count: int, mint_ms: int, maxt_ms: int) -> Columns:
-    """All float samples of the chunks within the range, inclusive. Raises CorruptionError."""
-    order = np.lexsort((chunks.mint, chunks.series))
-    ordered = ChunkSet(
-        chunks.series[order],
-        chunks.source[order],
-        chunks.start[order],
-        chunks.length[order],
-        chunks.encoding[order],
-        chunks.mint[order],
-        chunks.maxt[order],
-        chunks.buffers,
-    )
+def decode(
+    chunks: ChunkSet, series_count: int, mint_ms: int, maxt_ms: int, loose: LooseSamples | None = None
+) -> Columns:
+    """All samples of the chunks, and the loose ones, within the inclusive range. Raises CorruptionError.
+
+    Of several samples at one time the one of the earlier chunk is kept, and loose ones come last.
+    """
+    ordered = subset(chunks, np.lexsort((chunks.mint, chunks.series)))
     counts = count_samples(ordered)
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    positions = ends - counts
     timestamps = np.empty(total, np.int64)
     values = np.empty(total, np.float64)
-    _decode_into(ordered, counts, positions, timestamps, values)
+    histograms = _decode_into(ordered, counts, ends - counts, timestamps, values)
     offsets = np.zeros(series_count + 1, np.int64)
     np.add.at(offsets, ordered.series + 1, counts)
     np.cumsum(offsets, out=offsets)
-    return _trimmed(offsets, timestamps, values, mint_ms, maxt_ms)
+    if loose is not None and len(loose):
+        own = LooseSamples(
+            np.repeat(np.arange(series_count), np.diff(offsets)), timestamps, values, histograms
+        )
+        every = own.extended(loose)
+        by = np.lexsort((every.timestamps_ms, every.series))
+        timestamps, values = every.timestamps_ms[by], every.values[by]
+        histograms = None if every.histograms is None else every.histograms[by]
+        offsets = np.searchsorted(every.series[by], np.arange(series_count + 1))
+    return _trimmed(Columns(offsets, timestamps, values, histograms), mint_ms, maxt_ms)
 
 
 def _decode_into(
     chunks: ChunkSet, counts: Int64s, positions: Int64s, timestamps: Int64s, values: Float64s
-) -> None:
+) -> npt.NDArray[Any] | None:
+    histograms: npt.NDArray[Any] | None = None
     for source, which in _by_source(chunks):
-        whole = len(which) == len(counts)
-        starts, lengths, sizes, targets = (
-            (chunks.start, chunks.length, counts, positions)
-            if whole
-            else (chunks.start[which], chunks.length[which], counts[which], positions[which])
-        )
-        encodings = chunks.encoding if whole else chunks.encoding[which]
-        if not np.all(encodings == XOR):
-            raise CorruptionError(f"unknown chunk encoding {int(encodings[encodings != XOR][0])}")
-        arguments = (chunks.buffers[source], starts, lengths, sizes, targets, timestamps, values)
-        bad = _decode_slices(arguments, len(which), int(sizes.sum()))
+        encodings = chunks.encoding[which]
+        for encoding in np.unique(encodings).tolist():
+            part = (
+                which
+                if encoding == encodings[0] and np.all(encodings == encoding)
+                else which[encodings == encoding]
+            )
+            if encoding in (XOR, XOR2):
+                _decode_floats(chunks, encoding, source, part, counts, positions, timestamps, values)
+            elif encoding in (HISTOGRAM, FLOAT_HISTOGRAM):
+                if histograms is None:
+                    histograms = np.full(len(timestamps), None, object)
+                _decode_histograms(chunks, encoding, source, part, positions, timestamps, values, histograms)
+            else:
+                raise CorruptionError(f"unknown chunk encoding {encoding}")
+    return histograms
+
+
+def _decode_floats(
+    chunks: ChunkSet,
+    encoding: int,
+    source: int,
+    which: Int64s,
+    counts: Int64s,
+    positions: Int64s,
+    timestamps: Int64s,
+    values: Float64s,
+) -> None:
+    starts, sizes = chunks.start[which], counts[which]
+    arguments = (
+        chunks.buffers[source],
+        starts,
+        chunks.length[which],
+        sizes,
+        positions[which],
+        timestamps,
+        values,
+    )
+    read: Any = decode_xor if encoding == XOR else decode_xor2
+    workers = os.cpu_count() or 1
+    if int(sizes.sum()) < _PARALLEL_SAMPLES_MIN or workers == 1:
+        results = [read(*arguments, 0, len(which))]
+    else:
+        cuts = [len(which) * i // workers for i in range(workers + 1)]
+        submit: Any = _threads().submit
+        jobs = [submit(read, *arguments, a, b) for a, b in itertools.pairwise(cuts)]
+        results = [job.result() for job in jobs]
+    for bad in results:
         if bad >= 0:
             raise CorruptionError(
                 f"chunk at offset {int(starts[bad])} ends before its {int(sizes[bad])} samples do"
             )
 
 
-def _decode_slices(arguments: tuple[Any, ...], count: int, samples: int) -> int:
-    workers = os.cpu_count() or 1
-    read: Any = decode_xor
-    if samples < _PARALLEL_SAMPLES_MIN or workers == 1:
-        return int(read(*arguments, 0, count))
-    cuts = [count * i // workers for i in range(workers + 1)]
-    jobs = [_threads().submit(read, *arguments, a, b) for a, b in itertools.pairwise(cuts)]
-    results = [job.result() for job in jobs]
-    return next((bad for bad in results if bad >= 0), -1)
+def _decode_histograms(
+    chunks: ChunkSet,
+    encoding: int,
+    source: int,
+    which: Int64s,
+    positions: Int64s,
+    timestamps: Int64s,
+    values: Float64s,
+    histograms: npt.NDArray[Any],
+) -> None:
+    buffer = chunks.buffers[source]
+    for k in which.tolist():
+        start = int(chunks.start[k])
+        data = buffer[start : start + int(chunks.length[k])].tobytes()
+        at = int(positions[k])
+        for i, (t, histogram) in enumerate(decode_histograms(encoding, data)):
+            timestamps[at + i] = t
+            values[at + i] = histogram.sum
+            histograms[at + i] = histogram
 
 
-def _trimmed(offsets: Int64s, timestamps: Int64s, values: Float64s, mint_ms: int, maxt_ms: int) -> Columns:
+def _trimmed(columns: Columns, mint_ms: int, maxt_ms: int) -> Columns:
+    offsets, timestamps, values = columns.offsets, columns.timestamps_ms, columns.values
+    histograms = columns.histograms
     flags = np.zeros(len(offsets) - 1, np.int64)
     every = _disorder(offsets, timestamps, mint_ms, maxt_ms, flags)
     if every == 0:
-        return Columns(offsets, timestamps, values)
+        return columns
     if every & 1:
         for i in np.flatnonzero(flags & 1):
             part = slice(offsets[i], offsets[i + 1])
             by_time = np.argsort(timestamps[part], kind="stable")
             timestamps[part] = timestamps[part][by_time]
             values[part] = values[part][by_time]
+            if histograms is not None:
+                histograms[part] = histograms[part][by_time]
     keep = np.empty(len(timestamps), np.bool_)
     new_offsets = np.empty(len(offsets), np.int64)
     _kept(offsets, timestamps, mint_ms, maxt_ms, flags, keep, new_offsets)
-    return Columns(new_offsets, timestamps[keep], values[keep])
+    return Columns(
+        new_offsets, timestamps[keep], values[keep], None if histograms is None else histograms[keep]
+    )

@@ -23,11 +23,13 @@ from wavetank.tsdb.head_append import (
     BIT,
     CHUNK_MIN_T,
     HAS_SAMPLE,
+    LAST_IS_HISTOGRAM,
     LAST_T,
     PACKED,
     SLAB,
     STATE_WIDTH,
     append_samples,
+    close_open_chunks,
 )
 from wavetank.tsdb.head_index import HeadIndex
 from wavetank.tsdb.series_table import SeriesTable
@@ -41,7 +43,6 @@ Float64s = npt.NDArray[np.float64]
 
 NO_TIME: Final = 1 << 62
 REF_MAX: Final = 1 << 28  # refs index an array; larger ones in a log are taken as corruption
-IN_SLAB: Final = -1  # a chunk's source while it has no file
 
 
 @dataclass(slots=True)
@@ -172,6 +173,11 @@ class Head:
         return int(self.counters[1])
 
     @property
+    def open_count(self) -> int:
+        """Series with an open float chunk."""
+        return int(np.count_nonzero(self.state[: len(self), SLAB] >= 0))
+
+    @property
     def closed_count(self) -> int:
         return int(self.counters[0])
 
@@ -189,10 +195,9 @@ class Head:
             rows[fresh] = new_rows
             # a key that stands twice in one batch is new only the first time
             self._make_room(len(self.table))
-            if refs is None:
-                new_refs = np.arange(self.next_ref, self.next_ref + len(fresh), dtype=np.int64)
-            else:
-                new_refs = refs[fresh]
+            new_refs = np.arange(self.next_ref, self.next_ref + len(fresh), dtype=np.int64)
+            if refs is not None:
+                new_refs = np.where(refs[fresh] > 0, refs[fresh], new_refs)
             self.ref_of_row[new_rows] = new_refs
             self.next_ref = max(self.next_ref, int(new_refs.max()) + 1)
             self._make_refs(self.next_ref)
@@ -229,6 +234,12 @@ class Head:
             grown[:have] = self.row_of_ref
             self.row_of_ref = grown
 
+    def known(self, refs: Int64s) -> npt.NDArray[np.bool_]:
+        """Which refs stand for a series."""
+        inside = (refs >= 0) & (refs < len(self.row_of_ref))
+        rows = self.row_of_ref[np.where(inside, refs, 0)]
+        return inside & (rows >= 0)
+
     def row(self, ref: int) -> int:
         """The row of a ref, -1 if there is none."""
         return int(self.row_of_ref[ref]) if 0 <= ref < len(self.row_of_ref) else -1
@@ -256,6 +267,19 @@ class Head:
                 return outcomes
             self._grow_tables()
 
+    def note_histogram(self, row: int, timestamp_ms: int) -> None:
+        """Close the float chunk of a row that takes a native histogram, and remember the sample's time."""
+        if self.closed_count + 1 >= len(self.closed_rows):
+            self._grow_tables(force=True)
+        run: Any = close_open_chunks
+        run(np.array([row], np.int64), *self._tables())
+        state = self.state[row]
+        state[LAST_T] = timestamp_ms
+        state[PACKED] = HAS_SAMPLE | LAST_IS_HISTOGRAM
+        self.counters[1] += 1
+        self.counters[2] = min(self.counters[2], timestamp_ms)
+        self.counters[3] = max(self.counters[3], timestamp_ms)
+
     def _tables(self) -> tuple[Any, ...]:
         return (
             self.state,
@@ -270,9 +294,9 @@ class Head:
             self.counters,
         )
 
-    def _grow_tables(self) -> None:
+    def _grow_tables(self, *, force: bool = False) -> None:
         used = self.closed_count
-        if used >= len(self.closed_rows):
+        if force or used >= len(self.closed_rows):
             old = (
                 self.closed_rows,
                 self.closed_prev,
@@ -363,7 +387,7 @@ class Head:
 
     def active(self) -> npt.NDArray[np.bool_]:
         """Rows that have had a sample."""
-        return np.not_equal(self.state[: len(self), PACKED] & HAS_SAMPLE, 0)
+        return np.asarray((self.state[: len(self), PACKED] & HAS_SAMPLE) != 0)
 
     def refs_of(self, rows: Sequence[int] | Int64s) -> Int64s:
         return self.ref_of_row[np.asarray(rows, np.int64)]

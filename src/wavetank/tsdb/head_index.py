@@ -94,6 +94,10 @@ class HeadIndex:
     def names(self) -> list[str]:
         return list(self._by_name)
 
+    def pairs_of(self, name: str) -> dict[str, int]:
+        """Pair ids by value of a label."""
+        return self._by_name.get(name, {})
+
     def values(self, name: str) -> Sequence[str]:
         return list(self._by_name.get(name, ()))
 

@@ -69,8 +69,13 @@ class OutOfOrderSamples:
         at = at[inside]
         return index[inside], times[at], values[at]
 
-    def take_all(self) -> Columns:
-        """Hand everything over and be empty."""
-        taken = self.columns()
+    def forget(self, refs: Int64s, timestamps_ms: Int64s) -> None:
+        """Drop these samples, which are stored elsewhere now; others that came meanwhile stay."""
+        own, times, values = self.columns()
+        if len(own) == len(refs):
+            self._clear()
+            return
+        gone = set(zip(refs.tolist(), timestamps_ms.tolist(), strict=True))
+        keep = np.array([key not in gone for key in zip(own.tolist(), times.tolist(), strict=True)], np.bool_)
         self._clear()
-        return taken
+        self.add(own[keep], times[keep], values[keep])

@@ -36,7 +36,7 @@ class Tombstones:
         return iter(self._ranges.items())
 
     def add(self, ref: int, mint_ms: int, maxt_ms: int) -> None:
-        joined = []
+        joined: list[tuple[int, int]] = []
         for low, high in sorted([*self._ranges.get(ref, ()), (mint_ms, maxt_ms)]):
             if joined and low <= joined[-1][1] + 1:
                 joined[-1] = (joined[-1][0], max(joined[-1][1], high))

@@ -6,6 +6,7 @@ Offsets of symbols and postings lists are read once into flat arrays; series ent
 
 from __future__ import annotations
 
+import itertools
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ def _write_keys(
     out: Bytes,
     offsets: Int64s,
 ) -> Word:
-    """Series keys: a symbol's length field and bytes are copied as they stand. Only measures if out is empty."""
+    """Series keys: a symbol's length and bytes are copied as they stand. Only measures if out is empty."""
     measure = len(out) == 0
     at = 0
     for i in range(len(label_offsets) - 1):
@@ -372,7 +373,7 @@ class IndexReader:
             cache[pair] = (self._string(pair[0]), self._string(pair[1]))
         pairs = [cache[p] for p in flat]
         offsets = entries.label_offsets.tolist()
-        return [Labels(tuple(pairs[a:b])) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        return [Labels(tuple(pairs[a:b])) for a, b in itertools.pairwise(offsets)]
 
     def keys(self, entries: SeriesEntries) -> tuple[Bytes, Int64s]:
         """Series keys of decoded series, for a series table."""

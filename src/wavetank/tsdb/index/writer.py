@@ -127,7 +127,7 @@ def _write_postings(
     out: Bytes,
     list_offsets: Int64s,
 ) -> Word:
-    """All postings lists: that of every series, then those of the pairs in order. starts is zeroed scratch."""
+    """All postings lists: that of every series, then the pairs' in order. starts is zeroed scratch."""
     for i in range(len(rows)):
         for k in range(label_ends[rows[i]], label_ends[rows[i] + 1]):
             starts[label_pairs[k] + 2] += 1

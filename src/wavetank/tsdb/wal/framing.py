@@ -37,7 +37,7 @@ def framed_size_max(size: int) -> int:
 def frame(record: Bytes, flags: Word, page_used: Word, out: Bytes, at: Word) -> Word:
     """Write the fragments of one record to ``out[at:]``; returns the index after them.
 
-    ``page_used`` is how much of the current page is taken; it is ``(page_used + written) % PAGE_BYTES`` after.
+    ``page_used`` is how much of the current page is taken.
     """
     begin = at
     done = 0
@@ -86,7 +86,7 @@ def _scan(
     """
     at = start
     records = 0
-    used = 0
+    used: Word = 0
     inside = False
     safe = start
     result[1] = 0

@@ -150,7 +150,7 @@ def _expanded(out: Bytes, ends: Int64s, flags: Int64s) -> Batch:
     return Batch(joined, new_ends - sizes, new_ends)
 
 
-def _uncompressed(piece: Bytes, flag: int) -> Any:
+def _uncompressed(piece: Any, flag: int) -> Any:
     try:
         if flag & SNAPPY:
             if cramjam.snappy.decompress_raw_len(piece) > _RECORD_BYTES_MAX:
@@ -208,7 +208,7 @@ class Log:
             out += framed[:end].data
         self._write(out)
 
-    def _compressed(self, raw: Bytes) -> tuple[Bytes, int]:
+    def _compressed(self, raw: Any) -> tuple[Bytes, int]:
         if self._compression == "none" or not len(raw):
             return raw, 0
         if self._compression == "snappy":

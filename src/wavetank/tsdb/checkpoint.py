@@ -1,0 +1,111 @@
+"""Shortening the log. Mirrors ``tsdb/wlog/checkpoint.go``.
+
+After blocks were written from the head, the oldest two thirds of the segments are rewritten into one
+checkpoint that holds only what the head still needs: series that are still known, and records from
+``mint_ms`` on. It is made beside its place and renamed, and only then are the segments deleted, so that at
+any moment of a crash the log is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.tsdb.block_writer import sync_directory
+from wavetank.tsdb.options import Compression
+from wavetank.tsdb.wal import rare_records as rare
+from wavetank.tsdb.wal import records
+from wavetank.tsdb.wal.log import Batch, Damage, Log, checkpoint_of, read_segment, segments
+
+__all__ = ["checkpoint"]
+
+Int64s = npt.NDArray[np.int64]
+Known = Callable[[Int64s], npt.NDArray[np.bool_]]
+
+
+def checkpoint(log: Log, last: int, known: Known, mint_ms: int, compression: Compression) -> Path | None:
+    """Rewrite segments up to ``last`` (inclusive) and the checkpoint before them; returns the new one.
+
+    ``known`` says which refs the head still has; its answer must not change to no meanwhile.
+    """
+    directory = log.directory
+    older = checkpoint_of(directory)
+    paths = [p for _, p in segments(older[1])] if older else []
+    mine = [p for n, p in segments(directory) if n <= last and (older is None or n > older[0])]
+    if not mine:
+        return None
+    final = directory / f"checkpoint.{last:08d}"
+    temporary = directory / f"checkpoint.{last:08d}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    out = Log(temporary, 128 * 1024 * 1024, compression)
+    damage: list[Damage] = []
+    metadata: dict[int, rare.MetadataRecord] = {}
+    for path in [*paths, *mine]:
+        for batch in read_segment(path, damage):
+            out.log(_kept(batch, known, mint_ms, metadata))
+    if metadata:
+        out.log([rare.encode_metadata(list(metadata.values()))])
+    out.close()
+    sync_directory(temporary)
+    temporary.rename(final)
+    sync_directory(directory)
+    log.truncate_before(last + 1)
+    return final
+
+
+def _kept(batch: Batch, known: Known, mint_ms: int, metadata: dict[int, rare.MetadataRecord]) -> list[Any]:
+    out: list[Any] = []
+    kinds = batch.types()
+    for i in range(len(kinds)):
+        part = slice(i, i + 1)
+        kind = int(kinds[i])
+        if kind == records.SERIES:
+            refs, keys, offsets = records.split_series(batch.data, batch.begins[part], batch.ends[part])
+            keep = np.flatnonzero(known(refs)).tolist()
+            if keep:
+                raw = keys.tobytes()
+                kept = [raw[offsets[k] : offsets[k + 1]] for k in keep]
+                out.append(records.encode_series(refs[keep].tolist(), kept))
+        elif kind == records.SAMPLES:
+            refs, times, values = records.decode_samples(batch.data, batch.begins[part], batch.ends[part])
+            mask = (times >= mint_ms) & known(refs)
+            if mask.any():
+                out.append(records.encode_samples(refs[mask], times[mask], values[mask]))
+        else:
+            out += _kept_rare(kind, batch.record(i), known, mint_ms, metadata)
+    return out
+
+
+def _kept_rare(
+    kind: int, record: bytes, known: Known, mint_ms: int, metadata: dict[int, rare.MetadataRecord]
+) -> list[bytes]:
+    def alive(ref: int) -> bool:
+        return bool(known(np.array([ref], np.int64))[0])
+
+    if kind == records.TOMBSTONES:
+        stones = [r for r in rare.decode_tombstones(record) if r.maxt_ms >= mint_ms]
+        return [rare.encode_tombstones(stones)] if stones else []
+    if kind == records.EXEMPLARS:
+        kept = [r for r in rare.decode_exemplars(record) if r.timestamp_ms >= mint_ms]
+        return [rare.encode_exemplars(kept)] if kept else []
+    if kind == records.METADATA:
+        metadata.update({r.ref: r for r in rare.decode_metadata(record) if alive(r.ref)})
+        return []
+    if records.HISTOGRAMS <= kind <= records.FLOAT_HISTOGRAMS_CUSTOM:
+        samples = [
+            r for r in rare.decode_histograms_record(record) if r.timestamp_ms >= mint_ms and alive(r.ref)
+        ]
+        return rare.encode_histograms_records(samples) if samples else []
+    if kind == records.SAMPLES_V2:
+        refs, times, values = (np.array(c) for c in rare.decode_samples_v2(record))
+        mask = (times >= mint_ms) & known(refs) if len(refs) else np.zeros(0, np.bool_)
+        if mask.any():
+            return [
+                records.encode_samples(refs[mask], times[mask], values[mask].astype(np.float64)).tobytes()
+            ]
+    return []

@@ -1,0 +1,170 @@
+"""Which blocks to merge, and merging them. Mirrors ``tsdb/compact.go``.
+
+Planning is a pure function of metas: overlapping blocks first, then the leveled plan, then blocks of which
+much is deleted. Merging copies chunks as they are; only series whose chunks overlap in time, or that have
+tombstones, are decoded and written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.tsdb.block import Block
+from wavetank.tsdb.block_writer import write_block
+from wavetank.tsdb.decode import LooseSamples, decode, joined, subset
+from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.meta import BlockDescription, BlockMeta, Compaction
+from wavetank.tsdb.querier import without_deleted
+from wavetank.tsdb.rechunk import rechunked
+from wavetank.tsdb.series_table import SeriesTable
+
+__all__ = ["block_ranges", "compact_blocks", "disentangled", "plan", "retired"]
+
+Int64s = npt.NDArray[np.int64]
+_ALL: Final = 1 << 62
+_STEP: Final = 3
+_TOMBSTONES_RATIO: Final = 0.05
+
+
+def block_ranges(min_block_ms: int, max_block_ms: int) -> list[int]:
+    """Block durations: the smallest, and each three times the one before, up to the largest."""
+    ranges = [min_block_ms]
+    while ranges[-1] * _STEP <= max_block_ms:
+        ranges.append(ranges[-1] * _STEP)
+    return ranges
+
+
+def plan(metas: Sequence[BlockMeta], ranges: Sequence[int]) -> list[BlockMeta]:
+    """The blocks to merge next, none if all is well."""
+    ordered = sorted(metas, key=lambda m: (m.min_time, m.max_time))
+    overlapping = _overlapping(ordered)
+    if overlapping:
+        return overlapping
+    # The newest block is left alone: it may still get neighbours, and backups may be reading it.
+    settled = [m for m in ordered[:-1] if not m.compaction.failed]
+    leveled = _leveled(settled, ranges)
+    if leveled:
+        return leveled
+    for meta in reversed(ordered[:-1]):
+        if meta.max_time - meta.min_time < ranges[len(ranges) // 2]:
+            break
+        if meta.stats.num_tombstones / (meta.stats.num_series + 1) > _TOMBSTONES_RATIO:
+            return [meta]
+    return []
+
+
+def _overlapping(ordered: Sequence[BlockMeta]) -> list[BlockMeta]:
+    group: list[BlockMeta] = []
+    end = -_ALL
+    for meta in ordered:
+        if group and meta.min_time < end:
+            group.append(meta)
+        elif len(group) > 1:
+            return group
+        else:
+            group = [meta]
+        end = max(end, meta.max_time) if len(group) > 1 else meta.max_time
+    return group if len(group) > 1 else []
+
+
+def _leveled(ordered: Sequence[BlockMeta], ranges: Sequence[int]) -> list[BlockMeta]:
+    if not ordered:
+        return []
+    newest = ordered[-1].min_time
+    for duration in ranges[1:]:
+        for start, part in _aligned(ordered, duration):
+            complete = part[-1].max_time - part[0].min_time == duration
+            if len(part) > 1 and (complete or start + duration <= newest):
+                return part
+    return []
+
+
+def _aligned(ordered: Sequence[BlockMeta], duration: int) -> list[tuple[int, list[BlockMeta]]]:
+    """Blocks that fit into one aligned range each, by range."""
+    parts: dict[int, list[BlockMeta]] = {}
+    for meta in ordered:
+        start = meta.min_time // duration * duration
+        if meta.max_time <= start + duration:
+            parts.setdefault(start, []).append(meta)
+    return sorted(parts.items())
+
+
+def retired(blocks: Sequence[Block], retention_ms: int, retention_bytes: int, log_bytes: int) -> list[Block]:
+    """Blocks beyond retention by time or size: whole blocks only, oldest first to go."""
+    newest_first = sorted(blocks, key=lambda b: -b.meta.max_time)
+    gone = []
+    total = log_bytes
+    for block in newest_first:
+        too_old = retention_ms > 0 and newest_first[0].meta.max_time - block.meta.max_time >= retention_ms
+        total += block.bytes_on_disk if retention_bytes > 0 else 0
+        too_much = retention_bytes > 0 and total > retention_bytes
+        if too_old or too_much:
+            gone.append(block)
+    return gone
+
+
+def _rows_of(block: Block, table: SeriesTable) -> tuple[Int64s, ChunkSet, LooseSamples]:
+    """Every series of a block, added to the table; its chunks and loose samples by row."""
+    ids = block.index.all_rows()
+    entries = block.index.entries(ids)
+    keys, offsets = block.index.keys(entries)
+    rows = table.add(keys, offsets)
+    rows = np.where(rows <= -2, -2 - rows, rows)
+    chunks = block.chunks(entries, -_ALL, _ALL)
+    chunks, loose = without_deleted(chunks, LooseSamples(), block.deleted(ids), -_ALL, _ALL)
+    return rows, replace(chunks, series=rows[chunks.series]), replace(loose, series=rows[loose.series])
+
+
+def compact_blocks(
+    parent: Path, blocks: Sequence[Block], ulid: str, hints: Sequence[str] = ()
+) -> Path | None:
+    """Write one block with all samples of the blocks; None if nothing is left of them."""
+    ordered = sorted(blocks, key=lambda b: b.meta.min_time)
+    table = SeriesTable()
+    sets = []
+    loose = LooseSamples()
+    for block in ordered:
+        _, chunks, rest = _rows_of(block, table)
+        sets.append(chunks)
+        loose = loose.extended(rest)
+    metas = [b.meta for b in ordered]
+    meta = BlockMeta(
+        ulid=ulid,
+        min_time=min(m.min_time for m in metas),
+        max_time=max(m.max_time for m in metas),
+        compaction=Compaction(
+            level=max(m.compaction.level for m in metas) + 1,
+            sources=sorted({s for m in metas for s in m.compaction.sources or [m.ulid]}),
+            parents=[BlockDescription(m.ulid, m.min_time, m.max_time) for m in metas],
+            hints=list(hints),
+        ),
+    )
+    return write_block(parent, table, disentangled(joined(sets), loose, len(table)), meta)
+
+
+def disentangled(chunks: ChunkSet, loose: LooseSamples, rows: int) -> ChunkSet:
+    """Chunks of the same samples of which no two of one series overlap."""
+    order = np.lexsort((chunks.mint, chunks.series))
+    chunks = subset(chunks, order)
+    again = np.zeros(rows, np.bool_)
+    again[loose.series] = True
+    if len(chunks.series) > 1:
+        same = chunks.series[1:] == chunks.series[:-1]
+        touching = same & (chunks.mint[1:] <= chunks.maxt[:-1])
+        # A long chunk may reach over several short ones, but it then touches the next one first.
+        again[chunks.series[1:][touching]] = True
+    if not again.any():
+        return chunks
+    touched = np.flatnonzero(again)
+    redo = again[chunks.series]
+    part = subset(chunks, redo)
+    part = replace(part, series=np.searchsorted(touched, part.series))
+    own = replace(loose, series=np.searchsorted(touched, loose.series))
+    columns = decode(part, len(touched), -_ALL, _ALL, own)
+    return joined([subset(chunks, ~redo), rechunked(columns, touched)])

@@ -1,0 +1,79 @@
+"""The head as a query sees it: float chunks, native histograms, out-of-order samples, tombstones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.model.labels import Labels, Matcher
+from wavetank.tsdb.decode import LooseSamples, joined
+from wavetank.tsdb.head import ChunkSet, Head
+from wavetank.tsdb.head_histograms import HeadHistograms
+from wavetank.tsdb.out_of_order import OutOfOrderSamples
+from wavetank.tsdb.postings import matching_rows
+from wavetank.tsdb.querier import Found, compacted, without_deleted
+from wavetank.tsdb.tombstones import Tombstones
+
+__all__ = ["HeadSource"]
+
+Int64s = npt.NDArray[np.int64]
+
+
+class HeadSource:
+    """Implements ``querier.Source``; each ``find`` sees the head as of one moment between commits."""
+
+    def __init__(
+        self,
+        head: Head,
+        histograms: HeadHistograms,
+        out_of_order: OutOfOrderSamples,
+        tombstones: Tombstones,
+    ) -> None:
+        self._head = head
+        self._histograms = histograms
+        self._out_of_order = out_of_order
+        self._tombstones = tombstones
+
+    def rows(self, matchers: Sequence[Matcher]) -> Int64s:
+        """Rows that match, whether or not they have samples. The head's lock must be held."""
+        self._head.index.refresh()
+        return matching_rows(self._head.index, matchers)
+
+    def collect(self, rows: Int64s, mint_ms: int, maxt_ms: int) -> tuple[ChunkSet, LooseSamples]:
+        """Everything of some rows in the range, tombstones not applied. The lock must be held."""
+        head = self._head
+        refs = head.ref_of_row[rows]
+        chunks = head.collect(rows, mint_ms, maxt_ms)
+        loose = LooseSamples()
+        if len(self._histograms):
+            more, loose = self._histograms.collect(refs, mint_ms, maxt_ms)
+            chunks = joined([chunks, more])
+        if len(self._out_of_order):
+            loose = loose.extended(LooseSamples(*self._out_of_order.of(refs, mint_ms, maxt_ms)))
+        return chunks, loose
+
+    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None:
+        head = self._head
+        with head.lock:
+            rows = self.rows(matchers)
+            if not len(rows):
+                return None
+            chunks, loose = self.collect(rows, mint_ms, maxt_ms)
+            has = np.zeros(len(rows), np.bool_)
+            has[chunks.series] = True
+            has[loose.series] = True
+            if not has.any():
+                return None
+            place = np.cumsum(has) - 1
+            chunks = replace(chunks, series=place[chunks.series])
+            loose = replace(loose, series=place[loose.series])
+            labels: list[Labels] = head.table.labels(rows[has])
+            refs = head.ref_of_row[rows[has]].tolist()
+            deleted = [
+                (i, self._tombstones.of(ref)) for i, ref in enumerate(refs) if ref in self._tombstones
+            ] if len(self._tombstones) else []  # fmt: skip
+        chunks, loose = without_deleted(chunks, loose, deleted, mint_ms, maxt_ms)
+        return compacted(labels, chunks, loose)

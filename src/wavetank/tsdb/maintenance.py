@@ -1,0 +1,254 @@
+"""Upkeep of a database: head to blocks, out-of-order samples to blocks, compaction, retention, snapshots.
+
+Mirrors ``DB.Compact`` and its helpers in ``tsdb/db.go``. All of it runs in one thread at a time; the head's
+lock is held only while chunks are copied out and while the head is truncated.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.tsdb import head_gc
+from wavetank.tsdb.block_writer import write_block
+from wavetank.tsdb.checkpoint import checkpoint
+from wavetank.tsdb.compaction import block_ranges, compact_blocks, disentangled, plan, retired
+from wavetank.tsdb.decode import Columns, joined
+from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.meta import BlockMeta, Compaction, new_ulid
+from wavetank.tsdb.querier import without_deleted
+from wavetank.tsdb.rechunk import rechunked
+from wavetank.tsdb.series_table import SeriesTable
+from wavetank.tsdb.wal.log import segments
+
+if TYPE_CHECKING:
+    from wavetank.tsdb.db import DB
+
+__all__ = ["flush_all", "rewrite_deleted", "run", "snapshot"]
+
+Int64s = npt.NDArray[np.int64]
+
+_OUT_OF_ORDER_SAMPLES_MAX: Final = 2_000_000  # in memory; beyond, they are written without waiting
+_OUT_OF_ORDER_BLOCKS: Final = 24  # a backfill over a longer time gets wider blocks
+_FROM_OUT_OF_ORDER: Final = "from-out-of-order"
+
+
+def run(db: DB) -> None:
+    """One round of upkeep."""
+    head = db.store.head
+    idle = db.clock.monotonic() - db.last_append
+    if db.options.idle_flush_ms and idle * 1000 >= db.options.idle_flush_ms and head.samples_appended:
+        _flush_everything(db)
+    while head.maxt_ms - head.mint_ms > head.chunk_range_ms * 3 // 2:
+        start = head.mint_ms // head.chunk_range_ms * head.chunk_range_ms
+        _flush_head(db, start + head.chunk_range_ms)
+    if len(db.store.out_of_order) > _OUT_OF_ORDER_SAMPLES_MAX or _is_settled(db):
+        _flush_out_of_order(db)
+    ranges = block_ranges(db.options.min_block_ms, db.options.max_block_ms)
+    while chosen := plan([b.meta for b in db.blocks], ranges):
+        ulids = {m.ulid for m in chosen}
+        old = [b for b in db.blocks if b.meta.ulid in ulids]
+        db.replace_blocks(old, compact_blocks(db.path, old, _ulid(db)))
+    log_bytes = sum(p.stat().st_size for _, p in segments(db.path / "wal"))
+    for block in retired(db.blocks, db.options.retention_ms, db.options.retention_bytes, log_bytes):
+        db.remove_block(block)
+
+
+def _is_settled(db: DB) -> bool:
+    """Whether the out-of-order samples lie before what the head holds, so that no more are likely."""
+    late = db.store.out_of_order
+    return len(late) > 0 and late.maxt_ms < db.store.head.mint_ms
+
+
+def _ulid(db: DB) -> str:
+    return new_ulid(int(db.clock.now() * 1000), db.clock.random("tsdb/ulid"))
+
+
+def _new_meta(db: DB, mint_ms: int, end_ms: int, hints: list[str]) -> BlockMeta:
+    ulid = _ulid(db)
+    return BlockMeta(
+        ulid=ulid, min_time=mint_ms, max_time=end_ms, compaction=Compaction(sources=[ulid], hints=hints)
+    )
+
+
+def _copied(db: DB, mint_ms: int, maxt_ms: int) -> tuple[SeriesTable, ChunkSet]:
+    """The head's in-order chunks in the range, with their label sets in a table of their own."""
+    store = db.store
+    head = store.head
+    with head.lock:
+        rows = np.arange(len(head), dtype=np.int64)
+        chunks = head.collect(rows, mint_ms, maxt_ms)
+        refs = head.ref_of_row[rows]
+        more, loose = store.histograms.collect(refs, mint_ms, maxt_ms)
+        chunks = joined([chunks, more])
+        present = np.unique(np.concatenate([chunks.series, loose.series]))
+        keys, offsets = head.table.keys(present)
+        deleted = [
+            (i, store.tombstones.of(ref))
+            for i, ref in enumerate(refs[present].tolist())
+            if ref in store.tombstones
+        ]
+    table = SeriesTable(len(present))
+    table.add(keys, offsets)
+    chunks = replace(chunks, series=np.searchsorted(present, chunks.series))
+    loose = replace(loose, series=np.searchsorted(present, loose.series))
+    chunks, loose = without_deleted(chunks, loose, deleted, mint_ms, maxt_ms)
+    return table, disentangled(chunks, loose, len(table))
+
+
+def _flush_head(db: DB, end_ms: int) -> None:
+    """Write the head's samples before ``end_ms`` as a block, then let the head and the log forget them."""
+    head = db.store.head
+    start = max(head.mint_ms // head.chunk_range_ms * head.chunk_range_ms, head.min_valid_ms)
+    table, chunks = _copied(db, start, end_ms - 1)
+    written = write_block(db.path, table, chunks, _new_meta(db, start, end_ms, []))
+    if written is not None:
+        db.add_block(written)
+    _truncate(db, end_ms)
+
+
+def _truncate(db: DB, end_ms: int) -> None:
+    store = db.store
+    head = store.head
+    with head.lock:
+        store.histograms.truncate(end_ms)
+        store.tombstones.drop_before(end_ms)
+        pending, _, _ = store.out_of_order.columns()
+        pending = np.unique(pending)
+        head_gc.truncate(head, end_ms, lambda refs: np.isin(refs, pending))
+        for ref in [r for r in store.metadata if head.row(r) < 0]:
+            del store.metadata[ref]
+        last = store.wal.next_segment() - 1
+        known = head.known
+        if head.maxt_ms < end_ms:
+            head.counters[2], head.counters[3] = 1 << 62, -(1 << 62)
+            head.counters[1] = 0
+            chosen = last
+        else:
+            first = segments(store.wal.directory)[0][0]
+            chosen = first + (last - first) * 2 // 3
+            if chosen <= first:
+                return
+        # Known refs may only shrink at the next truncation, which waits for this one: upstream's invariant.
+        checkpoint(store.wal, chosen, known, end_ms, db.options.wal_compression)
+
+
+def flush_all(db: DB) -> None:
+    """Write everything in memory as blocks."""
+    with db.maintenance_lock:
+        _flush_everything(db)
+
+
+def _flush_everything(db: DB) -> None:
+    head = db.store.head
+    while head.samples_appended and head.maxt_ms >= head.mint_ms:
+        start = head.mint_ms // head.chunk_range_ms * head.chunk_range_ms
+        _flush_head(db, min(start + head.chunk_range_ms, head.maxt_ms + 1))
+    _flush_out_of_order(db)
+
+
+def _flush_out_of_order(db: DB) -> None:
+    """Write late samples as blocks of their own; compaction merges them with the blocks they overlap.
+
+    Those in the time that the head still holds wait for it: where blocks end, the replay of the log begins.
+    """
+    store = db.store
+    head = store.head
+    with head.lock:
+        refs, times, values = store.out_of_order.columns()
+        bound = head.min_valid_ms
+        if head.samples_appended:
+            bound = max(bound, head.mint_ms // head.chunk_range_ms * head.chunk_range_ms)
+        settled = times < bound
+        refs, times, values = refs[settled], times[settled], values[settled]
+        written = (refs, times)
+        if not len(refs):
+            return
+        present, series = np.unique(refs, return_inverse=True)
+        rows = head.row_of_ref[present].astype(np.int64)
+        keys, offsets = head.table.keys(rows)
+        deleted = {ref: store.tombstones.of(ref) for ref in present.tolist() if ref in store.tombstones}
+    for i, ref in enumerate(present.tolist()):
+        for low, high in deleted.get(ref, ()):
+            keep = (series != i) | (times < low) | (times > high)
+            series, times, values = series[keep], times[keep], values[keep]
+    table = SeriesTable(len(present))
+    table.add(keys, offsets)
+    if len(times):
+        span = int(times.max()) - int(times.min()) + 1
+        ranges = block_ranges(db.options.min_block_ms, db.options.max_block_ms)
+        width = next((r for r in ranges if span // r <= _OUT_OF_ORDER_BLOCKS), ranges[-1])
+        slot = times // width
+        for number in np.unique(slot).tolist():
+            end = min((number + 1) * width, bound)
+            _write_late(db, table, slot == number, series, times, values, number * width, end)
+    with head.lock:
+        store.out_of_order.forget(*written)
+        store.restart_wbl()
+
+
+def _write_late(
+    db: DB,
+    table: SeriesTable,
+    chosen: npt.NDArray[np.bool_],
+    series: Int64s,
+    times: Int64s,
+    values: npt.NDArray[np.float64],
+    start: int,
+    end: int,
+) -> None:
+    own, place = np.unique(series[chosen], return_inverse=True)
+    offsets = np.searchsorted(place, np.arange(len(own) + 1))
+    chunks = rechunked(Columns(offsets, times[chosen], values[chosen]), own)
+    meta = _new_meta(db, start, end, [_FROM_OUT_OF_ORDER])
+    written = write_block(db.path, table, chunks, meta)
+    if written is not None:
+        db.add_block(written)
+
+
+def rewrite_deleted(db: DB) -> None:
+    """Write blocks with tombstones anew; the maintenance lock must be held."""
+    for block in [b for b in db.blocks if len(b.tombstones)]:
+        new = compact_blocks(db.path, [block], _ulid(db), block.meta.compaction.hints)
+        db.replace_blocks([block], new)
+
+
+def snapshot(db: DB, directory: Path, *, with_head: bool) -> Path:
+    """Blocks by hard link (copied where the file system cannot), the head as a block of its own."""
+    target = directory
+    target.mkdir(parents=True, exist_ok=True)
+    for block in db.blocks:
+        for source in sorted(p for p in block.directory.rglob("*") if p.is_file()):
+            place = target / block.directory.name / source.relative_to(block.directory)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # tombstones are replaced, never changed in place, so a link stays as it is now
+                os.link(source, place)
+            except OSError:
+                shutil.copy2(source, place)
+    head = db.store.head
+    if with_head and (head.samples_appended or len(db.store.out_of_order)):
+        _snapshot_head(db, target)
+    return target
+
+
+def _snapshot_head(db: DB, target: Path) -> None:
+    store = db.store
+    with store.head.lock:
+        low = min(store.head.mint_ms, store.out_of_order.mint_ms)
+        high = max(store.head.maxt_ms, store.out_of_order.maxt_ms)
+        rows = np.arange(len(store.head), dtype=np.int64)
+        chunks, loose = store.source.collect(rows, low, high)
+        keys, offsets = store.head.table.keys(rows)
+        refs = store.head.ref_of_row[rows].tolist()
+        deleted = [(i, store.tombstones.of(r)) for i, r in enumerate(refs) if r in store.tombstones]
+    table = SeriesTable(len(rows))
+    table.add(keys, offsets)
+    chunks, loose = without_deleted(chunks, loose, deleted, low, high)
+    write_block(target, table, disentangled(chunks, loose, len(table)), _new_meta(db, low, high + 1, []))

@@ -1,0 +1,187 @@
+"""Selecting over the head and the blocks as if they were one. Mirrors ``tsdb/querier.go``, in columns.
+
+Every source finds its matching series and names their chunks; series with equal labels become one; all
+chunks are decoded together. What a query will touch is known before anything is decoded, so one that asks
+for too much fails with the number, and nothing else suffers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.model.labels import Labels, Matcher
+from wavetank.model.series import SelectHints, SeriesBatch, empty_batch
+from wavetank.tsdb.block import Block
+from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset
+from wavetank.tsdb.errors import QueryLimitExceeded
+from wavetank.tsdb.head import ChunkSet
+
+__all__ = ["Found", "Source", "find_in_block", "select", "without_deleted"]
+
+Int64s = npt.NDArray[np.int64]
+Ranges = list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Found:
+    """Matching series of one source that have samples in the range; chunk ``series`` index ``labels``."""
+
+    labels: list[Labels]
+    chunks: ChunkSet
+    loose: LooseSamples = field(default_factory=LooseSamples)
+
+
+class Source(Protocol):
+    """Something that holds series: the head, a block."""
+
+    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None: ...
+
+
+def find_in_block(block: Block, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None:
+    """Series of a block, with what tombstones delete taken out. Raises CorruptionError."""
+    ids, entries = block.find(matchers)
+    if not len(ids):
+        return None
+    chunks = block.chunks(entries, mint_ms, maxt_ms)
+    labels = block.labels(entries)
+    chunks, loose = without_deleted(chunks, LooseSamples(), block.deleted(ids), mint_ms, maxt_ms)
+    return compacted(labels, chunks, loose)
+
+
+def compacted(labels: Sequence[Labels], chunks: ChunkSet, loose: LooseSamples) -> Found | None:
+    """Without the series that have nothing in the range."""
+    has = np.zeros(len(labels), np.bool_)
+    has[chunks.series] = True
+    has[loose.series] = True
+    if has.all():
+        return Found(list(labels), chunks, loose)
+    if not has.any():
+        return None
+    place = np.cumsum(has) - 1
+    kept = [labels[i] for i in np.flatnonzero(has).tolist()]
+    return Found(
+        kept, replace(chunks, series=place[chunks.series]), replace(loose, series=place[loose.series])
+    )
+
+
+def without_deleted(
+    chunks: ChunkSet,
+    loose: LooseSamples,
+    deleted: Sequence[tuple[int, Ranges]],
+    mint_ms: int,
+    maxt_ms: int,
+) -> tuple[ChunkSet, LooseSamples]:
+    """Decode the series that have tombstones and keep what is left of them as loose samples."""
+    if not deleted:
+        return chunks, loose
+    touched = np.array([i for i, _ in deleted], np.int64)
+    inside = np.isin(chunks.series, touched)
+    inside_loose = np.isin(loose.series, touched)
+    mine = LooseSamples(
+        np.searchsorted(touched, loose.series[inside_loose]),
+        loose.timestamps_ms[inside_loose],
+        loose.values[inside_loose],
+        None if loose.histograms is None else loose.histograms[inside_loose],
+    )
+    part = subset(chunks, inside)
+    part = replace(part, series=np.searchsorted(touched, part.series))
+    columns = decode(part, len(touched), mint_ms, maxt_ms, mine)
+    keep = np.ones(len(columns.timestamps_ms), np.bool_)
+    for i, (_, ranges) in enumerate(deleted):
+        own = slice(columns.offsets[i], columns.offsets[i + 1])
+        times = columns.timestamps_ms[own]
+        for low, high in ranges:
+            keep[own] &= (times < low) | (times > high)
+    series = np.repeat(touched, np.diff(columns.offsets))
+    rest = LooseSamples(
+        loose.series[~inside_loose],
+        loose.timestamps_ms[~inside_loose],
+        loose.values[~inside_loose],
+        None if loose.histograms is None else loose.histograms[~inside_loose],
+    )
+    left = LooseSamples(
+        series[keep],
+        columns.timestamps_ms[keep],
+        columns.values[keep],
+        None if columns.histograms is None else columns.histograms[keep],
+    )
+    return subset(chunks, ~inside), rest.extended(left)
+
+
+def merged(found: Sequence[Found]) -> Found:
+    """Series with equal labels become one; sorted by labels."""
+    if len(found) == 1:
+        only = found[0]
+        pairs = [labels.pairs for labels in only.labels]
+        if all(a <= b for a, b in itertools.pairwise(pairs)):
+            return only
+        every = sorted(only.labels, key=lambda labels: labels.pairs)
+    else:
+        every = sorted({labels for each in found for labels in each.labels}, key=lambda labels: labels.pairs)
+    place = {labels: i for i, labels in enumerate(every)}
+    sets = []
+    loose = LooseSamples()
+    for each in found:
+        where = np.array([place[labels] for labels in each.labels], np.int64)
+        sets.append(replace(each.chunks, series=where[each.chunks.series]))
+        loose = loose.extended(replace(each.loose, series=where[each.loose.series]))
+    return Found(every, joined(sets), loose)
+
+
+def _limit(hints: SelectHints | None, samples_max: int) -> int:
+    given = hints.samples_max if hints is not None else 0
+    limits = [n for n in (given, samples_max) if n > 0]
+    return min(limits, default=0)
+
+
+def select(
+    sources: Sequence[Source],
+    matchers: Sequence[Matcher],
+    mint_ms: int,
+    maxt_ms: int,
+    *,
+    hints: SelectHints | None = None,
+    samples_max: int = 0,
+    expired: Any = None,
+) -> SeriesBatch:
+    """All samples of matching series of all sources. Raises QueryLimitExceeded, CorruptionError.
+
+    ``expired`` is asked between the steps whether the query's deadline has passed or it was cancelled.
+    """
+    found = []
+    for source in sources:
+        each = source.find(matchers, mint_ms, maxt_ms)
+        if each is not None:
+            found.append(each)
+        if expired is not None and expired():
+            raise QueryLimitExceeded("query timed out in the storage")
+    if not found:
+        return empty_batch()
+    whole = merged(found)
+    limit = _limit(hints, samples_max)
+    if limit:
+        touched = int(count_samples(whole.chunks).sum()) + len(whole.loose)
+        if touched > limit:
+            raise QueryLimitExceeded(
+                f"query would load {touched} samples of {len(whole.labels)} series into memory, "
+                f"more than its limit of {limit}",
+                fix="narrow the selector or the time range, or raise the limit",
+            )
+    columns = decode(whole.chunks, len(whole.labels), mint_ms, maxt_ms, whole.loose)
+    return _without_empty(whole.labels, columns)
+
+
+def _without_empty(labels: list[Labels], columns: Any) -> SeriesBatch:
+    sizes = np.diff(columns.offsets)
+    offsets = columns.offsets
+    if not sizes.all():
+        keep = np.flatnonzero(sizes)
+        labels = [labels[i] for i in keep.tolist()]
+        offsets = np.append(columns.offsets[:-1][keep], columns.offsets[-1])
+    return SeriesBatch(labels, offsets, columns.timestamps_ms, columns.values, columns.histograms)

@@ -1,0 +1,323 @@
+"""The parts of a database in memory and its logs, and how a commit goes through them.
+
+Everything here happens under the head's lock. Order of a commit: new series to the log, samples to the log,
+samples to the head; what the head finds out of order goes to the out-of-order log and store. A sample is
+acknowledged when the log's bytes are with the operating system.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.model.labels import Labels
+from wavetank.model.value import STALE_NAN_BITS
+from wavetank.tsdb import head_append
+from wavetank.tsdb.appender import AppendCounts, Gathered
+from wavetank.tsdb.exemplars import Exemplar, ExemplarRing
+from wavetank.tsdb.head import Head
+from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_T, PACKED
+from wavetank.tsdb.head_histograms import HeadHistograms
+from wavetank.tsdb.head_source import HeadSource
+from wavetank.tsdb.options import Options
+from wavetank.tsdb.out_of_order import OutOfOrderSamples
+from wavetank.tsdb.replay import ReplayReport, replay
+from wavetank.tsdb.series_table import key_of
+from wavetank.tsdb.tombstones import Tombstones
+from wavetank.tsdb.wal import rare_records as rare
+from wavetank.tsdb.wal import records
+from wavetank.tsdb.wal.log import Log, segments
+
+__all__ = ["Store"]
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Bytes = npt.NDArray[np.uint8]
+
+_SAMPLES_PER_RECORD: Final = 200_000  # a record must fit a segment
+
+
+class Store:
+    """Head, histograms, out-of-order samples, exemplars, metadata, tombstones, and both logs."""
+
+    def __init__(self, root: Path, options: Options) -> None:
+        self.root = root
+        self.options = options
+        self.head = Head(options.min_block_ms)
+        self.histograms = HeadHistograms()
+        self.out_of_order = OutOfOrderSamples()
+        self.tombstones = Tombstones()
+        self.exemplars = ExemplarRing(options.exemplars_max)
+        self.metadata: dict[int, rare.MetadataRecord] = {}
+        self.source = HeadSource(self.head, self.histograms, self.out_of_order, self.tombstones)
+        self.counts = AppendCounts()
+        self.reports: list[ReplayReport] = []
+        self._new_series: list[tuple[int, bytes]] = []
+        self._wal: Log | None = None
+        self._wbl: Log | None = None
+
+    # --- logs ---------------------------------------------------------------------------------------
+
+    def replay(self, min_valid_ms: int, progress: Callable[[str, float], None] | None) -> None:
+        """Read both logs into the head; samples before ``min_valid_ms`` are in blocks already."""
+        self.head.min_valid_ms = min_valid_ms
+        for name, sink in (("wal", self._replay_samples), ("wbl", self._replay_out_of_order)):
+            self.reports.append(
+                replay(
+                    self.head,
+                    self.root / name,
+                    sink=sink,
+                    other=self._replay_other,
+                    progress=None if progress is None else _part(progress, name),
+                )
+            )
+
+    def open_logs(self) -> None:
+        """Start new segments; the out-of-order log waits for its first sample."""
+        self._wal = Log(self.root / "wal", self.options.wal_segment_bytes, self.options.wal_compression)
+
+    @property
+    def wal(self) -> Log:
+        assert self._wal is not None, "the logs are not open"
+        return self._wal
+
+    def wbl(self) -> Log:
+        """The out-of-order log, made when it is first needed."""
+        if self._wbl is None:
+            self._wbl = Log(self.root / "wbl", self.options.wal_segment_bytes, self.options.wal_compression)
+        return self._wbl
+
+    def restart_wbl(self) -> None:
+        """Some of its samples are in blocks: log the others again, then delete what was there."""
+        old = segments(self.root / "wbl")
+        if self._wbl is not None:
+            self._wbl.close()
+            self._wbl = None
+        refs, times, values = self.out_of_order.columns()
+        if len(refs):
+            self._log_late(refs, times, values)
+        for _, path in old:
+            path.unlink()
+        if not len(refs) and (self.root / "wbl").is_dir():
+            (self.root / "wbl").rmdir()  # upstream cannot open an empty one
+
+    def close(self) -> None:
+        self._log_series()
+        for log in (self._wal, self._wbl):
+            if log is not None:
+                log.close()
+        self._wal = self._wbl = None
+
+    # --- replay -------------------------------------------------------------------------------------
+
+    def _replay_samples(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
+        with self.head.lock:
+            late = times < self.head.min_valid_ms
+            if late.any():
+                refs, times, values = refs[~late], times[~late], values[~late]
+            self.head.append(refs, times, values)
+
+    def _replay_out_of_order(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
+        known = self.head.known(refs)
+        if not known.all():
+            refs, times, values = refs[known], times[known], values[known]
+        # an alias found in the log stands for the ref the series has now
+        refs = self.head.ref_of_row[self.head.row_of_ref[refs]]
+        self.out_of_order.add(refs, times, values)
+
+    def _replay_other(self, kind: int, record: bytes) -> None:
+        if kind == records.TOMBSTONES:
+            for stone in rare.decode_tombstones(record):
+                self.tombstones.add(*stone)
+        elif kind == records.EXEMPLARS:
+            for item in rare.decode_exemplars(record):
+                row = self.head.row(item.ref)
+                if row >= 0:
+                    (series,) = self.head.table.labels([row])
+                    self.exemplars.add(Exemplar(series, item.labels, item.value, item.timestamp_ms))
+        elif kind == records.METADATA:
+            self.metadata.update({m.ref: m for m in rare.decode_metadata(record)})
+        elif records.HISTOGRAMS <= kind <= records.FLOAT_HISTOGRAMS_CUSTOM:
+            for sample in rare.decode_histograms_record(record):
+                if sample.timestamp_ms >= self.head.min_valid_ms:
+                    self._append_histogram(sample)
+        elif kind == records.SAMPLES_V2:
+            refs, times, values = rare.decode_samples_v2(record)
+            self._replay_samples(
+                np.array(refs, np.int64), np.array(times, np.int64), np.array(values, np.float64)
+            )
+
+    # --- series -------------------------------------------------------------------------------------
+
+    def series_ref(self, labels: Labels) -> int:
+        """Get or create; 0 where the soft cap on series allows no more."""
+        key = key_of(labels)
+        flat = np.frombuffer(bytearray(key), np.uint8)
+        offsets = np.array([0, len(key)], np.int64)
+        with self.head.lock:
+            cap = self.options.series_max
+            if cap and len(self.head) >= cap:
+                row = int(self.head.table.find(flat, offsets)[0])
+                if row < 0:
+                    self.counts.series_dropped += 1
+                    return 0
+                return int(self.head.ref_of_row[row])
+            refs, fresh = self.head.add_series(flat, offsets)
+            if len(fresh):
+                self._new_series.append((int(refs[0]), key))
+        return int(refs[0])
+
+    def series_refs(self, keys: Bytes, offsets: Int64s) -> Int64s:
+        """Get or create many by their series keys; 0 where a key is malformed or the cap is reached."""
+        with self.head.lock:
+            cap = self.options.series_max
+            if cap and len(self.head) + len(offsets) - 1 > cap:
+                raw = keys.tobytes()
+                bounds = offsets.tolist()
+                return np.array([self._capped(raw[a:b]) for a, b in itertools.pairwise(bounds)], np.int64)
+            refs, fresh = self.head.add_series(keys, offsets)
+            if len(fresh):
+                raw = keys.tobytes()
+                for i in fresh.tolist():
+                    self._new_series.append((int(refs[i]), raw[offsets[i] : offsets[i + 1]]))
+        return refs
+
+    def _capped(self, key: bytes) -> int:
+        flat = np.frombuffer(bytearray(key), np.uint8)
+        offsets = np.array([0, len(key)], np.int64)
+        if len(self.head) < self.options.series_max:
+            refs, fresh = self.head.add_series(flat, offsets)
+            if len(fresh):
+                self._new_series.append((int(refs[0]), key))
+            return int(refs[0])
+        row = int(self.head.table.find(flat, offsets)[0])
+        if row < 0:
+            self.counts.series_dropped += 1
+            return 0
+        return int(self.head.ref_of_row[row])
+
+    def _log_series(self) -> None:
+        if self._new_series and self._wal is not None:
+            refs, keys = zip(*self._new_series, strict=True)
+            self._new_series = []
+            for first in range(0, len(refs), _SAMPLES_PER_RECORD // 10):
+                part = slice(first, first + _SAMPLES_PER_RECORD // 10)
+                self._wal.log([records.encode_series(refs[part], keys[part])])
+
+    # --- commit -------------------------------------------------------------------------------------
+
+    def commit(self, gathered: Gathered) -> AppendCounts:
+        total = AppendCounts()
+        with self.head.lock:
+            self._log_series()
+            for refs, times, values in gathered.batches:
+                total.add(self._commit_floats(refs, times, values))
+            if gathered.histograms:
+                total.add(self._commit_histograms(gathered.histograms))
+            self._commit_rare(gathered)
+            self.counts.add(total)
+        return total
+
+    def _commit_floats(self, refs: Int64s, times: Int64s, values: Float64s) -> AppendCounts:
+        known = self.head.known(refs)
+        unknown = int(len(refs) - np.count_nonzero(known))
+        if unknown:
+            refs, times, values = refs[known], times[known], values[known]
+        if not len(refs):
+            return AppendCounts(unknown_series=unknown)
+        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
+            part = slice(first, first + _SAMPLES_PER_RECORD)
+            self.wal.log([records.encode_samples(refs[part], times[part], values[part])])
+        outcomes = self.head.append(refs, times, values)
+        by = np.bincount(outcomes, minlength=8)
+        counts = AppendCounts(
+            appended=int(by[head_append.APPENDED]),
+            repeated=int(by[head_append.REPEATED]),
+            duplicate=int(by[head_append.DUPLICATE]),
+            unknown_series=unknown + int(by[head_append.UNKNOWN_SERIES]),
+        )
+        late = (outcomes == head_append.OUT_OF_ORDER) | (outcomes == head_append.OUT_OF_BOUNDS)
+        if by[head_append.OUT_OF_ORDER] or by[head_append.OUT_OF_BOUNDS]:
+            stored = self._commit_late(refs[late], times[late], values[late])
+            counts.backfilled = stored
+            counts.out_of_order = int(np.count_nonzero(late)) - stored
+        return counts
+
+    def _commit_late(self, refs: Int64s, times: Int64s, values: Float64s) -> int:
+        """Store samples older than the newest of their series; returns how many the window allows."""
+        window = self.options.out_of_order_window_ms
+        allowed = np.ones(len(refs), np.bool_)
+        if window is not None:
+            allowed = times >= self.head.maxt_ms - window
+        # A staleness marker that comes late says nothing: the series went on since.
+        allowed &= values.view(np.uint64) != np.uint64(STALE_NAN_BITS)
+        if not allowed.all():
+            refs, times, values = refs[allowed], times[allowed], values[allowed]
+        if len(refs):
+            self._log_late(refs, times, values)
+            self.out_of_order.add(refs, times, values)
+        return len(refs)
+
+    def _log_late(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
+        log = self.wbl()
+        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
+            part = slice(first, first + _SAMPLES_PER_RECORD)
+            log.log([records.encode_samples(refs[part], times[part], values[part])])
+
+    def _commit_histograms(self, samples: list[rare.HistogramRecord]) -> AppendCounts:
+        counts = AppendCounts()
+        known = [s for s in samples if self.head.row(s.ref) >= 0]
+        counts.unknown_series = len(samples) - len(known)
+        if known:
+            self.wal.log(rare.encode_histograms_records(known))
+        for sample in known:
+            outcome = self._append_histogram(sample)
+            setattr(counts, outcome, getattr(counts, outcome) + 1)
+        return counts
+
+    def _append_histogram(self, sample: rare.HistogramRecord) -> str:
+        row = self.head.row(sample.ref)
+        if row < 0:
+            return "unknown_series"
+        state = self.head.state[row]
+        if state[PACKED] & HAS_SAMPLE and sample.timestamp_ms <= state[LAST_T]:
+            last = self.histograms.last(int(self.head.ref_of_row[row]))
+            if sample.timestamp_ms < state[LAST_T]:
+                return "out_of_order"
+            same = last is not None and last[0] == sample.timestamp_ms and last[1].equals(sample.histogram)
+            return "repeated" if same else "duplicate"
+        if not state[PACKED] & HAS_SAMPLE and sample.timestamp_ms < self.head.min_valid_ms:
+            return "out_of_order"
+        self.head.note_histogram(row, sample.timestamp_ms)
+        self.histograms.append(int(self.head.ref_of_row[row]), sample.timestamp_ms, sample.histogram)
+        return "appended"
+
+    def _commit_rare(self, gathered: Gathered) -> None:
+        taken = [
+            rare.ExemplarRecord(ref, e.timestamp_ms, e.value, e.labels)
+            for ref, e in gathered.exemplars
+            if self.exemplars.add(e)
+        ]
+        if taken:
+            self.wal.log([rare.encode_exemplars(taken)])
+        changed = [m for m in gathered.metadata if self.metadata.get(m.ref) != m]
+        if changed:
+            self.metadata.update({m.ref: m for m in changed})
+            self.wal.log([rare.encode_metadata(changed)])
+
+    def delete(self, refs: list[int], mint_ms: int, maxt_ms: int) -> None:
+        """Hide samples of series of the head."""
+        stones = [rare.TombstoneRecord(ref, mint_ms, maxt_ms) for ref in refs]
+        if stones:
+            self.wal.log([rare.encode_tombstones(stones)])
+            for stone in stones:
+                self.tombstones.add(*stone)
+
+
+def _part(progress: Callable[[str, float], None], name: str) -> Callable[[float], Any]:
+    return lambda fraction: progress(name, fraction)
