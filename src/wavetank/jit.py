@@ -48,7 +48,9 @@ def kernel(
         if fastmath:
             options["fastmath"] = True
         if inline:
-            return _njit(**options)(function)  # type: ignore[no-any-return]
+            # A leaf loaded from the cache is machine code that its callers cannot inline; compiled afresh
+            # with them it can, and they are what is cached.
+            return _njit(**options | {"cache": False})(function)  # type: ignore[no-any-return]
         if signature is None:
             return _njit(**options)(function)  # type: ignore[no-any-return]
         # Explicit signatures would compile at import; keep them for the first call.

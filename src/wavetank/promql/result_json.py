@@ -1,0 +1,132 @@
+"""A result as the HTTP API's ``data`` object.
+
+Mirrors ``web/api/v1/json_codec.go`` of prometheus/prometheus: times in seconds with up to three decimals,
+values as strings, native histograms with their filled buckets. Matrices of floats are written by a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from wavetank.model.histogram import Bucket, FloatHistogram
+from wavetank.model.labels import Labels
+from wavetank.model.quoting import format_float
+from wavetank.promql.float_text import FLOAT_BYTES_MAX, power_table, write_matrix
+from wavetank.promql.result import Result
+from wavetank.promql.vector import Bools, Floats
+
+__all__ = ["encode_result", "format_time"]
+
+_BLOCK_BYTES: Final = 64 << 20  # the kernel's buffer is never much larger
+
+
+def encode_result(result: Result) -> bytes:
+    """``{"resultType":...,"result":...}``."""
+    match result.type:
+        case "string":
+            body = f"[{format_time(int(result.steps[0]))},".encode() + _json(result.text) + b"]"
+        case "scalar":
+            value = format_float(result.scalar)
+            body = f'[{format_time(int(result.steps[0]))},"{value}"]'.encode()
+        case "vector":
+            body = b"[" + b",".join(_vector_rows(result)) + b"]"
+        case "matrix":
+            body = b"[" + _matrix(result) + b"]"
+    return b'{"resultType":"' + result.type.encode() + b'","result":' + body + b"}"
+
+
+def format_time(ts_ms: int) -> str:
+    """Seconds; milliseconds as exactly three decimals, or none."""
+    sign = "-" if ts_ms < 0 else ""
+    seconds, rest = divmod(abs(ts_ms), 1000)
+    return f"{sign}{seconds}.{rest:03d}" if rest else f"{sign}{seconds}"
+
+
+def _json(text: str) -> bytes:
+    try:
+        return msgspec.json.encode(text)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(text.encode("utf-8", "replace").decode())
+
+
+def _metric(labels: Labels) -> bytes:
+    try:
+        return msgspec.json.encode(dict(labels.pairs))
+    except UnicodeEncodeError:
+        return b"{" + b",".join(_json(n) + b":" + _json(v) for n, v in labels) + b"}"
+
+
+def _vector_rows(result: Result) -> Iterator[bytes]:
+    for labels, ts_ms, value in result.vector():
+        if isinstance(value, FloatHistogram):
+            sample = f'"histogram":[{format_time(ts_ms)},{_histogram(value)}]'
+        else:
+            sample = f'"value":[{format_time(ts_ms)},"{format_float(value)}"]'
+        yield b'{"metric":' + _metric(labels) + b"," + sample.encode() + b"}"
+
+
+def _histogram(h: FloatHistogram) -> str:
+    buckets = ",".join(_bucket(b) for b in h.buckets() if b.count != 0)
+    tail = f',"buckets":[{buckets}]' if buckets else ""
+    return f'{{"count":"{format_float(h.count)}","sum":"{format_float(h.sum)}"{tail}}}'
+
+
+def _bucket(b: Bucket) -> str:
+    rule = (3 if b.upper_inclusive else 1) if b.lower_inclusive else 0 if b.upper_inclusive else 2
+    return f'[{rule},"{format_float(b.lower)}","{format_float(b.upper)}","{format_float(b.count)}"]'
+
+
+def _matrix(result: Result) -> bytes:
+    if result.raw is not None or result.histograms is not None:
+        return b",".join(_series_rows(result))
+    if not len(result.labels):
+        return b""
+    stamps = [f'[{format_time(ts)},"'.encode() for ts in result.steps.tolist()]
+    heads = [b'{"metric":' + _metric(labels) + b',"values":[' for labels in result.labels]
+    width = max(map(len, stamps)) + FLOAT_BYTES_MAX + 3
+    rows = max(1, _BLOCK_BYTES // (width * len(stamps)))
+    values, mask = np.ascontiguousarray(result.values), np.ascontiguousarray(result.mask)
+    parts = []
+    for first in range(0, len(heads), rows):
+        part = slice(first, first + rows)
+        parts.append(_block(heads[part], stamps, values[part], mask[part], width))
+    return b",".join(parts)
+
+
+def _block(heads: list[bytes], stamps: list[bytes], values: Floats, mask: Bools, width: int) -> bytes:
+    joined = b"".join(heads)
+    size = len(joined) + 3 * len(heads) + int(mask.sum()) * width
+    out = np.empty(size, np.uint8)
+    length = write_matrix(
+        values,
+        mask,
+        np.frombuffer(joined, np.uint8).copy(),
+        np.cumsum([len(h) for h in heads]),
+        np.frombuffer(b"".join(stamps), np.uint8).copy(),
+        np.cumsum([len(s) for s in stamps]),
+        power_table(),
+        out,
+    )
+    return out[:length].tobytes()
+
+
+def _series_rows(result: Result) -> Iterator[bytes]:
+    """Row by row: series with histograms, or with times of their own."""
+    for labels, times, values, histograms in result.series():
+        floats, samples = [], []
+        for i, (ts, value) in enumerate(zip(times.tolist(), values.tolist(), strict=True)):
+            histogram = None if histograms is None else histograms[i]
+            if histogram is None:
+                floats.append(f'[{format_time(ts)},"{format_float(value)}"]')
+            else:
+                samples.append(f"[{format_time(ts)},{_histogram(histogram)}]")
+        parts = [b'{"metric":' + _metric(labels)]
+        if floats:
+            parts.append(f'"values":[{",".join(floats)}]'.encode())
+        if samples:
+            parts.append(f'"histograms":[{",".join(samples)}]'.encode())
+        yield b",".join(parts) + b"}"
