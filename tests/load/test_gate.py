@@ -265,3 +265,29 @@ def test_a_closed_gate_lets_nobody_begin(clock: RealClock) -> None:
     gevent.joinall(crew.greenlets, timeout=1)
     assert all(greenlet.dead for greenlet in crew.greenlets)
     assert taken(recorder)["started"] == 2
+
+
+def test_a_user_that_was_called_counts_as_running_at_once(clock: RealClock) -> None:
+    crew = Crew()
+    gate, _ = made(clock, crew, 0)
+    gate.shut(users_max=1)
+    user = User()
+    waiting = gevent.spawn(gate.run, user, lambda: None)
+    gevent.sleep(0)
+    assert user._state == "waiting"
+    gate.arrive(clock.monotonic())
+    assert user._state == "running"
+    waiting.join(timeout=1)
+
+
+def test_a_user_that_is_stopped_while_the_gate_opens_begins_nothing(clock: RealClock) -> None:
+    crew = Crew()
+    gate, recorder = made(clock, crew, 0)
+    gate.shut(users_max=1)
+    user = User()
+    waiting = gevent.spawn(gate.run, user, lambda: None)
+    gevent.sleep(0)
+    gate.open()
+    user._state = "stopping"  # as Locust's stop() of a running user
+    waiting.join(timeout=1)
+    assert waiting.dead and taken(recorder)["started"] == 0

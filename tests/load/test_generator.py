@@ -640,6 +640,24 @@ async def test_the_command_takes_locusts_own_options(
 
 
 @pytest.mark.slow
+async def test_the_exit_code_is_the_one_the_locustfile_asks_for(server: Server, locustfile: Write) -> None:
+    users = locustfile("""
+        from locust import FastHttpUser, events, task
+
+        @events.quitting.add_listener
+        def decide(environment, **_):
+            environment.process_exit_code = 7 if environment.stats.total.num_requests == 10 else 8
+
+        class Shopper(FastHttpUser):
+            @task
+            def look(self):
+                self.client.get("/look")
+    """)
+    code, _, err = await wavetank("load", "-f", str(users), "-H", server.url, "--stages", "1s:10rps")
+    assert code == 7, err
+
+
+@pytest.mark.slow
 async def test_the_command_gives_the_summary_when_interrupted(server: Server, locustfile: Write) -> None:
     code, out, _ = await wavetank(
         "load", "-f", str(locustfile(FAST)), "-H", server.url, "--stages", "60s:20rps", interrupt_after=4.0

@@ -251,7 +251,7 @@ class Child:
         self.environment.events.quitting.fire(environment=self.environment, reverse=True)
         with gevent.Timeout(LOAD_ORPHAN_SECONDS, False):
             self.runner.quit()
-        self.push()
+        self._done("left")  # again: listeners of the farewell may have set the exit code
         if self.reports is not None:
             self.reports.finish()
         self.environment.events.quit.fire(exit_code=self.environment.process_exit_code or 0)

@@ -41,6 +41,19 @@ class Crew(Protocol):
         """Ask for this many users in all; returns at once."""
 
 
+class _Place(AsyncResult):  # type: ignore[misc]  # gevent has no types
+    """A user's place in the line. Gets the due time of an arrival, or None when the gate was opened."""
+
+    def __init__(self, user: Any) -> None:
+        super().__init__()
+        self.user = user
+
+    def call(self, due: float | None) -> None:
+        """From now on the user is running for Locust too, which would kill a waiting one inside its task."""
+        self.user._state = _RUNNING_STATE
+        self.set(due)
+
+
 class Run:
     """One user's passage through the gate; hangs on the user's greenlet as ``wavetank_run``."""
 
@@ -89,7 +102,7 @@ class Gate:
         self._clock = clock
         self._recorder = recorder
         self._crew = crew
-        self._idle: deque[AsyncResult] = deque()
+        self._idle: deque[_Place] = deque()
         self._backlog: deque[float] = deque()
         self._scheduled = False  # an open-model stage is on: users park
         self._changed = Event()
@@ -114,7 +127,7 @@ class Gate:
         self._scheduled = False
         self.abandon()
         while self._idle:
-            self._idle.popleft().set(None)
+            self._idle.popleft().call(None)
 
     def shut(self, users_max: int) -> None:
         """Open model: from now on users wait here; those in Locust's own waits are called in."""
@@ -181,7 +194,7 @@ class Gate:
             backlog=len(self._backlog),
         )
         if decision == "start":
-            self._idle.popleft().set(due)
+            self._idle.popleft().call(due)
             return
         if decision == "queue":
             self._backlog.append(due)
@@ -248,7 +261,7 @@ class Gate:
         """
         if self._backlog:
             return self._backlog.popleft()
-        place: AsyncResult = AsyncResult()
+        place = _Place(user)
         self._idle.append(place)
         user._state = _PARKED_STATE
         try:
@@ -259,7 +272,8 @@ class Gate:
             elif place.value is not None:
                 self._assign(place.value)  # chosen and ended in the same instant: the arrival goes on
             raise
-        user._state = _RUNNING_STATE
+        if due is None and user._state != _RUNNING_STATE:
+            raise gevent.GreenletExit  # stopped in the instant in which the gate was opened
         return due
 
     def pause(self, seconds: float) -> None:

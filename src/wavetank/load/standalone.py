@@ -204,10 +204,12 @@ def _shown(verdict: Verdict) -> str:
 
 
 def _exit_code(job: Job, load: LoadGenerator, verdicts: Sequence[Verdict]) -> int:
-    """The locustfile's own wish first, as in Locust."""
-    if load.exit_code is not None:
+    """A code that the locustfile asked for, a failed check, then failures if they are to count."""
+    if load.exit_code:
         return load.exit_code
     if not all(verdict.ok for verdict in verdicts):
         return 1
+    if load.exit_code is not None:
+        return 0
     snapshot = load.snapshot()
     return job.exit_code_on_error if snapshot.failures or snapshot.task_exceptions else 0

@@ -69,10 +69,12 @@ def summary_table(snapshot: Snapshot, elapsed_seconds: float) -> Table:
         title="response time in ms from the intended start; service: p99 from sending",
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
     )
     table.add_column("request", no_wrap=True, overflow="ellipsis")
-    for name in ("requests", "failures", "rps", "p50", "p95", "p99", "max", "service"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("count", "failed", "rps", "p50", "p95", "p99", "max", "service"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), 5))
     for key, entry in sorted(_by_name(snapshot).items()):
         table.add_row(*_row(escape(" ".join(key)), entry, elapsed_seconds))
     table.add_section()
