@@ -156,7 +156,12 @@ spec:
             properties: {size: {type: integer, maximum: 10}, replicas: {type: integer}}
           status: {type: object, x-kubernetes-preserve-unknown-fields: true}
 """
-_WIDGET = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}, spec: {size: 3}}"
+_WIDGET = """
+apiVersion: example.com/v1
+kind: Widget
+metadata: {name: w}
+spec: {size: 3}
+"""
 
 
 def _files(directory: Path) -> dict[str, str]:
@@ -198,7 +203,7 @@ async def test_commands_people_type(version: str, tmp_path: Path) -> None:
 
 
 async def test_server_side_apply_reports_conflicts_and_can_be_forced(tmp_path: Path) -> None:
-    program = _KUBECTL[sorted(_KUBECTL)[-1]]
+    program = _KUBECTL[max(_KUBECTL)]
     app = _files(tmp_path)["app"]
     async with cluster(tmp_path) as tank:
         assert (await tank.run(program, "apply", "--server-side", "-f", app))[0] == 0

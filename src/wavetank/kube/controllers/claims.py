@@ -39,7 +39,9 @@ def claim(
                     *(obj["metadata"].get("ownerReferences") or ()),
                     owner_reference(owner, owner_resource),
                 ]
-                actions.append(Update(resource, _with_owners(obj, references)))
+                adopted = _with_owners(obj, references)
+                actions.append(Update(resource, adopted))
+                mine.append(adopted)
     return mine, actions
 
 
