@@ -1,0 +1,326 @@
+"""A database holds what was committed, through every upkeep and across restarts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tsdb_model import BASE_MS, EVER, Model, matching
+
+from wavetank.clock import VirtualClock
+from wavetank.model.histogram import STALE_HISTOGRAM, FloatHistogram
+from wavetank.model.labels import Labels, Matcher, MatchType
+from wavetank.model.series import SelectHints
+from wavetank.model.value import STALE_NAN, is_stale_nan
+from wavetank.tsdb.db import DB
+from wavetank.tsdb.errors import LockedError, NotHistogram, QueryLimitExceeded
+from wavetank.tsdb.options import Options
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+
+
+def test_memory_replay_flush_and_compaction_hold_the_same(model: Model) -> None:
+    model.write(0, 1500)
+    model.check()
+    model.check(BASE_MS + 10 * MINUTE_MS, BASE_MS + 3 * HOUR_MS)
+    model.reopen()
+    assert model.db.replays[0].samples == 1500 * 20
+    model.check()
+    model.db.compact()
+    assert len(model.db.blocks) == 2
+    model.check()
+    model.reopen()
+    model.check()
+    model.db.flush()
+    assert model.db.head_stats().series == 0
+    model.check()
+    model.reopen()
+    model.write(1501, 1800)
+    model.check(BASE_MS + 5 * HOUR_MS, BASE_MS + 7 * HOUR_MS)
+
+
+def test_backfill_of_any_age_is_kept(model: Model) -> None:
+    model.write(0, 1200)
+    model.write_late(400, BASE_MS - 400 * HOUR_MS, BASE_MS + 4 * HOUR_MS)
+    model.check()
+    model.reopen()
+    model.check()
+    model.db.compact()
+    model.check()
+    model.reopen()
+    model.check()
+    model.db.flush()
+    model.db.compact()
+    model.check()
+    blocks = model.db.blocks
+    assert all(a.meta.max_time <= b.meta.min_time for a, b in itertools.pairwise(blocks))
+    model.write_late(100, BASE_MS, BASE_MS + 2 * HOUR_MS)
+    model.reopen()
+    model.check()
+
+
+def test_deletes_hide_at_once_and_free_later(model: Model) -> None:
+    model.write(0, 1500)
+    model.db.compact()
+    model.delete(3, BASE_MS + HOUR_MS, BASE_MS + 2 * HOUR_MS)
+    model.delete(4, *EVER)
+    model.check()
+    model.reopen()
+    model.check()
+    model.db.clean_tombstones()
+    assert not any(len(b.tombstones) for b in model.db.blocks)
+    model.check()
+    model.db.flush()
+    model.check()
+    assert "4" not in model.db.label_values("series", [], *EVER)
+
+
+def test_snapshot_opens_as_a_database(model: Model, tmp_path: Path) -> None:
+    model.write(0, 1500)
+    model.db.compact()
+    model.write_late(50, BASE_MS, BASE_MS + 5 * HOUR_MS)
+    model.delete(2, BASE_MS, BASE_MS + HOUR_MS)
+    copy = Model(DB.open(model.db.snapshot(tmp_path / "snap"), Options(), VirtualClock(1.7e9)))
+    copy.truth = model.truth
+    copy.check()
+    copy.db.close()
+    model.check()
+
+
+def test_retention_by_time_and_size(open_db: Callable[..., DB]) -> None:
+    db = open_db(retention_ms=4 * HOUR_MS, max_block_ms=2 * HOUR_MS)
+    model = Model(db, series=3)
+    model.write(0, 60 * 12, step_ms=MINUTE_MS)
+    db.compact()
+    assert [b.meta.min_time - BASE_MS for b in db.blocks] == [n * HOUR_MS for n in (6, 8)]
+    db.close()
+    small = open_db(retention_ms=0, retention_bytes=1, max_block_ms=2 * HOUR_MS)
+    small.compact()
+    assert small.blocks == []
+
+
+def test_an_idle_head_flushes_itself(tmp_path: Path) -> None:
+    clock = VirtualClock(1.7e9)
+    db = DB.open(tmp_path, Options(idle_flush_ms=5 * MINUTE_MS), clock)
+    model = Model(db)
+    model.write(0, 10)
+    db.compact()
+    assert db.blocks == []
+    clock.run_until(clock.now() + 301)
+    db.compact()
+    assert len(db.blocks) == 1
+    model.check()
+    model.write(11, 20)
+    model.check()
+    db.close()
+
+
+def test_flush_on_close(tmp_path: Path) -> None:
+    model = Model(DB.open(tmp_path, Options(flush_on_close=True), VirtualClock(1.7e9)))
+    model.write(0, 10)
+    model.reopen()
+    assert len(model.db.blocks) == 1
+    assert model.db.replays[0].samples == 0
+    model.check()
+    model.db.close()
+
+
+def test_what_cannot_be_stored_is_counted(open_db: Callable[..., DB]) -> None:
+    db = open_db(out_of_order_window_ms=MINUTE_MS)
+    ref = db.series_ref(Labels.of(__name__="a"))
+    refs = np.array([ref] * 6 + [99], np.int64)
+    times = BASE_MS + np.array([0, 600_000, 600_000, 600_000, 590_000, 100_000, 0])
+    appender = db.appender()
+    appender.append_batch(refs, times, np.array([1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+    counts = appender.commit()
+    assert (counts.appended, counts.repeated, counts.duplicate) == (2, 1, 1)
+    assert (counts.backfilled, counts.out_of_order, counts.unknown_series) == (1, 1, 1)
+    assert db.counts == counts
+    with pytest.raises(ValueError, match="columns of 1, 2 and 1"):
+        db.appender().append_batch(refs[:1], times[:2], np.ones(1))
+
+
+def test_the_soft_cap_drops_the_newest_series(open_db: Callable[..., DB]) -> None:
+    db = open_db(series_max=2)
+    refs = [db.series_ref(Labels.of(__name__="a", i=str(i))) for i in range(4)]
+    assert refs == [1, 2, 0, 0]
+    assert db.series_ref(Labels.of(__name__="a", i="1")) == 2
+    assert db.counts.series_dropped == 2
+
+
+def test_staleness_markers_come_back_bit_for_bit(open_db: Callable[..., DB]) -> None:
+    db = open_db()
+    appender = db.appender()
+    ref = appender.append(0, Labels.of(__name__="a"), BASE_MS, 1.0)
+    appender.append(ref, None, BASE_MS + 1, STALE_NAN)
+    appender.commit()
+    batch = db.select(matching("__name__", "a"), *EVER)
+    assert is_stale_nan(batch.values[1])
+
+
+def histogram(n: int) -> FloatHistogram:
+    return FloatHistogram(1, 3.0 + n, n * 1.5, 0.001, 1.0, ((0, 2), (3, 1)), (1.0, 1.0 + n, 0.0))
+
+
+def test_native_histograms_through_replay_flush_and_merge(model: Model) -> None:
+    labels = Labels.of(__name__="latency", job="other")
+    samples = [histogram(n) for n in range(300)]
+    samples[100] = STALE_HISTOGRAM
+    samples[200] = FloatHistogram(1, 0.25, 1.0, 0.001, 0.25)
+
+    def check() -> None:
+        batch = model.db.select(matching("__name__", "latency"), *EVER)
+        assert list(batch.labels) == [labels]
+        assert batch.histograms is not None
+        assert all(a.equals(b) for a, b in zip(batch.histograms, samples, strict=True))
+
+    model.write(0, 300, step_ms=30_000)
+    for n, sample in enumerate(samples):
+        appender = model.db.appender()
+        appender.append_histogram(0, labels, BASE_MS + n * 30_000, sample)
+        assert appender.commit().appended == 1
+    check()
+    model.reopen()
+    check()
+    model.db.flush()
+    check()
+    model.db.compact()
+    check()
+    model.check()
+    stats = [b.meta.stats for b in model.db.blocks]
+    assert sum(s.num_histogram_samples for s in stats) == 300
+    with pytest.raises(NotHistogram):
+        model.db.appender().append_histogram(0, labels, 0, FloatHistogram(positive_spans=((0, 3),)))
+
+
+def test_a_series_may_hold_floats_and_histograms_in_turn(open_db: Callable[..., DB]) -> None:
+    db = open_db()
+    labels = Labels.of(__name__="mixed")
+    ref = db.series_ref(labels)
+    for n in range(40):
+        appender = db.appender()
+        if n % 7 < 3:
+            appender.append(ref, None, BASE_MS + n, float(n))
+        else:
+            appender.append_histogram(ref, None, BASE_MS + n, histogram(n))
+        assert appender.commit().appended == 1
+    for _ in range(2):
+        batch = db.select(matching("__name__", "mixed"), *EVER)
+        assert batch.timestamps_ms.tolist() == [BASE_MS + n for n in range(40)]
+        assert batch.histograms is not None
+        assert [h is None for h in batch.histograms] == [n % 7 < 3 for n in range(40)]
+        db.flush()
+
+
+def test_exemplars_and_metadata_survive_a_restart(model: Model) -> None:
+    labels = Labels.of(__name__="requests_total", job="api")
+    appender = model.db.appender()
+    ref = appender.append(0, labels, BASE_MS, 1.0)
+    appender.append_exemplar(ref, labels, Labels.of(trace_id="a"), BASE_MS, 0.5)
+    appender.append_exemplar(ref, labels, Labels.of(trace_id="a"), BASE_MS, 0.5)
+    appender.append_exemplar(ref, labels, Labels.of(trace_id="x" * 200), BASE_MS + 1, 0.5)
+    appender.update_metadata(ref, "counter", "Requests.", "")
+    appender.commit()
+    for _ in range(2):
+        ((series, found),) = model.db.exemplars([matching("job", "api")], *EVER)
+        assert series == labels
+        assert [(e.labels, e.value, e.timestamp_ms) for e in found] == [
+            (Labels.of(trace_id="a"), 0.5, BASE_MS)
+        ]
+        assert model.db.exemplars([matching("job", "other")], *EVER) == []
+        ((entry,),) = model.db.metadata("requests_total").values()
+        assert (entry.type, entry.help) == ("counter", "Requests.")
+        model.reopen()
+
+
+MATCHERS = [
+    ([], {"0", "1", "2", "3", "4", "5"}),
+    ([(MatchType.EQUAL, "series", "3")], {"3"}),
+    ([(MatchType.EQUAL, "series", "")], set()),
+    ([(MatchType.EQUAL, "absent", "")], {"0", "1", "2", "3", "4", "5"}),
+    ([(MatchType.NOT_EQUAL, "series", "3")], {"0", "1", "2", "4", "5"}),
+    ([(MatchType.NOT_EQUAL, "absent", "")], set()),
+    ([(MatchType.REGEXP, "series", "1|4|9")], {"1", "4"}),
+    ([(MatchType.REGEXP, "series", "[0-2]")], {"0", "1", "2"}),
+    ([(MatchType.REGEXP, "series", ".*")], {"0", "1", "2", "3", "4", "5"}),
+    ([(MatchType.REGEXP, "absent", ".+")], set()),
+    ([(MatchType.NOT_REGEXP, "series", "[0-2]")], {"3", "4", "5"}),
+    ([(MatchType.NOT_REGEXP, "series", ".*")], set()),
+    ([(MatchType.NOT_REGEXP, "absent", ".+")], {"0", "1", "2", "3", "4", "5"}),
+    ([(MatchType.EQUAL, "__name__", "metric_1"), (MatchType.NOT_EQUAL, "series", "4")], {"1"}),
+    ([(MatchType.EQUAL, "__name__", "metric_1"), (MatchType.REGEXP, "series", "4|1|2")], {"1", "4"}),
+]
+
+
+@pytest.mark.parametrize(("matchers", "expected"), MATCHERS)
+def test_matchers_in_head_and_block(
+    open_db: Callable[..., DB], matchers: list[tuple[MatchType, str, str]], expected: set[str]
+) -> None:
+    db = open_db()
+    Model(db, series=6).write(0, 2)
+    made = [Matcher(*m) for m in matchers]
+    for _ in range(2):
+        assert {labels.get("series") for labels in db.series(made, *EVER)} == expected
+        assert set(db.label_values("series", made, *EVER)) == expected
+        db.flush()
+
+
+def test_a_query_that_asks_for_too_much_fails_with_its_estimate(model: Model) -> None:
+    model.write(0, 100)
+    with pytest.raises(QueryLimitExceeded, match=r"2000 samples of 20 series .* limit of 1999"):
+        model.db.select(matching("job", "test"), *EVER, SelectHints(samples_max=1999))
+    late = SelectHints(deadline=model.db.clock.monotonic() - 1)
+    with pytest.raises(QueryLimitExceeded, match="timed out"):
+        model.db.select(matching("job", "test"), *EVER, late)
+    model.check()
+
+
+def test_a_second_process_is_refused(open_db: Callable[..., DB], tmp_path: Path) -> None:
+    open_db()
+    with pytest.raises(LockedError, match="locked by another process"):
+        DB.open(tmp_path / "data", Options(), VirtualClock())
+
+
+def test_the_log_is_shortened(tmp_path: Path) -> None:
+    model = Model(DB.open(tmp_path, Options(wal_segment_bytes=64 * 1024), VirtualClock(1.7e9)))
+    gone = model.db.appender()
+    gone.append(0, Labels.of(__name__="gone", job="old"), BASE_MS, 1.0)
+    gone.commit()
+    for first in range(0, 3000, 500):
+        model.write(first, first + 500)
+        model.db.compact()
+    assert list((tmp_path / "wal").glob("checkpoint.*"))
+    first_segment = min(int(p.name) for p in (tmp_path / "wal").glob("[0-9]*"))
+    assert first_segment > 5
+    model.check()
+    model.reopen()
+    model.check()
+    assert model.db.head_stats().series == 20  # the series that ended is in blocks only
+    assert len(model.db.series(matching("job", "old"), *EVER)) == 1
+    model.db.close()
+
+
+def test_refs_outlive_the_loss_of_other_series(model: Model) -> None:
+    short = model.db.appender()
+    dead = short.append(0, Labels.of(__name__="a_dead", job="x"), BASE_MS, 1.0)
+    short.commit()
+    refs = model.refs()
+    model.write(0, 1600)
+    model.db.compact()
+    assert model.db.known_refs(np.array([dead, *refs])).tolist() == [False] + [True] * len(refs)
+    assert model.refs().tolist() == refs.tolist()
+    model.write(1600, 1700)
+    model.check()
+
+
+def test_head_stats(model: Model) -> None:
+    model.write(0, 3)
+    stats = model.db.head_stats(limit=2)
+    assert stats.series == 20
+    assert stats.series_by_metric == [("metric_0", 7), ("metric_1", 7)]
+    assert stats.values_by_label[0] == ("series", 20)
+    assert stats.series_by_pair[0] == ("job=test", 20)
