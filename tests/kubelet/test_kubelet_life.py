@@ -6,6 +6,7 @@ import pytest
 from kubelet_room import PYTHON, Tank, container, python, ready, status_of
 
 from wavetank.kube.client import ApiError
+from wavetank.kube.kubelet.images import Pulled
 from wavetank.kube.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
 
 SERVER = """
@@ -342,3 +343,56 @@ async def test_real_servers_each_on_their_own_address(tank: Tank) -> None:
     one = await tank.until("web-1", ready, 20)
     two = await tank.until("web-2", ready, 20)
     assert one["status"]["podIP"] != two["status"]["podIP"]
+
+
+async def test_resources_of_a_running_container_change_without_a_restart(tank: Tank) -> None:
+    resources = {"limits": {"cpu": "100m"}, "requests": {"cpu": "100m"}}
+    await tank.create("web", container("main", "sleep", "100", resources=resources))
+    await tank.until("web", ready)
+    bigger = {"limits": {"cpu": "300m"}, "requests": {"cpu": "200m"}}
+    await tank.client.patch(
+        PODS,
+        "web",
+        {"spec": {"containers": [{"name": "main", "resources": bigger}]}},
+        "default",
+        subresource="resize",
+        content_type="application/strategic-merge-patch+json",
+    )
+    pod = await tank.until("web", lambda p: status_of(p).get("resources") == bigger)
+    assert status_of(pod)["restartCount"] == 0
+    (worker,) = tank.kubelet.workers.values()
+    assert worker.limits("main").quota_us == 30_000
+
+
+async def test_a_pod_deleted_while_its_image_is_pulled_goes_at_once(tank: Tank) -> None:
+    class Slow:
+        async def pull(self, image: str) -> Pulled:
+            await tank.clock.sleep(60)
+            return Pulled(60.0)
+
+    tank.kubelet._context.images._puller = Slow()
+    await tank.create("web", container("main", "sleep", "100"))
+    await tank.until("web", lambda p: "waiting" in status_of(p)["state"])
+    await tank.client.delete(PODS, "web", "default")
+    await tank.gone("web", 3)
+    assert tank.journal.of("container.started") == []
+
+
+async def test_a_failed_liveness_probe_restarts_even_what_then_ends_well(tank: Tank) -> None:
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sys.exit(0)); time.sleep(100)"
+    probe = {"exec": {"command": ["test", "-f", "alive"]}, "initialDelaySeconds": 1, "failureThreshold": 1}
+    await tank.create("dead", python(code, livenessProbe=probe), restartPolicy="OnFailure")
+    pod = await tank.until("dead", lambda p: status_of(p)["restartCount"] == 1)
+    assert status_of(pod)["lastState"]["terminated"]["exitCode"] == 0
+
+
+async def test_pods_that_ran_under_an_earlier_kubelet_start_again(tank: Tank) -> None:
+    await tank.kubelet._pods.stop()
+    await tank.create("old", container("main", "sleep", "100"))
+    state = {"running": {"startedAt": "2025-01-01T00:00:00Z"}}
+    old = {"name": "main", "state": state, "restartCount": 2, "containerID": "wavetank://x", "ready": True}
+    status = {"phase": "Running", "containerStatuses": [{**old, "image": "", "imageID": "", "lastState": {}}]}
+    await tank.client.patch(PODS, "old", {"status": status}, "default", subresource="status")
+    await tank.kubelet._pods.start()
+    pod = await tank.until("old", ready)
+    assert status_of(pod)["restartCount"] == 3

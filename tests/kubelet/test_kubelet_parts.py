@@ -234,13 +234,13 @@ async def test_pulls_take_their_modelled_time_one_after_the_other() -> None:
     ],
 )
 def test_port_conflicts_are_recognised_and_explained(output: str) -> None:
-    text = explain_conflict(output, "127.9.0.2", [{"containerPort": 8000}], {("*", 8000)})
+    text = explain_conflict(output, "127.9.0.2", [{"containerPort": 8000}], lambda: {("*", 8000)})
     assert text.startswith("port 8000 is taken")
     assert "status.podIP" in text and "127.9.0.2" in text
 
 
 def test_other_failures_are_not_taken_for_port_conflicts() -> None:
-    assert explain_conflict("ValueError: address 98", "127.9.0.2", [], set()) == ""
+    assert explain_conflict("ValueError: address 98", "127.9.0.2", []) == ""
 
 
 def test_listening_sockets_are_read_from_proc(tmp_path: Path) -> None:

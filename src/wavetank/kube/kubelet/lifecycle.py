@@ -242,5 +242,4 @@ def ended(record: ContainerRecord, termination: Termination) -> ContainerRecord:
         ready=record.init and not record.sidecar and termination.succeeded,
         reason="",
         message="",
-        restart_now=False,
     )

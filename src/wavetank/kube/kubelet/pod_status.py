@@ -69,6 +69,7 @@ def _container(
         state, last = {"terminated": _terminated(record.ended)}, record.before
     else:
         state = {"waiting": _waiting(pod, record, waiting)}
+    resources = {"resources": spec["resources"]} if record.running and spec.get("resources") else {}
     return {
         "name": record.name,
         "state": state,
@@ -79,6 +80,7 @@ def _container(
         "image": spec.get("image", ""),
         "imageID": record.image_id,
         "containerID": f"wavetank://{record.container_id}" if record.container_id else "",
+        **resources,
     }
 
 

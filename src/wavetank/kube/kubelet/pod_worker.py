@@ -17,31 +17,31 @@ from typing import Any
 
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kubelet.container_log import ContainerLog
-from wavetank.kube.kubelet.context import Context, configure
+from wavetank.kube.kubelet.context import Context, configure, limits_of
 from wavetank.kube.kubelet.enforcer import Limits
 from wavetank.kube.kubelet.environment import ConfigError
 from wavetank.kube.kubelet.hooks import run_hook
 from wavetank.kube.kubelet.images import Pulled, PullError, pull_policy
 from wavetank.kube.kubelet.lifecycle import (
-    Backoff,
-    ContainerRecord,
     Plan,
     Termination,
     ended,
     is_sidecar,
     plan,
 )
-from wavetank.kube.kubelet.pod_status import is_ready, pod_status
-from wavetank.kube.kubelet.ports import explain_conflict, listeners
+from wavetank.kube.kubelet.pod_status import pod_status
+from wavetank.kube.kubelet.ports import explain_conflict
 from wavetank.kube.kubelet.prober import Prober
+from wavetank.kube.kubelet.records import first_records
 from wavetank.kube.kubelet.runtime import Exit, Running, StartError
+from wavetank.kube.kubelet.status_writer import StatusWriter, Written
 from wavetank.kube.kubelet.volumes import make_volumes
-from wavetank.kube.resources import PODS
 from wavetank.kube.times import parse_time
 from wavetank.limits import KUBELET_BACKOFF_SECONDS, KUBELET_MESSAGE_BYTES_MAX
 
 __all__ = ["PodWorker"]
 
+_RETRY_SECONDS = 1.0  # after the API refused a write
 _TERM_SECONDS_MIN = 2.0  # after a preStop hook that used up the grace period, as upstream
 
 
@@ -56,7 +56,7 @@ class PodWorker:
         self.name: str = meta["name"]
         self.key = f"{self.namespace}/{self.name}"
         self.directory = context.options.run_directory / "pods" / self.uid
-        self.records = _first_records(pod)
+        self.records = first_records(pod)
         self.running: dict[str, Running] = {}
         self.logs: dict[str, ContainerLog] = {}
         self.log_paths: dict[str, list[Path]] = {}
@@ -71,10 +71,11 @@ class PodWorker:
         self._deadline: float | None = None
         self._deadline_moved = asyncio.Event()
         self._volumes: Mapping[str, Path] | None = None
-        self._last_status: dict[str, Any] | None = None
+        self._writer = StatusWriter(context.client, context.journal, pod)
         self._probers: dict[str, Prober] = {}
         self._limits: dict[str, Limits] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"pod {self.key}")
 
     # What others tell the worker
@@ -82,7 +83,19 @@ class PodWorker:
     def update(self, pod: Object) -> None:
         self.pod = pod
         self._note_deletion()
+        self._resize()
         self.wake()
+
+    def _resize(self) -> None:
+        """Apply changed resources to running containers, without a restart."""
+        for name, running in self.running.items():
+            try:
+                wanted = limits_of(self.container_spec(name))
+                if wanted != self.limits(name):
+                    running.resize(wanted)
+                    self._limits[name] = wanted
+            except (StartError, OSError) as error:
+                self._event("Warning", "ResizeError", f"Error resizing container {name}: {error}", name)
 
     def vanish(self) -> None:
         """The object is gone from the API: end at once, whatever its grace period was."""
@@ -101,7 +114,7 @@ class PodWorker:
 
     @property
     def ready(self) -> bool:
-        return self._last_status is not None and is_ready(self._last_status)
+        return self._writer.ready
 
     # The loop
 
@@ -141,8 +154,8 @@ class PodWorker:
             if record.ended is not None:
                 due = record.backoff.next(now, record.ended.finished_at)
                 record = replace(record, backoff=due, restarts=record.restarts + 1)
-            self.records[name] = replace(record, state="starting", retry_at=0.0)
-            self._spawn(self._start(name))
+            self.records[name] = replace(record, state="starting", retry_at=0.0, restart_now=False)
+            self._starting[name] = self._spawn(self._start(name))
         for name in step.stop:
             if name in self.running:
                 self._spawn(self._stop_one(name, self._grace()))
@@ -181,10 +194,11 @@ class PodWorker:
             "Pod was active on the node longer than the specified deadline",
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # Starting
 
@@ -379,7 +393,7 @@ class PodWorker:
             return ""
         spec = self.container_spec(name)
         output = running.log.tail()
-        conflict = explain_conflict(output, self.ip, spec.get("ports") or (), listeners())
+        conflict = explain_conflict(output, self.ip, spec.get("ports") or ())
         if conflict:
             self._event("Warning", "PortConflict", conflict, name)
             return conflict
@@ -410,6 +424,10 @@ class PodWorker:
 
     async def _stop_all(self) -> None:
         """Endpoints first, then the main containers together, then sidecars, last started first."""
+        for name, task in self._starting.items():
+            if self.records[name].state == "starting":
+                task.cancel()  # it is pulling, or waiting for its turn to: nothing runs yet
+                self._not_started(name, "ContainerCreating", "")
         options = self._context.options
         if options.before_stop is not None and not self._released:
             with suppress(TimeoutError):
@@ -488,12 +506,11 @@ class PodWorker:
 
     async def _publish(self, step: Plan) -> None:
         """Write the status if it changed. A pod that is leaving with nothing running is then removed."""
-        now = self._context.clock.now()
         if self._released:
             return
         status = pod_status(
-            now,
-            self.pod if self._last_status is None else {**self.pod, "status": self._merged()},
+            self._context.clock.now(),
+            {**self.pod, "status": self._writer.known(self.pod)},
             self.records,
             step,
             pod_ip=self.ip,
@@ -501,46 +518,19 @@ class PodWorker:
             start_time=self.start_time,
             override=self._override,
         )
-        if status != self._last_status and not await self._patch(status):
-            return
-        if step.finished and self._leaving():
-            await self._delete()
-
-    def _merged(self) -> dict[str, Any]:
-        """The newest status we know: what we wrote last, over what the API said, others' conditions kept."""
-        api = self.pod.get("status") or {}
-        ours = self._last_status or {}
-        types = {c["type"] for c in ours.get("conditions", ())}
-        others = [c for c in api.get("conditions") or () if c["type"] not in types]
-        fresh = {c["type"]: c for c in api.get("conditions") or ()}
-        gates = {g["conditionType"] for g in self.pod["spec"].get("readinessGates") or ()}
-        conditions = [
-            fresh.get(c["type"], c) if c["type"] in gates else c for c in ours.get("conditions", ())
-        ]
-        return {**api, **ours, "conditions": [*conditions, *others]}
-
-    async def _patch(self, status: dict[str, Any]) -> bool:
-        was_ready = self.ready
-        patch = {"metadata": {"uid": self.uid}, "status": status}
-        try:
-            await self._context.client.patch(PODS, self.name, patch, self.namespace, subresource="status")
-        except ApiError as error:
-            if error.code in (404, 409):
-                self._released = True  # another pod has this name now, or none
+        match await self._writer.write(status):
+            case Written.GONE:
+                self._released = True
                 self.wake()
-            return False
-        self._last_status = status
-        if self.ready != was_ready:
-            kind = "pod.ready" if self.ready else "pod.unready"
-            self._context.journal.record(kind, pod=self.key, uid=self.uid)
-        return True
+            case Written.FAILED:
+                self._spawn(self._wake_later(_RETRY_SECONDS))
+            case Written.DONE if step.finished and self._leaving():
+                if not await self._writer.delete():
+                    self._spawn(self._wake_later(_RETRY_SECONDS))
 
-    async def _delete(self) -> None:
-        try:
-            await self._context.client.delete(PODS, self.name, self.namespace, grace_period_seconds=0)
-        except ApiError as error:
-            if error.code != 404:
-                raise
+    async def _wake_later(self, seconds: float) -> None:
+        await self._context.clock.sleep(seconds)
+        self.wake()
 
     def _event(self, kind: str, reason: str, message: str, container: str = "") -> None:
         field = ""
@@ -590,41 +580,6 @@ class PodWorker:
         for directory in (self.directory, logs):
             shutil.rmtree(directory, ignore_errors=True)
         self._context.journal.record("pod.gone", pod=self.key, uid=self.uid)
-
-
-def _first_records(pod: Object) -> dict[str, ContainerRecord]:
-    """Records of a pod that this kubelet has not run before. Restart counts go on where the API left them;
-    containers that ran under an earlier kubelet are taken to have ended with it."""
-    spec, status = pod["spec"], pod.get("status") or {}
-    known = {
-        s["name"]: s
-        for s in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    }
-    records: dict[str, ContainerRecord] = {}
-    for init, containers in ((True, spec.get("initContainers") or ()), (False, spec["containers"])):
-        for container in containers:
-            name = container["name"]
-            old = known.get(name, {})
-            ran = bool(old.get("containerID"))
-            terminated = (old.get("state") or {}).get("terminated")
-            record = ContainerRecord(
-                name,
-                init=init,
-                sidecar=init and is_sidecar(container),
-                restarts=int(old.get("restartCount") or 0) + (1 if ran and not terminated else 0),
-                backoff=Backoff(),
-            )
-            if terminated is not None:
-                end = Termination(
-                    int(terminated.get("exitCode") or 0),
-                    str(terminated.get("reason") or "Error"),
-                    parse_time(terminated.get("startedAt")) or 0.0,
-                    parse_time(terminated.get("finishedAt")) or 0.0,
-                    str(terminated.get("containerID") or "").removeprefix("wavetank://"),
-                )
-                record = ended(record, end)
-            records[name] = record
-    return records
 
 
 def _go_seconds(seconds: float) -> str:

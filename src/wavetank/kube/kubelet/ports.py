@@ -7,7 +7,7 @@ replica. Each pod has an address of its own; the remedy is to listen on that.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,14 +46,17 @@ def _address(text: str) -> str:
 
 
 def explain_conflict(
-    output: str, pod_ip: str, ports: Sequence[Mapping[str, Any]], listening: set[tuple[str, int]]
+    output: str,
+    pod_ip: str,
+    ports: Sequence[Mapping[str, Any]],
+    listening: Callable[[], set[tuple[str, int]]] = listeners,
 ) -> str:
     """What to tell the user of a container that ended with ``output``; "" where no port was the cause."""
     if not _TAKEN.search(output):
         return ""
     numbers = [int(p["containerPort"]) for p in ports if p.get("containerPort")]
     mentioned = [int(n) for n in re.findall(r"(?<![\d.])(\d{2,5})(?![\d.])", output)]
-    everywhere = {port for address, port in listening if address == "*"}
+    everywhere = {port for address, port in listening() if address == "*"}
     clash = next((port for port in [*numbers, *mentioned] if port in everywhere), None)
     port = clash or (numbers or mentioned or [0])[0]
     shown = f"port {port}" if port else "its port"

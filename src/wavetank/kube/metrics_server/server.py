@@ -13,9 +13,10 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError, WavetankError
 from wavetank.exposition.registry import Registry
 from wavetank.journal import Journal
-from wavetank.kube.client import ApiError, Client, Object, Resource
+from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
 from wavetank.kube.informer import Informer
 from wavetank.kube.metrics_server.decode import Batch, decode
+from wavetank.kube.metrics_server.index import LabelIndex
 from wavetank.kube.metrics_server.storage import PodKey, PodUsage, Point, Storage
 from wavetank.kube.quantity import Quantity, format_bytes
 from wavetank.kube.resources import NODES, PODS
@@ -79,6 +80,7 @@ class MetricsServer:
         self._options = options
         self._nodes = Informer(client, NODES, clock=clock)
         self._pods = Informer(client, PODS, clock=clock)
+        self._index = LabelIndex()
         self._task: asyncio.Task[None] | None = None
         self.storage = Storage(options.metric_resolution)
         self.metrics = Registry()
@@ -101,6 +103,7 @@ class MetricsServer:
         return bool(self.storage.before) and bool(self.storage.nodes_before)
 
     async def start(self) -> None:
+        self._pods.add_handler(self._on_pod)
         await self._nodes.start()
         await self._pods.start()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="metrics server")
@@ -111,6 +114,12 @@ class MetricsServer:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._nodes.stop()
         await self._pods.stop()
+
+    def _on_pod(self, kind: WatchType, before: Object | None, pod: Object) -> None:
+        if kind is WatchType.DELETED:
+            self._index.remove(pod)
+        else:
+            self._index.put(pod)
 
     async def _run(self) -> None:
         resolution = self._options.metric_resolution
@@ -186,12 +195,8 @@ class MetricsServer:
 
     def _pod_list(self, namespace: str | None, selector: LabelSelector) -> Object:
         items = []
-        for key, pod in sorted(self._pods.cache.items()):
-            if namespace is not None and key[0] != namespace:
-                continue
-            if not selector.matches(pod["metadata"].get("labels")):
-                continue
-            usage = self.storage.pod(key)
+        for pod in self._index.matching(namespace, selector):
+            usage = self.storage.pod((pod["metadata"].get("namespace") or "", pod["metadata"]["name"]))
             if usage is not None and (pod.get("status") or {}).get("phase") == "Running":
                 items.append(self._pod_metrics(pod, usage))
         return _list("PodMetricsList", items)
