@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kinds.catalog import register_built_in
 from wavetank.kube.local_client import LocalClient
 from wavetank.kube.metrics_server.decode import decode
-from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions, go_duration
+from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions, go_duration, quantities
 from wavetank.kube.metrics_server.storage import Point, Storage
+from wavetank.kube.quantity import canonical, format_bytes, parse_quantity, whole
 from wavetank.kube.registry import Registry
 from wavetank.kube.resources import NAMESPACES, NODES, PODS
 from wavetank.kube.storage import Storage as ObjectStorage
@@ -108,6 +110,15 @@ def test_the_flags_are_checked_as_upstream_checks_them() -> None:
         MetricsServerOptions(metric_resolution=5)
     with pytest.raises(InputError, match="kubelet-request-timeout"):
         MetricsServerOptions(metric_resolution=10, kubelet_timeout=9)
+
+
+@given(st.integers(0, 10**12 - 1), st.integers(0, 10**15))
+def test_usage_is_printed_as_canonical_quantities(nanocores: int, memory: int) -> None:
+    shown = quantities(nanocores, memory)
+    assert parse_quantity(shown["cpu"]).value == Fraction(nanocores, 10**9)
+    assert shown["cpu"] == canonical(shown["cpu"])
+    assert whole(shown["memory"]) == memory
+    assert shown["memory"] == format_bytes(memory)
 
 
 class Kubelet:

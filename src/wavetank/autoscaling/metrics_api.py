@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -124,8 +125,13 @@ def _value(item: Mapping[str, Any]) -> int:
         raise MetricsError(f"unable to fetch metrics: {error.message}") from None
 
 
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> float:
+    return parse_time(text) or 0.0
+
+
 def _time(item: Mapping[str, Any]) -> float:
-    return parse_time(str(item.get("timestamp") or "")) or 0.0
+    return _parsed(str(item.get("timestamp") or ""))
 
 
 def _number(text: str | None) -> float | None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from wavetank.clock import Clock
@@ -18,7 +18,6 @@ from wavetank.kube.informer import Informer
 from wavetank.kube.metrics_server.decode import Batch, decode
 from wavetank.kube.metrics_server.index import LabelIndex
 from wavetank.kube.metrics_server.storage import PodKey, PodUsage, Point, Storage
-from wavetank.kube.quantity import Quantity, format_bytes
 from wavetank.kube.resources import NODES, PODS
 from wavetank.kube.selectors import LabelSelector, parse_labels
 from wavetank.kube.times import format_time
@@ -212,10 +211,10 @@ class MetricsServer:
     def _pod_metrics(self, pod: Object, usage: PodUsage) -> Object:
         return {
             **_head("PodMetrics", self._clock.now(), pod, usage.at),
-            "timestamp": format_time(usage.at),
+            "timestamp": _stamp(int(usage.at)),
             "window": go_duration(usage.window),
             "containers": [
-                {"name": name, "usage": _quantities(each.cpu_nanocores, each.memory)}
+                {"name": name, "usage": quantities(each.cpu_nanocores, each.memory)}
                 for name, each in usage.containers.items()
             ],
         }
@@ -242,9 +241,9 @@ class MetricsServer:
         at, window, usage = found
         return {
             **_head("NodeMetrics", self._clock.now(), node, at),
-            "timestamp": format_time(at),
+            "timestamp": _stamp(int(at)),
             "window": go_duration(window),
-            "usage": _quantities(usage.cpu_nanocores, usage.memory),
+            "usage": quantities(usage.cpu_nanocores, usage.memory),
         }
 
 
@@ -257,7 +256,7 @@ def _selector(query: Mapping[str, str]) -> LabelSelector:
 
 def _head(kind: str, now: float, obj: Object, at: float) -> Object:
     meta = obj["metadata"]
-    metadata: Object = {"name": meta["name"], "creationTimestamp": format_time(now)}
+    metadata: Object = {"name": meta["name"], "creationTimestamp": _stamp(int(now))}
     if meta.get("namespace"):
         metadata["namespace"] = meta["namespace"]
     if meta.get("labels"):
@@ -270,8 +269,25 @@ def _list(kind: str, items: list[Object]) -> Object:
     return {"kind": kind, "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": items}
 
 
-def _quantities(nanocores: int, memory: int) -> dict[str, str]:
-    return {"cpu": str(Quantity(Fraction(nanocores, 10**9))), "memory": format_bytes(memory)}
+def quantities(nanocores: int, memory: int) -> dict[str, str]:
+    return {"cpu": _scaled(nanocores, 1000, ("n", "u", "m", "")), "memory": _scaled(memory, 1024, _BINARY)}
+
+
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
+
+
+def _scaled(value: int, step: int, suffixes: Sequence[str]) -> str:
+    """The canonical quantity: the largest unit that leaves a whole number."""
+    index = 0
+    while value and value % step == 0 and index + 1 < len(suffixes):
+        value //= step
+        index += 1
+    return f"{value}{suffixes[index]}" if value else "0"
+
+
+@lru_cache(maxsize=4096)
+def _stamp(second: int) -> str:
+    return format_time(second)
 
 
 def go_duration(seconds: float) -> str:
