@@ -15,6 +15,7 @@ import msgspec
 from wavetank.errors import InputError
 from wavetank.monitoring.config.decode import decode_section
 from wavetank.monitoring.config.values import Duration
+from wavetank.monitoring.rules.functions import FUNCTION_NAMES
 from wavetank.monitoring.rules.template import Template, TemplateError
 from wavetank.promql.options import ParserOptions
 from wavetank.promql.parser import ParseError, parse_expr
@@ -125,7 +126,7 @@ class _Checker:
         for section, texts in (("labels", rule.labels), ("annotations", rule.annotations)):
             for name, text in texts.items():
                 try:
-                    Template(text)
+                    Template(text, functions=FUNCTION_NAMES)
                 except TemplateError as error:
                     what = "label" if section == "labels" else "annotation"
                     self.add(f'{prefix}{what} "{name}": {error}', *path, section, name)

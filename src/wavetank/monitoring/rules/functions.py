@@ -19,7 +19,7 @@ from wavetank.model.duration import parse_duration
 from wavetank.monitoring.rules.gofmt import format_float
 from wavetank.monitoring.rules.template import Template, TemplateError
 
-__all__ = ["QueryFunction", "expand", "template_functions"]
+__all__ = ["FUNCTION_NAMES", "QueryFunction", "expand", "template_functions"]
 
 # An instant query: (Labels mapping, value) of each sample.
 QueryFunction = Callable[[str, int], Sequence[tuple[Mapping[str, str], float]]]
@@ -198,6 +198,10 @@ _PURE: Final[dict[str, Callable[..., Any]]] = {
     "urlQueryEscape": quote_plus,
     "value": lambda sample: sample["Value"],
 }
+
+
+#: All names, for checking templates without running them.
+FUNCTION_NAMES: Final = frozenset(_PURE) | {"externalURL", "now", "pathPrefix", "query"}
 
 
 def template_functions(

@@ -8,14 +8,18 @@ Values are Python's: dicts, lists, text, numbers, booleans and None. A missing k
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from wavetank.limits import TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_STEPS_MAX
 from wavetank.monitoring.rules import gofmt
 
-__all__ = ["Template", "TemplateError"]
+__all__ = ["ALERT_VARIABLES", "Template", "TemplateError"]
+
+
+#: What alert templates may use without declaring it.
+ALERT_VARIABLES: Final = ("labels", "externalLabels", "externalURL", "value")
 
 
 class TemplateError(ValueError):
@@ -121,8 +125,10 @@ def _tokens(text: str) -> list[tuple[str, str, bool]]:
 class _Parser:
     """Actions to nodes."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, variables: Iterable[str], functions: Container[str] | None) -> None:
         self.definitions: dict[str, list[Any]] = {}
+        self._variables = ["$", *(f"${name}" for name in variables)]
+        self._functions = functions
         self._items = list(_split(text))
         self._at = 0
         self._tokens: list[tuple[str, str, bool]] = []
@@ -181,15 +187,20 @@ class _Parser:
         return _unquote(self._tokens[at][1])
 
     def _branch(self, kind: str) -> _Branch:
+        known = len(self._variables)
         pipe = self._pipe()
+        inside = len(self._variables)
         body, end = self._nodes()
+        del self._variables[inside:]
         otherwise: list[Any] = []
         if end == "else":
             rest = self._tokens[1:]
             if rest and rest[0][1] in ("if", "with"):
                 self._pos = 2
-                return _Branch(kind, pipe, body, [self._branch(rest[0][1])])
-            otherwise, end = self._nodes()
+                otherwise, end = [self._branch(rest[0][1])], "end"
+            else:
+                otherwise, end = self._nodes()
+        del self._variables[known:]
         if end != "end":
             raise TemplateError(f"unexpected EOF: {{{{{kind}}}}} has no {{{{end}}}}")
         return _Branch(kind, pipe, body, otherwise)
@@ -198,7 +209,9 @@ class _Parser:
         name = self._string(1)
         self._pos = 2
         pipe = self._pipe() if word == "block" else None
+        outside, self._variables = self._variables, ["$"]
         body, end = self._nodes()
+        self._variables = outside
         if end != "end":
             raise TemplateError(f"unexpected EOF: template {name!r} has no {{{{end}}}}")
         self.definitions[name] = body
@@ -233,6 +246,8 @@ class _Parser:
         if names and self._peek()[1] in (":=", "="):
             declares = self._peek()[1] == ":="
             self._pos += 1
+            if declares:
+                self._variables += names
             return tuple(names), declares
         self._pos = start
         return (), False
@@ -250,8 +265,11 @@ class _Parser:
             case "name":
                 if text in ("true", "false", "nil"):
                     return _Literal({"true": True, "false": False, "nil": None}[text])
+                self._check_function(text)
                 return _Name(text)
             case "variable" | "dot":
+                if kind == "variable" and text not in self._variables:
+                    raise TemplateError(f'undefined variable "{text}"')
                 return _Chain(text, self._fields())
             case "field":
                 return _Chain(".", (text[1:], *self._fields()))
@@ -266,6 +284,11 @@ class _Parser:
             self._pos += 1
             return _Chain(pipe, self._fields())
         raise TemplateError(f"unexpected {text!r} in operand")
+
+    def _check_function(self, name: str) -> None:
+        known = name in gofmt.BUILTINS or name in ("and", "or")
+        if not known and self._functions is not None and name not in self._functions:
+            raise TemplateError(f'function "{name}" not defined')
 
     def _fields(self) -> tuple[str, ...]:
         names = []
@@ -316,9 +339,15 @@ class _Continue(Exception):
 class Template:
     """A parsed template."""
 
-    def __init__(self, text: str) -> None:
-        """Raises TemplateError."""
-        parser = _Parser(text)
+    def __init__(
+        self,
+        text: str,
+        *,
+        variables: Iterable[str] = ALERT_VARIABLES,
+        functions: Container[str] | None = None,
+    ) -> None:
+        """``functions`` names those there will be; None leaves it to the rendering. Raises TemplateError."""
+        parser = _Parser(text, variables, functions)
         self._nodes = parser.parse() if "{{" in text else [_Text(text)]
         self._definitions = parser.definitions
 

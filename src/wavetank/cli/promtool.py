@@ -1,0 +1,369 @@
+"""``wavetank promtool``: check, test and query, with promtool's commands, flags and exit codes.
+
+Exit codes: 0 fine, 1 a check or test failed, 3 only the linter complains (``--lint-fatal``, check metrics).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from wavetank.monitoring.promtool.check import Report
+    from wavetank.promql.options import ParserOptions
+
+__all__ = ["command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_LINT_EXIT: Final = 3
+_FILES: Final = click.Path(path_type=Path)
+
+
+@click.group()
+@click.option("--enable-feature", "features", multiple=True, help="Feature names, separated by commas.")
+@click.pass_context
+def command(context: click.Context, features: tuple[str, ...]) -> None:
+    """Tooling for the Prometheus monitoring system."""
+    context.obj = {name.strip() for value in features for name in value.split(",")}
+
+
+def _parser(context: click.Context) -> ParserOptions:
+    from wavetank.promql.options import ParserOptions
+
+    features: set[str] = context.obj
+    return ParserOptions(
+        functions="promql-experimental-functions" in features,
+        extended_ranges="promql-extended-range-selectors" in features,
+        fill="promql-binop-fill-modifiers" in features,
+    )
+
+
+# --- check
+
+
+@command.group()
+def check() -> None:
+    """Check the resources for validity."""
+
+
+def _lint_options(function: F) -> F:
+    lint = click.option("--lint", default="duplicate-rules", help="Linters: all, duplicate-rules, none.")
+    fatal = click.option("--lint-fatal/--no-lint-fatal", default=False, help="Exit with 3 for lint errors.")
+    return fatal(lint(function))
+
+
+def _finish(report: Report, lint_fatal: bool) -> None:
+    for line in report.lines:
+        click.echo(line)
+    for line in report.errors if not report.lines else ():
+        click.echo(line, err=True)
+    if report.errors:
+        sys.exit(1)
+    if report.lints and lint_fatal:
+        sys.exit(_LINT_EXIT)
+
+
+@check.command("config")
+@click.argument("files", nargs=-1, required=True, type=_FILES)
+@click.option("--syntax-only", is_flag=True, help="Only check the syntax, not the files that are named.")
+@click.option("--agent", is_flag=True, hidden=True)
+@_lint_options
+@click.pass_context
+def check_config(
+    context: click.Context,
+    files: tuple[Path, ...],
+    syntax_only: bool,
+    agent: bool,
+    lint: str,
+    lint_fatal: bool,
+) -> None:
+    """Check if the config files are valid or not."""
+    from wavetank.monitoring.promtool import check as checks
+
+    total = checks.Report()
+    for path in files:
+        report = checks.check_config(
+            path, syntax_only=syntax_only, options=_parser(context), lint=lint != "none"
+        )
+        total.lines += report.lines
+        total.errors += report.errors
+        total.lints += report.lints
+    _finish(total, lint_fatal)
+
+
+@check.command("rules")
+@click.argument("files", nargs=-1, required=True, type=_FILES)
+@_lint_options
+@click.pass_context
+def check_rules(context: click.Context, files: tuple[Path, ...], lint: str, lint_fatal: bool) -> None:
+    """Check if the rule files are valid or not."""
+    from wavetank.monitoring.promtool.check import check_rules as run
+
+    _finish(run(files, options=_parser(context), lint=lint != "none"), lint_fatal)
+
+
+@check.command("metrics")
+@click.option("--extended", is_flag=True, hidden=True)
+def check_metrics(extended: bool) -> None:
+    """Pass Prometheus metrics over stdin to lint them for consistency and correctness."""
+    from wavetank.monitoring.promtool.check import check_metrics as run
+
+    report = run(sys.stdin.buffer.read())
+    for line in [*report.errors, *report.lints]:
+        click.echo(line, err=True)
+    if report.errors:
+        sys.exit(1)
+    if report.lints:
+        sys.exit(_LINT_EXIT)
+
+
+def _probe(name: str, url: str) -> None:
+    from wavetank.monitoring.promtool.remote import fetch_text
+
+    fetch_text(f"{url.rstrip('/')}/-/{name}", {})
+    click.echo("  SUCCESS: ")
+
+
+@check.command("healthy")
+@click.option("--url", default="http://localhost:9090", show_default=True)
+def check_healthy(url: str) -> None:
+    """Check if the Prometheus server is healthy."""
+    _probe("healthy", url)
+
+
+@check.command("ready")
+@click.option("--url", default="http://localhost:9090", show_default=True)
+def check_ready(url: str) -> None:
+    """Check if the Prometheus server is ready."""
+    _probe("ready", url)
+
+
+# --- test
+
+
+@command.group("test")
+def test_group() -> None:
+    """Unit testing."""
+
+
+@test_group.command("rules")
+@click.argument("files", nargs=-1, required=True, type=_FILES)
+@click.option("--run", "names", multiple=True, help="Only test groups whose name contains this.")
+@click.option("--diff", is_flag=True, hidden=True)
+@click.option("--debug", is_flag=True, hidden=True)
+@click.pass_context
+def test_rules(
+    context: click.Context, files: tuple[Path, ...], names: tuple[str, ...], diff: bool, debug: bool
+) -> None:
+    """Unit tests for rules."""
+    from wavetank.errors import InputError
+    from wavetank.monitoring.promtool.unit_tests import run_test_file
+    from wavetank.promql.context import EngineOptions
+
+    failed = False
+    options = EngineOptions(
+        parser=_parser(context), delayed_name_removal="promql-delayed-name-removal" in context.obj
+    )
+    for path in files:
+        click.echo(f"Unit Testing:  {path}")
+        try:
+            problems = run_test_file(path, options, names)
+        except InputError as error:
+            problems = [f"    {error}"]
+        click.echo(
+            "  FAILED:\n" + "\n".join(problems) + "\n" if problems else "  SUCCESS\n", err=bool(problems)
+        )
+        failed = failed or bool(problems)
+    if failed:
+        sys.exit(1)
+
+
+@test_group.command("promql")
+@click.argument("files", nargs=-1, required=True, type=_FILES)
+def test_promql(files: tuple[Path, ...]) -> None:
+    """Run PromQL test scripts (.test files)."""
+    from wavetank.promql.promqltest.runner import run_files
+
+    _, failed = run_files(files, click.echo)
+    if failed:
+        sys.exit(1)
+
+
+# --- query
+
+
+@command.group()
+@click.option("-o", "--format", "output", type=click.Choice(["promql", "json"]), default="promql")
+@click.pass_context
+def query(context: click.Context, output: str) -> None:
+    """Run query against a Prometheus server."""
+    context.obj = {"output": output}
+
+
+def _headers(values: tuple[str, ...]) -> dict[str, str]:
+    return dict(value.split("=", 1) if "=" in value else value.split(":", 1) for value in values)
+
+
+def _print(context: click.Context, data: Any, lines: Callable[[Any], list[str]]) -> None:
+    import msgspec
+
+    if context.obj["output"] == "json":
+        click.echo(msgspec.json.encode(data).decode())
+        return
+    for line in lines(data):
+        click.echo(line)
+
+
+@query.command("instant")
+@click.argument("server")
+@click.argument("expr")
+@click.option("--time", help="Query evaluation time (RFC3339 or Unix timestamp).")
+@click.option("--header", multiple=True, help="Extra headers, name=value.")
+@click.pass_context
+def query_instant(
+    context: click.Context, server: str, expr: str, time: str | None, header: tuple[str, ...]
+) -> None:
+    """Run instant query."""
+    from wavetank.monitoring.promtool.remote import ask, show
+
+    params = [("query", expr), *([("time", time)] if time else [])]
+    _print(context, ask(server, "query", params, _headers(header)), show)
+
+
+@query.command("range")
+@click.argument("server")
+@click.argument("expr")
+@click.option("--start", help="Query range start time. [default: 5 minutes ago]")
+@click.option("--end", help="Query range end time. [default: now]")
+@click.option("--step", help="Query step size (duration).")
+@click.option("--header", multiple=True, help="Extra headers, name=value.")
+@click.pass_context
+def query_range(
+    context: click.Context,
+    server: str,
+    expr: str,
+    start: str | None,
+    end: str | None,
+    step: str | None,
+    header: tuple[str, ...],
+) -> None:
+    """Run range query."""
+    from wavetank.clock import RealClock
+    from wavetank.monitoring.promtool.remote import ask, show
+    from wavetank.monitoring.rfc3339 import parse_time_ms
+
+    end_ms = parse_time_ms(end) if end else round(RealClock().now() * 1000)
+    start_ms = parse_time_ms(start) if start else end_ms - 300_000
+    # Upstream's default resolution: 250 points over the range
+    width = step or str(max((end_ms - start_ms) // 250_000, 1))
+    params = [("query", expr), ("start", str(start_ms / 1000)), ("end", str(end_ms / 1000)), ("step", width)]
+    _print(context, ask(server, "query_range", params, _headers(header)), show)
+
+
+@query.command("series")
+@click.argument("server")
+@click.option("--match", "matches", multiple=True, required=True, help="Series selector.")
+@click.option("--start", help="Start time.")
+@click.option("--end", help="End time.")
+@click.pass_context
+def query_series(
+    context: click.Context, server: str, matches: tuple[str, ...], start: str | None, end: str | None
+) -> None:
+    """Run series query."""
+    from wavetank.model.labels import Labels
+    from wavetank.monitoring.promtool.remote import ask
+
+    params = [("match[]", match) for match in matches]
+    params += [(name, value) for name, value in (("start", start), ("end", end)) if value]
+    _print(context, ask(server, "series", params, {}), lambda data: [str(Labels.of(entry)) for entry in data])
+
+
+@query.command("labels")
+@click.argument("server")
+@click.argument("name")
+@click.option("--match", "matches", multiple=True, help="Series selector.")
+@click.option("--start", help="Start time.")
+@click.option("--end", help="End time.")
+@click.pass_context
+def query_labels(
+    context: click.Context,
+    server: str,
+    name: str,
+    matches: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+) -> None:
+    """Run labels query."""
+    from wavetank.monitoring.promtool.remote import ask
+
+    params = [("match[]", match) for match in matches]
+    params += [(key, value) for key, value in (("start", start), ("end", end)) if value]
+    _print(context, ask(server, f"label/{name}/values", params, {}), list)
+
+
+# --- tsdb
+
+
+@command.group()
+def tsdb() -> None:
+    """Run tsdb commands."""
+
+
+@tsdb.command("list")
+@click.argument("path", default="data/", type=_FILES)
+@click.option("-r", "--human-readable", is_flag=True, help="Print human readable values.")
+def tsdb_list(path: Path, human_readable: bool) -> None:
+    """List tsdb blocks."""
+    from wavetank.monitoring.promtool.data_dir import list_blocks
+
+    for line in list_blocks(path, human=human_readable):
+        click.echo(line)
+
+
+@tsdb.command("analyze")
+@click.argument("path", default="data/", type=_FILES)
+@click.option("--limit", default=20, show_default=True, help="How many items to show in each list.")
+@click.option("--match", default="", help="Series selector.")
+def tsdb_analyze(path: Path, limit: int, match: str) -> None:
+    """Analyze churn, label pair cardinality."""
+    from wavetank.monitoring.promtool.data_dir import analyze
+
+    for line in analyze(path, limit=limit, match=match):
+        click.echo(line)
+
+
+@tsdb.command("dump")
+@click.argument("path", default="data/", type=_FILES)
+@click.option("--min-time", default=-(1 << 62), help="Minimum timestamp to dump, in milliseconds.")
+@click.option("--max-time", default=1 << 62, help="Maximum timestamp to dump, in milliseconds.")
+@click.option("--match", "matches", multiple=True, help="Series selector.")
+def tsdb_dump(path: Path, min_time: int, max_time: int, matches: tuple[str, ...]) -> None:
+    """Dump samples from a TSDB."""
+    from wavetank.monitoring.promtool.data_dir import dump
+
+    for line in dump(path, mint_ms=min_time, maxt_ms=max_time, matches=matches):
+        click.echo(line)
+
+
+# --- promql
+
+
+@command.group()
+@click.option("--experimental", is_flag=True, hidden=True)
+def promql(experimental: bool) -> None:
+    """PromQL formatting and editing."""
+
+
+@promql.command("format")
+@click.argument("expr")
+def promql_format(expr: str) -> None:
+    """Format PromQL query to pretty printed form."""
+    from wavetank.promql.options import EXPERIMENTAL
+    from wavetank.promql.parser import parse_expr
+    from wavetank.promql.printer import pretty
+
+    click.echo(pretty(parse_expr(expr, EXPERIMENTAL)))

@@ -1,0 +1,115 @@
+"""Looking into a data directory: ``promtool tsdb list|analyze|dump``.
+
+Mirrors cmd/promtool/tsdb.go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from wavetank.clock import RealClock
+from wavetank.errors import InputError
+from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.quoting import format_float_g
+from wavetank.monitoring.rfc3339 import format_time
+from wavetank.promql.parser import parse_metric_selector
+from wavetank.tsdb.db import DB
+from wavetank.tsdb.options import Options
+
+__all__ = ["analyze", "dump", "list_blocks"]
+
+_ALL: Final = '{__name__=~"(?s:.*)"}'
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[DB]:
+    if not path.is_dir():
+        raise InputError(f"no data directory {path}")
+    db = DB.open(path, Options(lock_file=False), RealClock())
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def list_blocks(path: Path, *, human: bool) -> list[str]:
+    """The table of blocks."""
+    rows = [
+        ("BLOCK ULID", "MIN TIME", "MAX TIME", "DURATION", "NUM SAMPLES", "NUM CHUNKS", "NUM SERIES", "SIZE")
+    ]
+    with _opened(path) as db:
+        for block in sorted(db.blocks, key=lambda block: block.meta.min_time):
+            meta = block.meta
+            size = sum(file.stat().st_size for file in block.directory.rglob("*") if file.is_file())
+            rows.append(
+                (
+                    meta.ulid,
+                    format_time(meta.min_time / 1000) if human else str(meta.min_time),
+                    format_time(meta.max_time / 1000) if human else str(meta.max_time),
+                    f"{(meta.max_time - meta.min_time) / 1000:g}s",
+                    str(meta.stats.num_samples),
+                    str(meta.stats.num_chunks),
+                    str(meta.stats.num_series),
+                    f"{size / 1024:.0f}KiB" if human else str(size),
+                )
+            )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def analyze(path: Path, *, limit: int, match: str) -> list[str]:
+    """Which labels and metrics have the most series."""
+    with _opened(path) as db:
+        series = db.series(parse_metric_selector(match or _ALL), -(1 << 62), 1 << 62)
+    names: Counter[str] = Counter()
+    pairs: Counter[str] = Counter()
+    metrics: Counter[str] = Counter()
+    values: dict[str, set[str]] = {}
+    for labels in series:
+        metrics[labels.get(METRIC_NAME)] += 1
+        for name, value in labels:
+            names[name] += 1
+            pairs[f"{name}={value}"] += 1
+            values.setdefault(name, set()).add(value)
+    lines = [f"Total Series: {len(series)}", f"Label names: {len(names)}", f"Label pairs: {len(pairs)}"]
+    for title, counts in (
+        ("Label pairs most involved in churning:", pairs),
+        ("Label names most involved in churning:", names),
+        ("Most common label pairs:", pairs),
+        (
+            "Label names with highest cumulative label value length:",
+            Counter({n: sum(map(len, v)) for n, v in values.items()}),
+        ),
+        ("Highest cardinality labels:", Counter({n: len(v) for n, v in values.items()})),
+        ("Highest cardinality metric names:", metrics),
+    ):
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        lines += ["", title, *(f"{count} {name}" for name, count in ranked)]
+    return lines
+
+
+def dump(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> Iterator[str]:
+    """Every float sample, as upstream prints it: labels, value, milliseconds."""
+    with _opened(path) as db:
+        seen: set[Labels] = set()
+        for match in matches or [_ALL]:
+            found = db.select(parse_metric_selector(match), mint_ms, maxt_ms)
+            for i, labels in enumerate(found.labels):
+                if labels in seen:
+                    continue
+                seen.add(labels)
+                shown = (
+                    labels
+                    if labels.name == ""
+                    else f'{{__name__="{labels.name}"'
+                    + "".join(f', {n}="{v}"' for n, v in labels.without(METRIC_NAME))
+                    + "}"
+                )
+                for k in range(int(found.offsets[i]), int(found.offsets[i + 1])):
+                    yield f"{shown} {format_float_g(float(found.values[k]))} {int(found.timestamps_ms[k])}"
