@@ -73,6 +73,7 @@ ENVOY_CONNECTIONS_MAX: Final = 50_000  # downstream connections of one Envoy; mo
 ENVOY_START_SECONDS: Final = 20.0  # from start to the first answer of its admin interface; then it failed
 UNIX_PATH_BYTES_MAX: Final = 107  # sun_path of Linux; longer socket paths are refused
 XDS_ACK_SECONDS: Final = 15.0  # a step of a push not acknowledged by then is reported and passed over
+MESH_TAKEOVER_SECONDS: Final = 0.25  # old listeners may still use what is to be removed for this long
 MESH_DEBOUNCE_SECONDS: Final = 0.002  # changes that come this close together are pushed together
 FIRST_REQUEST_SECONDS: Final = 60.0  # how long an endpoint is watched for its first request
 EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` reasons about

@@ -134,7 +134,7 @@ async def mesh() -> AsyncIterator[Mesh]:
         await envoy.start()
         placement = Placement(port_map={80: ("127.0.0.1", free_port()), 443: ("127.0.0.1", free_port())})
         async with aiohttp.ClientSession() as session:
-            made = Mesh(server, Pusher(server), envoy, clock, journal, placement, session)
+            made = Mesh(server, Pusher(server, clock), envoy, clock, journal, placement, session)
             try:
                 yield made
             finally:

@@ -68,7 +68,7 @@ class MeshController:
         self._config = EnvoyConfig({}, {}, {}, {})
         self._ledger = EndpointLedger(clock, journal)
         self._server = AdsServer(self._files.ads_socket, clock, journal, self._acknowledged)
-        self._pusher = Pusher(self._server)
+        self._pusher = Pusher(self._server, clock)
         self._envoy: Envoy | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = [Informer(client, resource, clock=clock) for resource in WATCHED]

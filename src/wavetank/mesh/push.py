@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from wavetank.clock import Clock
+from wavetank.limits import MESH_TAKEOVER_SECONDS
 from wavetank.mesh.translate import EnvoyConfig
 from wavetank.mesh.xds import AdsServer, Nack, Type
 
@@ -20,8 +22,9 @@ __all__ = ["Pusher"]
 class Pusher:
     """Brings Envoy from one EnvoyConfig to the next. ``apply`` calls take turns."""
 
-    def __init__(self, server: AdsServer) -> None:
+    def __init__(self, server: AdsServer, clock: Clock) -> None:
         self._server = server
+        self._clock = clock
         self._turn = asyncio.Lock()
 
     def endpoints(self, assignments: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -42,10 +45,13 @@ class Pusher:
                 await server.acknowledged(Type.EDS, self._eds_clusters(clusters))
             routes = server.update(Type.RDS, config.routes)
             listeners = server.update(Type.LDS, config.listeners)
-            server.retain(Type.LDS, config.listeners)
+            gone = server.retain(Type.LDS, config.listeners)
             if server.connected:
                 await server.acknowledged(Type.LDS, listeners)
                 await server.acknowledged(Type.RDS, [n for n in routes if self._asked_for(n)])
+            if (listeners or gone) and set(server.resources(Type.CDS)) - set(config.clusters):
+                # An acknowledged listener takes over a little later, on each worker by itself.
+                await self._clock.sleep(MESH_TAKEOVER_SECONDS)
             server.retain(Type.RDS, config.routes)
             server.retain(Type.CDS, config.clusters)
             server.retain(Type.EDS, config.clusters)

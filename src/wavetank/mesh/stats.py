@@ -7,8 +7,6 @@ none. Everything else is passed on as it is.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -42,10 +40,9 @@ async def envoy_metrics(admin: Admin) -> bytes:
     return istio_names(await admin.get(f"{STATS_PATH}?usedonly"))
 
 
-def stats_app(socket: Path) -> Starlette:
-    """An HTTP application that serves ``/stats/prometheus`` and ``/metrics`` of the Envoy whose admin
-    interface is on ``socket``; 503 while it does not answer."""
-    admin = Admin(socket)
+def stats_app(admin: Admin) -> Starlette:
+    """An HTTP application that serves ``/stats/prometheus`` and ``/metrics`` of an Envoy; 503 while it does
+    not answer."""
 
     async def metrics(request: Request) -> Response:
         try:

@@ -31,6 +31,4 @@ def _path(uri: Mapping[str, Any]) -> tuple[int, int]:
         return 0, len(uri["exact"])
     if "regex" in uri:
         return 2, len(uri["regex"])
-    if uri.get("prefix", "/") == "/":
-        return 3, 1
-    return 1, len(uri["prefix"])
+    return (1, len(uri["prefix"])) if "prefix" in uri else (3, 0)

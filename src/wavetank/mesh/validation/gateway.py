@@ -45,8 +45,6 @@ def _port(port: Spec | None, path: KeyPath) -> Iterator[Problem]:
     number = port.get("number")
     if not isinstance(number, int) or not 1 <= number <= 65535:
         yield _wrong((*path, "number"), f"port number {number} is not between 1 and 65535")
-    if not port.get("name"):
-        yield _wrong(path, "port.name is required")
     if port.get("targetPort"):
         yield _wrong((*path, "targetPort"), "targetPort has no effect on a Gateway", "remove it")
     protocol = str(port.get("protocol") or "")

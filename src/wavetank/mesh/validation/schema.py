@@ -115,6 +115,9 @@ class _Walk:
 
     def _array(self, node: Node, value: list[Any], path: KeyPath) -> Iterator[Problem]:
         for index, child in enumerate(value):
+            if child is None:
+                detail = f"{_shown((*path, index))}: Invalid value: an item must not be null"
+                yield problem("SchemaError", (*path, index), detail=detail)
             yield from self.check(node.get("items", {"type": "any"}), child, (*path, index))
         keys = node.get("unique")
         seen: set[tuple[Any, ...]] = set()
