@@ -265,15 +265,26 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _remove(top: Path) -> None:
-    """Remove a tree of groups; a group stays busy for a moment after its last process has gone."""
+    """Remove a tree of groups, but for those that others of the tank still use. A group stays busy for a
+    moment after its last process has gone."""
     if not top.is_dir():
         return
-    for directory, _, _ in os.walk(top, topdown=False):
+    for name, children, _ in os.walk(top, topdown=False):
+        directory = Path(name)
         for _ in range(20):
             try:
-                Path(directory).rmdir()
+                directory.rmdir()
                 break
             except FileNotFoundError:
                 break
             except OSError:
+                if any((directory / child).is_dir() for child in children) or _busy(directory):
+                    break
                 pause(0.002)
+
+
+def _busy(directory: Path) -> bool:
+    with suppress(OSError, ValueError):
+        pids = (directory / "cgroup.procs").read_text().split()
+        return any(not _is_zombie(int(pid)) for pid in pids)
+    return False
