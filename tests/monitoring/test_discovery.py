@@ -131,6 +131,14 @@ def test_ingress_scheme_follows_tls() -> None:
 
 # --- a real API server
 
+NODE: dict[str, Any] = {
+    "metadata": {"name": "n1"},
+    "status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.9"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+    },
+}
+
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[ControlPlane]:
@@ -139,6 +147,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[ControlPlane]:
         clock, MemoryJournal(clock), ControlPlaneOptions(state=tmp_path, kubeconfig=tmp_path / "kubeconfig")
     )
     await plane.start()
+    await plane.client("test").create(NODES, NODE)
     yield plane
     await plane.stop()
 
@@ -219,14 +228,6 @@ async def test_endpointslices_join_their_pods_and_service(cluster: ControlPlane)
 
 
 async def test_nodes_and_services(cluster: ControlPlane) -> None:
-    node = {
-        "metadata": {"name": "n1"},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.9"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
-        },
-    }
-    await cluster.client("test").create(NODES, node)
     nodes = Watched(cluster, KubernetesSD(role="node"))
     (target,) = await nodes.until({"127.0.0.9:10250"})
     assert target["instance"] == "n1"

@@ -42,7 +42,13 @@ TEST_FILES = {
 }
 
 
-@pytest.mark.parametrize(("name", "code"), TEST_FILES.items())
+SLOW = ("long-period.yml",)  # a hundred days of series
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [pytest.param(*item, marks=[pytest.mark.slow] if item[0] in SLOW else []) for item in TEST_FILES.items()],
+)
 def test_rule_unit_tests(name: str, code: int) -> None:
     result = run("test", "rules", str(DATA / name))
     assert result.exit_code == code, result.output
@@ -120,6 +126,7 @@ def test_unit_tests_end_as_the_real_ones(name: str) -> None:
     if any(word in text for word in ("histogram", "  name: ", "start_timestamp")) or name in (
         "unittest.yml",
         "no-test-group-interval.yml",
+        *SLOW,
     ):
         pytest.skip("uses what promtool 2.42 does not know")
     real = subprocess.run([str(PEER), "test", "rules", str(DATA / name)], capture_output=True, timeout=60)

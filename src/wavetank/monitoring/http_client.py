@@ -7,6 +7,7 @@ certificates when they change, so that rotated secrets are taken up without a re
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -147,7 +148,7 @@ class HTTPClient:
             auth = config.basic_auth
             username = _read(auth.username_file) if auth.username_file else auth.username
             password = _read(auth.password_file) if auth.password_file else auth.password.reveal()
-            return aiohttp.BasicAuth(username, password, encoding="utf-8").encode()
+            return _basic(username, password)
         if config.authorization is not None:
             bearer = config.authorization
             token = _read(bearer.credentials_file) if bearer.credentials_file else bearer.credentials.reveal()
@@ -178,7 +179,7 @@ class HTTPClient:
             session.post(
                 oauth2.token_url,
                 data=form,
-                auth=aiohttp.BasicAuth(oauth2.client_id, secret),
+                headers={"Authorization": _basic(oauth2.client_id, secret)},
                 proxy=oauth2.proxy_url or None,
             ) as response,
         ):
@@ -188,6 +189,10 @@ class HTTPClient:
         lasts = float(answer.get("expires_in", 3600)) - _TOKEN_MARGIN_SECONDS
         self._token = (token, self._clock.monotonic() + lasts)
         return token
+
+
+def _basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 def _read(path: str) -> str:
