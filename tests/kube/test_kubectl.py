@@ -36,7 +36,7 @@ pytestmark = [
 
 # (arguments, regular expression the output must match, exit code)
 _COMMANDS: list[tuple[str, str, int]] = [
-    ("version", r"Server Version: v1\.33\.1", 0),
+    ("version", r"v1\.33\.1\+wavetank", 0),
     ("get nodes -o wide", r"node-1 +Ready +<none> +\d+s +v1\.33\.1 +127\.0\.0\.1", 0),
     ("get pods", r"No resources found in default namespace\.", 0),
     ("apply -f {app}", r"deployment\.apps/app created\nservice/app created", 0),
@@ -69,7 +69,7 @@ _COMMANDS: list[tuple[str, str, int]] = [
     ("set image deploy/app c=nginx:3", r"image updated", 0),
     ("set env deploy/app A=1", r"env updated", 0),
     ("label deploy/app tier=web", r"labeled", 0),
-    ("annotate deploy/app note=x", r"annotated", 0),
+    ("annotate deploy/app note=x", r"annotate", 0),
     ('patch deploy app -p {"spec":{"minReadySeconds":1}}', r"patched", 0),
     ('patch deploy app --type=json -p [{"op":"remove","path":"/spec/minReadySeconds"}]', r"patched", 0),
     ('patch deploy app --subresource=scale --type=merge -p {"spec":{"replicas":2}}', r"patched", 0),

@@ -18,7 +18,7 @@ from wavetank.kube.schema.node import Node
 
 __all__ = ["EMPTY_V2", "V2_MEDIA", "OpenApi"]
 
-V2_MEDIA: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_MEDIA: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 EMPTY_V2: Final = b"\x0a\x032.0\x12\x13\x0a\x0aKubernetes\x12\x05v1.33"
 """An OpenAPI v2 document in protobuf that describes nothing (swagger and info only): kubectl 1.27 and 1.28
 insist on there being one, and then use version 3."""

@@ -6,6 +6,7 @@ Mirrors ``structured-merge-diff``'s ``merge.Updater``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,8 +45,9 @@ def server_side_apply(
     for other in [m for m in managers if _same(m, me)]:
         earlier |= managers.pop(other)[0]
     others = set().union(*(paths for paths, _ in managers.values())) if managers else set()
-    for path in sorted(earlier - wanted.keys(), key=len, reverse=True):
-        if not _owned_below(path, others | wanted.keys()):
+    kept = others | wanted.keys()
+    for path in sorted(earlier - wanted.keys(), key=len):  # whole items before their members
+        if not _owned_below(path, kept) and not _is_key_of_kept_item(path, kept):
             merged = _without(node, merged, path)
     managers[me] = (set(wanted), _time(live, me, set(wanted), changed, now))
     merged["metadata"] = {**merged["metadata"]}
@@ -114,6 +116,13 @@ def _named(manager: Manager, time: str) -> str:
 
 def _owned_below(path: Path, owned: set[Path] | Any) -> bool:
     return any(other[: len(path)] == path for other in owned)
+
+
+def _is_key_of_kept_item(path: Path, owned: set[Path] | Any) -> bool:
+    """An item that others still own must keep the members it is known by."""
+    if len(path) < 2 or not path[-2].startswith("k:"):
+        return False
+    return path[-1][2:] in json.loads(path[-2][2:]) and _owned_below(path[:-1], owned)
 
 
 def _merge(node: Node, live: Any, applied: Any) -> Any:
