@@ -143,6 +143,19 @@ async def test_what_is_applied_is_served_and_journaled(tank: Tank, backends: lis
     assert await tank.get() == 503
 
 
+async def test_a_pod_has_left_once_envoy_says_so(tank: Tank, backends: list[Backend]) -> None:
+    await tank.client.create(SERVICES, service("shop", ("http", 80)), "default")
+    pods = [await tank.create_pod(backend) for backend in backends[:2]]
+    await tank.publish(*((p, b.port) for p, b in zip(pods, backends[:2], strict=True)))
+    await tank.apply(SHOP)
+    await tank.journaled("endpoint.programmed", 2)
+    await tank.controller.left(pods[0])  # neither the pod's object nor the slice has changed
+    assert tank.journal.of("endpoint.programmed")[-1]["action"] == "removed"
+    await tank.controller.settled()
+    assert [await tank.get() for _ in range(10)] == [200] * 10
+    assert backends[0].requests == []
+
+
 async def test_what_istio_would_refuse_is_refused_at_the_api(tank: Tank) -> None:
     bad = documents(SHOP.replace("destination:", "destinatoin:"))[1]
     with pytest.raises(ApiError) as caught:

@@ -201,6 +201,37 @@ async def test_mirrored_requests_reach_the_shadow(mesh: Mesh) -> None:
     assert mesh.backends["shadow-1"].requests[0].headers["host"] == "shop.example.com-shadow"
 
 
+async def test_what_is_good_in_a_change_holds_beside_what_is_refused(mesh: Mesh) -> None:
+    await mesh.pods("shop", "shop-1")
+
+    def ports(on_80: str, on_443: str) -> str:
+        parts = []
+        for port, uri in ((80, on_80), (443, on_443)):
+            parts.append(f"""
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: gw-{port}}}
+spec: {{servers: [{{port: {{number: {port}, name: http, protocol: HTTP}}, hosts: ["*"]}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: vs-{port}}}
+spec:
+  hosts: ["*"]
+  gateways: [gw-{port}]
+  http: [{{match: [{{uri: {uri}}}], route: [{{destination: {{host: shop}}}}]}}]
+""")
+        return "---".join(parts)
+
+    assert await mesh.apply(ports("{prefix: /old}", "{prefix: /old}")) == []
+    (nack,) = await mesh.apply(ports("{prefix: /new}", "{regex: '(('}"))
+    assert nack.names == ("http.443",)
+    assert [(await mesh.call("/new", port=80)).status, (await mesh.call("/old", port=443)).status] == [
+        200,
+        200,
+    ]
+
+
 async def test_refused_configuration_leaves_the_old_one_serving(mesh: Mesh) -> None:
     await mesh.pods("shop", "shop-1")
     await mesh.apply(virtual_service("- route: [{destination: {host: shop}}]"))

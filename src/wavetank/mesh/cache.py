@@ -38,6 +38,8 @@ class Cache:
     objects: dict[tuple[str, str], dict[str, Object]] = field(default_factory=dict)
     slices: dict[str, dict[str, Object]] = field(default_factory=dict)  # by host, then key
     pods: dict[str, Object] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
+    """The uids of pods that are about to be stopped, whatever their objects say."""
 
     def kinds(self) -> dict[tuple[str, str], Iterable[Object]]:
         return {kind: found.values() for kind, found in self.objects.items()}
@@ -67,19 +69,24 @@ class Cache:
 
     def _pod_changed(self, key: str, old: Object | None, new: Object | None) -> tuple[Effect, set[str]]:
         if new is None:
-            self.pods.pop(key, None)
+            gone = self.pods.pop(key, None)
+            self.leaving.discard(str((gone or {}).get("metadata", {}).get("uid")))
         else:
             self.pods[key] = new
         if _identity(old) == _identity(new):
             return Effect.NONE, set()
-        namespace, _, name = key.partition("/")
-        hosts = {
+        hosts = self.hosts_of(key)
+        return (Effect.ENDPOINTS, hosts) if hosts else (Effect.NONE, set())
+
+    def hosts_of(self, pod: str) -> set[str]:
+        """The hosts whose slices name a pod (``namespace/name``)."""
+        namespace, _, name = pod.partition("/")
+        return {
             host
             for host, pieces in self.slices.items()
             for piece in pieces.values()
             if _namespace(piece) == namespace and _mentions(piece, name)
         }
-        return (Effect.ENDPOINTS, hosts) if hosts else (Effect.NONE, set())
 
     def _slice_changed(self, key: str, old: Object | None, new: Object | None) -> set[str]:
         hosts = set()

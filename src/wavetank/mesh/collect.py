@@ -7,7 +7,7 @@ to go gets no new request, whatever the slice still says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from wavetank.kube.client import Object
@@ -62,10 +62,12 @@ def kube_service(obj: Object) -> Service | None:
     return Service(host, name, namespace, ports, tuple(a for a in addresses if a and a != "None"))
 
 
-def slice_endpoints(slices: Iterable[Object], pods: Mapping[str, Object]) -> tuple[Endpoint, ...]:
+def slice_endpoints(
+    slices: Iterable[Object], pods: Mapping[str, Object], leaving: Collection[str] = ()
+) -> tuple[Endpoint, ...]:
     """The endpoints that may get requests, of all slices of one service, without duplicates, in order.
 
-    ``pods`` are Pod objects by ``namespace/name``.
+    ``pods`` are Pod objects by ``namespace/name``; ``leaving`` uids of pods that are about to be stopped.
     """
     found: dict[tuple[str, str, int], Endpoint] = {}
     for piece in slices:
@@ -75,12 +77,17 @@ def slice_endpoints(slices: Iterable[Object], pods: Mapping[str, Object]) -> tup
             if conditions.get("ready") is False or conditions.get("terminating"):
                 continue
             key, pod = _pod_of(entry, namespace, pods)
-            if key and (pod is None or pod["metadata"].get("deletionTimestamp")):
+            if key and (pod is None or _going(pod, leaving)):
                 continue
             for port in piece.get("ports") or ():
                 for endpoint in _addresses(entry, port, key, pod or {}):
                     found.setdefault((endpoint.address, endpoint.port_name, endpoint.port), endpoint)
     return tuple(found[key] for key in sorted(found))
+
+
+def _going(pod: Object, leaving: Collection[str]) -> bool:
+    metadata = pod["metadata"]
+    return bool(metadata.get("deletionTimestamp")) or metadata.get("uid") in leaving
 
 
 def _pod_of(

@@ -39,7 +39,6 @@ from wavetank.mesh.xds import AdsServer, Nack, Type
 __all__ = ["MeshController", "MeshOptions"]
 
 _RESTART_SECONDS = 0.5
-_LEFT_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,12 @@ class MeshController:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()  # a fault of ours goes to the loop's exception handler, not into silence
 
     async def _supervise(self, envoy: Envoy) -> None:
         """Start Envoy again when it dies; it fetches everything anew."""
@@ -162,12 +166,6 @@ class MeshController:
         """The configuration last translated (endpoints: see ``world``)."""
         return self._config
 
-    async def left(self, pod: Object) -> None:
-        """Wait until Envoy has acknowledged endpoints without this pod. The caller sets the limit."""
-        uid = str(pod["metadata"]["uid"])
-        while self._ledger.holds(uid):
-            await self._clock.sleep(_LEFT_POLL_SECONDS)
-
     def refused(self) -> list[Nack]:
         """What Envoy refused and is therefore not in force."""
         return self._server.rejected()
@@ -180,6 +178,18 @@ class MeshController:
         """Listen elsewhere from now on."""
         self._placement = placement
         self._mark(self._dirty_configuration)
+
+    async def left(self, pod: Object) -> None:
+        """Take a pod out of Envoy's endpoints now, and wait until Envoy has acknowledged that.
+
+        For the kubelet, before it signals the pod's processes; the pod stays out until its object is gone.
+        """
+        metadata = pod["metadata"]
+        self._cache.leaving.add(str(metadata.get("uid")))
+        hosts = self._cache.hosts_of(f"{metadata.get('namespace') or 'default'}/{metadata['name']}")
+        clusters = self._refresh(hosts)
+        asked_for = [name for name in clusters if self._server.subscribed(Type.EDS, name)]
+        await self._server.acknowledged(Type.EDS, asked_for)
 
     # Seeing
 
@@ -218,11 +228,12 @@ class MeshController:
             self._refresh(hosts)
             self._done()
 
-    def _refresh(self, hosts: set[str]) -> None:
+    def _refresh(self, hosts: set[str]) -> list[str]:
+        """Push the endpoints of these hosts; returns the names of their clusters."""
         endpoints = dict(self._world.endpoints)
         for host in hosts:
             slices = self._cache.slices.get(host, {}).values()
-            endpoints[host] = collect.slice_endpoints(slices, self._cache.pods)
+            endpoints[host] = collect.slice_endpoints(slices, self._cache.pods, self._cache.leaving)
         self._world = replace(self._world, endpoints=endpoints)
         assignments: dict[str, dict[str, Any]] = {}
         for host in hosts:
@@ -231,6 +242,7 @@ class MeshController:
                 assignments.update(service_endpoints(self._world, service, self._placement.namespace))
         known = {name: a for name, a in assignments.items() if name in self._config.clusters}
         self._pusher.endpoints(known)
+        return list(known)
 
     async def _push_configuration(self) -> None:
         while True:
@@ -244,7 +256,7 @@ class MeshController:
 
     async def _reconfigure(self) -> None:
         before = set(self._config.clusters)
-        self._world = build_world_from(self._cache.kinds())
+        self._world = build_world_from(self._cache.kinds(), self._cache.leaving)
         self._config = translate(self._world, self._placement)
         try:
             await self._pusher.apply(self._config)

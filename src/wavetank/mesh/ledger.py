@@ -75,10 +75,6 @@ class EndpointLedger:
                 self._replace(cluster, frozenset(), services)
                 del self._clusters[cluster]
 
-    def holds(self, uid: str) -> bool:
-        """Whether the last acknowledged assignments still send requests to this pod."""
-        return any(member.uid == uid for found in self._clusters.values() for member in found)
-
     def _replace(self, cluster: str, new: frozenset[Member], services: Mapping[str, str]) -> None:
         parsed = parse_cluster_name(cluster)
         if parsed is None or parsed[1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from wavetank.kube.client import Object
 from wavetank.mesh import collect, gateway_api, hosts
@@ -39,7 +39,9 @@ def build_world(objects: Iterable[Object]) -> World:
     return build_world_from(grouped(objects))
 
 
-def build_world_from(kinds: Mapping[Kind, Iterable[Object]]) -> World:
+def build_world_from(kinds: Mapping[Kind, Iterable[Object]], leaving: Collection[str] = ()) -> World:
+    """``leaving``: uids of pods that are about to be stopped and get no more requests."""
+
     def istio(kind: str) -> list[Config]:
         return [collect.config(obj) for obj in kinds.get((ISTIO_GROUP, kind), ())]
 
@@ -56,7 +58,7 @@ def build_world_from(kinds: Mapping[Kind, Iterable[Object]]) -> World:
     )
     return World(
         services=by_host,
-        endpoints=_endpoints(kinds),
+        endpoints=_endpoints(kinds, leaving),
         gateways=collect.sorted_configs([*istio("Gateway"), *made_gateways]),
         virtual_services=collect.sorted_configs([*istio("VirtualService"), *made_routes]),
         destination_rules=collect.sorted_configs(istio("DestinationRule")),
@@ -64,7 +66,9 @@ def build_world_from(kinds: Mapping[Kind, Iterable[Object]]) -> World:
     )
 
 
-def _endpoints(kinds: Mapping[Kind, Iterable[Object]]) -> dict[str, tuple[Endpoint, ...]]:
+def _endpoints(
+    kinds: Mapping[Kind, Iterable[Object]], leaving: Collection[str]
+) -> dict[str, tuple[Endpoint, ...]]:
     pods = {
         f"{p['metadata'].get('namespace') or 'default'}/{p['metadata']['name']}": p
         for p in kinds.get(("", "Pod"), ())
@@ -74,7 +78,7 @@ def _endpoints(kinds: Mapping[Kind, Iterable[Object]]) -> dict[str, tuple[Endpoi
         host = slice_host(piece)
         if host:
             slices.setdefault(host, []).append(piece)
-    return {host: collect.slice_endpoints(pieces, pods) for host, pieces in slices.items()}
+    return {host: collect.slice_endpoints(pieces, pods, leaving) for host, pieces in slices.items()}
 
 
 def _certificates(secrets: Iterable[Object]) -> dict[str, tuple[str, str]]:

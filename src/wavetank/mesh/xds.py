@@ -249,7 +249,7 @@ class AdsServer:
         sent = stream.waiting.pop(request.response_nonce, None) if request.response_nonce else None
         if sent is not None:
             if request.HasField("error_detail"):
-                self._nack(kind, sent, request.error_detail.message)
+                self._nack(stream, kind, sent, request.error_detail.message)
             else:
                 self._ack(kind, sent)
         first = kind not in stream.names
@@ -314,11 +314,20 @@ class AdsServer:
             self._on_ack(kind, sent.contents)
         self._progress.set()
 
-    def _nack(self, kind: Type, sent: _Sent, error: str) -> None:
-        """Keep the last good content of what was refused. Envoy names the resource in its text; where it
-        does not, all that changed in the response is held back."""
+    def _nack(self, stream: _Stream, kind: Type, sent: _Sent, error: str) -> None:
+        """Keep the last good content of what was refused, and send the rest of the response once more.
+
+        Envoy's text often names the resource. Where it does not, each is sent by itself to find out; types
+        whose responses carry the full set do not allow that, and all that changed is held back.
+        """
         state = self._states[kind]
-        named = tuple(name for name in sent.changed if name in error) or sent.changed
+        named = tuple(name for name in sent.changed if name in error)
+        present = [name for name in sent.changed if name in state.resources]
+        if not named and len(present) > 1 and not kind.full_set:
+            for name in present:
+                self._respond(stream, kind, [name], (name,))
+            return
+        named = named or sent.changed
         nack = Nack(kind, named, error)
         self._note("xds.nack", kind, sent.version, named, error=error)
         fallback: dict[str, Mapping[str, Any]] = {}
@@ -334,6 +343,8 @@ class AdsServer:
         for name, content in fallback.items():
             self._revision += 1
             state.resources[name] = _Resource(self._revision, content, pack(dict(content)))
+        for name in set(sent.changed) - set(named):
+            stream.seen.get(kind, {}).pop(name, None)
         self._send(kind, set(fallback) or set(named))
         self._progress.set()
 
