@@ -119,7 +119,7 @@ async def test_recreate_evicts_half_at_a_time() -> None:
     cluster = Cluster()
     controller = await cluster.set_up()
     before = {p["metadata"]["uid"] for p in (await cluster.client.list(PODS, "default")).items}
-    await cluster.clock.advance(86_400)
+    await cluster.clock.advance(43_330)
     left = {
         p["metadata"]["uid"]
         for p in (await cluster.client.list(PODS, "default")).items
@@ -132,7 +132,7 @@ async def test_recreate_evicts_half_at_a_time() -> None:
 async def test_in_place_resizes_without_evicting() -> None:
     cluster = Cluster()
     controller = await cluster.set_up(updatePolicy={"updateMode": "InPlaceOrRecreate"})
-    await cluster.clock.advance(86_400)
+    await cluster.clock.advance(43_330)
     pods = (await cluster.client.list(PODS, "default")).items
     assert len(pods) == 2 and not any(p["metadata"].get("deletionTimestamp") for p in pods)
     resized = [p["spec"]["containers"][0]["resources"] for p in pods]

@@ -6,7 +6,7 @@ import pytest
 from kubelet_room import PYTHON, Tank, container, python, ready, status_of
 
 from wavetank.kube.client import ApiError
-from wavetank.kube.kubelet.images import Pulled
+from wavetank.kube.kubelet.images import Pulled, PullError
 from wavetank.kube.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
 
 SERVER = """
@@ -396,3 +396,18 @@ async def test_pods_that_ran_under_an_earlier_kubelet_start_again(tank: Tank) ->
     await tank.kubelet._pods.start()
     pod = await tank.until("old", ready)
     assert status_of(pod)["restartCount"] == 3
+
+
+async def test_an_image_that_cannot_be_pulled_backs_off(tank: Tank) -> None:
+    class Broken:
+        async def pull(self, image: str) -> Pulled:
+            raise PullError("manifest unknown")
+
+    tank.kubelet._context.images._puller = Broken()
+    await tank.create("web", container("main", "sleep", "100"))
+    pod = await tank.until("web", lambda p: "message" in status_of(p)["state"].get("waiting", {}))
+    assert status_of(pod)["state"]["waiting"] == {
+        "reason": "ImagePullBackOff",
+        "message": 'Back-off pulling image "main:1": ErrImagePull: manifest unknown',
+    }
+    assert 'Failed to pull image "main:1": manifest unknown' in await tank.events("Failed")

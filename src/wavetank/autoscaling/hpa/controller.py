@@ -31,6 +31,7 @@ from wavetank.errors import InputError
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
 from wavetank.kube.informer import Informer
+from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.recorder import EventRecorder
 from wavetank.kube.resources import DEPLOYMENTS, HORIZONTALPODAUTOSCALERS, PODS, REPLICASETS
 from wavetank.kube.selectors import LabelSelector, parse_labels
@@ -120,7 +121,7 @@ class HpaController:
             self._states.pop(key, None)
             self._selectors.remove(key)
         elif key not in self._loops:
-            self._loops[key] = asyncio.get_running_loop().create_task(self._loop(key), name=f"hpa {key}")
+            self._loops[key] = background(self._loop(key), f"hpa {key}")
 
     async def _loop(self, key: str) -> None:
         phase = self._clock.random("hpa-phase").random()
@@ -139,7 +140,7 @@ class HpaController:
         begun = self._clock.monotonic()
         try:
             hpa = parse_hpa(obj)
-        except (InputError, KeyError, TypeError, ValueError) as error:
+        except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:
             self._recorder.event(
                 _typed(obj), "Warning", "FailedComputeMetricsReplicas", f"invalid HPA: {error}"
             )

@@ -26,6 +26,7 @@ from wavetank.errors import InputError
 from wavetank.kube.api import Api
 from wavetank.kube.client import ApiError, Client, Object, Resource
 from wavetank.kube.informer import Informer
+from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.recorder import EventRecorder
 from wavetank.kube.resources import PODS
 from wavetank.kube.selectors import from_object
@@ -76,13 +77,10 @@ class VpaController:
     async def start(self) -> None:
         await self._vpas.start()
         await self._load_checkpoints()
-        loop = asyncio.get_running_loop()
         options = self._options
         self._tasks = [
-            loop.create_task(
-                self._every(options.recommender_interval, self.recommend_once), name="recommender"
-            ),
-            loop.create_task(self._every(options.updater_interval, self.update_once), name="updater"),
+            background(self._every(options.recommender_interval, self.recommend_once), "vpa recommender"),
+            background(self._every(options.updater_interval, self.update_once), "vpa updater"),
         ]
 
     async def stop(self) -> None:

@@ -12,6 +12,7 @@ from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object, WatchType
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.addresses import AddressPool
+from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.cadvisor import Cadvisor
 from wavetank.kube.kubelet.container_log import read_log
 from wavetank.kube.kubelet.context import Context
@@ -75,11 +76,10 @@ class Kubelet:
     async def start(self) -> None:
         await self._reporter.register()
         self._pods.add_handler(self._on_pod)
-        loop = asyncio.get_running_loop()
         self._tasks = [
-            loop.create_task(self.cadvisor.run(), name=f"housekeeping {self.node.name}"),
-            loop.create_task(self._keep_lease(), name=f"lease {self.node.name}"),
-            loop.create_task(self._keep_status(), name=f"status {self.node.name}"),
+            background(self.cadvisor.run(), f"housekeeping {self.node.name}"),
+            background(self._keep_lease(), f"lease {self.node.name}"),
+            background(self._keep_status(), f"status {self.node.name}"),
         ]
         await self._pods.start()
         self._recorder.event(self._reporter.object, "Normal", "Starting", "Starting kubelet.")
@@ -117,14 +117,7 @@ class Kubelet:
             worker.update(pod)
             return
         worker = self.workers[uid] = PodWorker(self._context, pod)
-        worker.task.add_done_callback(lambda task: self._gone(uid, task))
-
-    def _gone(self, uid: str, task: asyncio.Task[None]) -> None:
-        self.workers.pop(uid, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"the worker of pod {uid} failed", "exception": error, "task": task}
-            )
+        worker.task.add_done_callback(lambda _: self.workers.pop(uid, None))
 
     async def _keep_lease(self) -> None:
         while True:

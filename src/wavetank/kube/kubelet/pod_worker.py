@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wavetank.kube.client import ApiError, Object
+from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.container_log import ContainerLog
 from wavetank.kube.kubelet.context import Context, configure, limits_of
 from wavetank.kube.kubelet.enforcer import Limits
@@ -37,7 +38,11 @@ from wavetank.kube.kubelet.runtime import Exit, Running, StartError
 from wavetank.kube.kubelet.status_writer import StatusWriter, Written
 from wavetank.kube.kubelet.volumes import make_volumes
 from wavetank.kube.times import parse_time
-from wavetank.limits import KUBELET_BACKOFF_SECONDS, KUBELET_MESSAGE_BYTES_MAX
+from wavetank.limits import (
+    KUBELET_BACKOFF_SECONDS,
+    KUBELET_BACKOFF_SECONDS_MAX,
+    KUBELET_MESSAGE_BYTES_MAX,
+)
 
 __all__ = ["PodWorker"]
 
@@ -74,9 +79,10 @@ class PodWorker:
         self._writer = StatusWriter(context.client, context.journal, pod)
         self._probers: dict[str, Prober] = {}
         self._limits: dict[str, Limits] = {}
+        self._pull_delay: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"pod {self.key}")
+        self.task = background(self._run(), f"pod {self.key}")
 
     # What others tell the worker
 
@@ -195,7 +201,7 @@ class PodWorker:
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        task = background(work, f"pod {self.key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -229,7 +235,7 @@ class PodWorker:
             running = await context.runtime.start(config)
             self._limits[name] = config.limits
         except PullError as error:
-            self._not_started(name, "ErrImagePull", error.message)
+            self._not_pulled(name, error)
         except ConfigError as error:
             self._event("Warning", "Failed", f"Error: {error.message}", name)
             self._not_started(name, "CreateContainerConfigError", error.message)
@@ -328,13 +334,27 @@ class PodWorker:
 
     def _not_started(self, name: str, reason: str, message: str) -> None:
         """Nothing ran: try again later, as often as it takes."""
-        if reason == "ErrImagePull":
-            self._event("Warning", "Failed", f"Failed to pull image: {message}", name)
         retry = self._context.clock.now() + KUBELET_BACKOFF_SECONDS
         self.records[name] = replace(
             self.records[name], state="waiting", reason=reason, message=message, retry_at=retry
         )
         self.wake()
+
+    def _not_pulled(self, name: str, error: PullError) -> None:
+        """Try again after 10 s, then 20 s, and so on to five minutes."""
+        image = self.container_spec(name).get("image", "")
+        delay = min(
+            KUBELET_BACKOFF_SECONDS_MAX, max(KUBELET_BACKOFF_SECONDS, 2 * self._pull_delay.get(name, 0))
+        )
+        self._pull_delay[name] = delay
+        self._event("Warning", "Failed", f'Failed to pull image "{image}": {error.message}', name)
+        self._event("Warning", "Failed", "Error: ErrImagePull", name)
+        self._event("Normal", "BackOff", f'Back-off pulling image "{image}"', name)
+        self._not_started(
+            name, "ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {error.message}'
+        )
+        record = self.records[name]
+        self.records[name] = replace(record, retry_at=self._context.clock.now() + delay)
 
     def _failed_start(self, name: str, error: StartError) -> None:
         """The command cannot be run: counts as a run that ended with 128, so that back-off applies."""

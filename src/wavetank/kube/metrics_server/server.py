@@ -15,6 +15,7 @@ from wavetank.exposition.registry import Registry
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
 from wavetank.kube.informer import Informer
+from wavetank.kube.kubelet.background import background
 from wavetank.kube.metrics_server.decode import Batch, decode
 from wavetank.kube.metrics_server.index import LabelIndex
 from wavetank.kube.metrics_server.storage import PodKey, PodUsage, Point, Storage
@@ -105,7 +106,7 @@ class MetricsServer:
         self._pods.add_handler(self._on_pod)
         await self._nodes.start()
         await self._pods.start()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="metrics server")
+        self._task = background(self._run(), "metrics server")
 
     async def stop(self) -> None:
         if self._task is not None:
