@@ -82,7 +82,8 @@ class Params:
         try:
             return parse_time_ms(text)
         except ValueError as error:
-            raise bad_data(f'invalid parameter "{name}": {error}') from None
+            prefix = "" if default is None else f"Invalid time value for '{name}': "
+            raise bad_data(f'invalid parameter "{name}": {prefix}{error}') from None
 
     def span_ms(self) -> tuple[int, int]:
         """``start`` and ``end``; everything where they are absent."""
