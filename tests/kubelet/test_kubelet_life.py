@@ -1,11 +1,12 @@
 """Pods as processes, from binding to gone: start, readiness, restarts, termination."""
 
+import asyncio
 import sys
 
 import pytest
 from kubelet_room import PYTHON, Tank, container, python, ready, status_of
 
-from wavetank.kube.client import ApiError
+from wavetank.kube.client import ApiError, WatchType
 from wavetank.kube.kubelet.images import Pulled, PullError
 from wavetank.kube.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
 
@@ -411,3 +412,29 @@ async def test_an_image_that_cannot_be_pulled_backs_off(tank: Tank) -> None:
         "message": 'Back-off pulling image "main:1": ErrImagePull: manifest unknown',
     }
     assert 'Failed to pull image "main:1": manifest unknown' in await tank.events("Failed")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"env": [{"value": "x"}]},
+        {"env": "HOME=/"},
+        {"volumeMounts": [{"mountPath": "/x"}]},
+        {"resources": {"limits": {"cpu": "much"}}},
+        {"readinessProbe": {"httpGet": {"port": 1}, "periodSeconds": "often"}},
+        {"command": 7},
+    ],
+)
+async def test_what_cannot_be_read_is_said(tank: Tank, odd: dict[str, object]) -> None:
+    """Such pods do not pass the API's validation; a kubelet has to outlive them all the same."""
+    pod = {
+        "metadata": {"name": "odd", "namespace": "default", "uid": "u-odd"},
+        "spec": {"nodeName": "node-1"},
+    }
+    pod["spec"]["containers"] = [{**container("main", "sleep", "100"), **odd}]
+    tank.kubelet._on_pod(WatchType.ADDED, None, pod)
+    worker = tank.kubelet.workers["u-odd"]
+    async with asyncio.timeout(5):
+        while not worker.records["main"].message:
+            await tank.clock.sleep(0.005)
+    assert worker.records["main"].reason == "CreateContainerError"

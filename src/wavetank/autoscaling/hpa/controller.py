@@ -48,15 +48,14 @@ Problem = tuple[str, str, str]
 
 def scale_resource(target: dict[str, Any], extra: Sequence[Resource] = ()) -> Resource:
     """The resource behind a scale target reference. Raises LookupError with upstream's words."""
-    group, _, version = str(target.get("apiVersion") or "v1").rpartition("/")
+    group, _, _ = str(target.get("apiVersion") or "v1").rpartition("/")
     if "/" in group:
         raise LookupError(f"unexpected GroupVersion string: {target.get('apiVersion')}")
     kind = str(target.get("kind") or "")
     for resource in (*_SCALABLE, *extra):
         if (resource.group, resource.kind) == (group, kind):
             return resource
-    shown = f"{kind}.{group}" if group else kind
-    raise LookupError(f'no matches for kind "{kind}" in group "{group}" ({shown}, version {version})')
+    raise LookupError(f'no matches for kind "{kind}" in group "{group}"')
 
 
 class HpaController:

@@ -32,7 +32,9 @@ class KubeletOptions:
 
     Seconds: ``housekeeping_interval`` and ``housekeeping_jitter`` (a share of it, drawn anew each time) are
     cAdvisor's; ``lease_interval`` renews the node's lease; ``status_interval`` rewrites its status.
-    ``before_stop`` is awaited, for at most ``before_stop_seconds``, when a pod begins to end and before its
+    ``relist_period`` above 0 delays the first readiness probe of a container to the next multiple of it, as
+    upstream's kubelet does, which learns of a started container by listing all of them every second; 0 asks
+    at once. ``before_stop`` is awaited, for at most ``before_stop_seconds``, when a pod begins to end and before its
     containers hear of it: the composing layer waits there until no proxy sends it new requests.
     """
 
@@ -45,4 +47,5 @@ class KubeletOptions:
     puller: ImagePuller | None = None
     before_stop: Callable[[Object], Awaitable[None]] | None = None
     before_stop_seconds: float = 1.0
+    relist_period: float = 0.0
     kubernetes_version: str = "v1.33.0"

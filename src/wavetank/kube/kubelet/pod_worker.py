@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wavetank.errors import InputError
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.container_log import ContainerLog
@@ -33,6 +34,7 @@ from wavetank.kube.kubelet.lifecycle import (
 from wavetank.kube.kubelet.pod_status import pod_status
 from wavetank.kube.kubelet.ports import explain_conflict
 from wavetank.kube.kubelet.prober import Prober
+from wavetank.kube.kubelet.probes import parse_probe
 from wavetank.kube.kubelet.records import first_records
 from wavetank.kube.kubelet.runtime import Exit, Running, StartError
 from wavetank.kube.kubelet.status_writer import StatusWriter, Written
@@ -229,6 +231,8 @@ class PodWorker:
                 services=await context.services(self.pod),
                 image=pulled.config,
             )
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                parse_probe(container.get(probe))
             if self._stopping or self._leaving() or self._released:
                 self._not_started(name, "ContainerCreating", "")
                 return
@@ -243,6 +247,10 @@ class PodWorker:
             self._failed_start(name, error)
         except ApiError as error:
             self._not_started(name, "ContainerCreating", error.message)
+        except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:
+            # What the API let through and we cannot read: said, not left hanging.
+            text = f"cannot read the container's specification: {type(error).__name__}: {error}"
+            self._failed_start(name, StartError("CreateContainerError", text))
         else:
             self._started(name, running, container_id, container)
 

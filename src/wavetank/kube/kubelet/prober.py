@@ -84,6 +84,7 @@ class Prober:
     async def _keep_ready(self, spec: ProbeSpec) -> None:
         verdict = Verdict(False)
         await self._delay(spec)
+        await self._until_relisted()
         while True:
             verdict, decided = await self._ask("readiness", spec, verdict)
             if decided and verdict.healthy != self._passed:
@@ -105,6 +106,11 @@ class Prober:
         left = spec.initial_delay - (self._context.clock.monotonic() - self._begun)
         if left > 0:
             await self._context.clock.sleep(left)
+
+    async def _until_relisted(self) -> None:
+        period = self._context.options.relist_period
+        if period > 0:
+            await self._context.clock.sleep(period - self._context.clock.monotonic() % period)
 
     async def _ask(self, kind: str, spec: ProbeSpec, verdict: Verdict) -> tuple[Verdict, bool]:
         success, message = await run_probe(spec, self._running, self._worker.ip, self._ports)
