@@ -36,6 +36,10 @@ def service_entry_problems(spec: Spec) -> Iterator[Problem]:
                 yield _wrong(("spec", "addresses", index), f"{address!r} is neither an IP address nor a CIDR")
     if spec.get("resolution") == "STATIC" and not (spec.get("endpoints") or spec.get("workloadSelector")):
         yield _wrong(("spec", "resolution"), "STATIC resolution needs endpoints or a workloadSelector")
+    if spec.get("resolution") == "DYNAMIC_DNS":
+        yield problem(
+            "NotSupported", ("spec", "resolution"), field="resolution DYNAMIC_DNS (requests get 503)"
+        )
     ports = {str(port.get("name")) for port in spec.get("ports") or ()}
     for index, endpoint in enumerate(spec.get("endpoints") or ()):
         for name in endpoint.get("ports") or {}:
