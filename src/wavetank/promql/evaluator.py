@@ -414,10 +414,9 @@ class Evaluator:
         return result
 
     def _note_quantile(self, node: ast.Call, window: RangeVector, scalars: list[Floats]) -> None:
-        if node.func.name != "quantile_over_time" or not window.counts.size:
+        if node.func.name != "quantile_over_time" or not window.labels:
             return
-        used = np.asarray((window.counts > 0).any(axis=0))
-        q = scalars[0]
+        used, q = window.used, scalars[0]
         for value in np.unique(q[used & ~((q >= 0) & (q <= 1))]).tolist():
             self._annotations.add(notes.invalid_quantile(value, node.args[0]))
 

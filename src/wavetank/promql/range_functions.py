@@ -45,7 +45,7 @@ class RangeCall:
 def call_range_function(call: RangeCall) -> Vector:
     """The instant vector of the call's results; labels still with their names."""
     w = call.window
-    shape = w.low.shape
+    shape = w.shape
     values, mask = np.zeros(shape), np.zeros(shape, np.bool_)
     name = call.node.func.name
     if shape[0]:
@@ -78,7 +78,7 @@ def _redo_row(call: RangeCall, vector: Vector, row: int) -> None:
         _redo_floats(call, vector, row, has)
         return
     vector.mask[row] = False
-    for j in range(w.low.shape[1]):
+    for j in range(w.shape[1]):
         low, high = int(w.low[row, j]), int(w.high[row, j])
         if low < high:
             _put(vector, row, j, function(_window(call, row, j, low, high, has[low - begin : high - begin])))
@@ -102,8 +102,7 @@ def _redo_floats(call: RangeCall, vector: Vector, row: int, has: Bools) -> None:
         w.drop[row : row + 1],
         w.starts,
         w.ends,
-        np.ascontiguousarray(low),
-        np.ascontiguousarray(high),
+        _bounds=(np.ascontiguousarray(low), np.ascontiguousarray(high)),
     )
     only = RangeCall(
         call.node, call.arg, alone, call.scalars, call.now, call.anchored, call.smoothed, call.annotations
@@ -111,7 +110,7 @@ def _redo_floats(call: RangeCall, vector: Vector, row: int, has: Bools) -> None:
     values, mask = np.zeros((1, len(w.ends))), np.zeros((1, len(w.ends)), np.bool_)
     _KERNELS[name](only, values, mask)
     vector.values[row], vector.mask[row] = values[0], mask[0]
-    for j in range(w.low.shape[1]):
+    for j in range(w.shape[1]):
         a, b = int(w.low[row, j]), int(w.high[row, j])
         if a < b:
             FLOAT_FUNCTIONS[name](_window(call, row, j, a, b, has[a - begin : b - begin]))
@@ -172,7 +171,7 @@ def _rate(*, counter: bool, per_second: bool) -> Callable[[RangeCall, Floats, Bo
             )  # fmt: skip
             return
         kernels.extrapolated_rate(
-            w.offsets, w.times, w.values, w.low, w.high, w.starts, w.ends, counter, per_second, values, mask
+            w.offsets, w.times, w.values, w.starts, w.ends, counter, per_second, values, mask
         )
 
     return run
@@ -272,14 +271,14 @@ def _regression(*, predict: bool) -> Callable[[RangeCall, Floats, Bools], None]:
 
 def _smoothing(call: RangeCall, values: Floats, mask: Bools) -> None:
     w = call.window
-    used = (w.counts > 0).any(axis=0)
+    used = w.used
     for what, factor in zip(("smoothing factor", "trend factor"), call.scalars, strict=True):
         bad = used & ~((factor > 0) & (factor < 1))
         if bad.any():
             letter = "sf" if what.startswith("s") else "tf"
             raise QueryError(f"invalid {what}. Expected: 0 < {letter} < 1, got: {factor[bad][0]:f}")
     sf, tf = (np.ascontiguousarray(s) for s in call.scalars)
-    kernels.smoothing(w.values, w.low, w.high, sf, tf, values, mask)
+    kernels.smoothing(w.offsets, w.values, w.low, w.high, sf, tf, values, mask)
 
 
 def _at(which: str, *, stamp: bool) -> Callable[[RangeCall, Floats, Bools], None]:

@@ -30,16 +30,11 @@ _WINDOWS = "int64[:, ::1], int64[:, ::1]"
 _OUT = "float64[:, ::1], boolean[:, ::1]"
 
 
-@kernel(
-    f"void(int64[::1], int64[::1], float64[::1], {_WINDOWS}, int64[::1], int64[::1], "
-    f"boolean, boolean, {_OUT})"
-)
+@kernel(f"void(int64[::1], int64[::1], float64[::1], int64[::1], int64[::1], boolean, boolean, {_OUT})")
 def extrapolated_rate(
     offsets: Ints,
     times: Ints,
     values: Floats,
-    low: Ints,
-    high: Ints,
     starts: Ints,
     ends: Ints,
     is_counter: bool,
@@ -49,30 +44,46 @@ def extrapolated_rate(
 ) -> None:
     """rate, increase and delta: the change over the samples, stretched to the window's ends.
 
-    Counter resets are found once per series; a window only adds up those that lie in it.
+    Finds the windows on its way, being the most used of all. Counter resets are found once per series; a
+    window only adds up those that lie in it.
     """
     following = np.empty(values.shape[0] + 1, np.int64)  # the first reset at or after each sample
     for i in range(offsets.shape[0] - 1):
         first, last = offsets[i], offsets[i + 1]
+        resets = False
         if is_counter:
+            for s in range(first + 1, last):
+                if values[s] < values[s - 1]:
+                    resets = True
+                    break
+        if resets:
             following[last] = last
             for s in range(last - 1, first - 1, -1):
                 reset = s > first and values[s] < values[s - 1]
                 following[s] = s if reset else following[s + 1]
-        for j in range(low.shape[1]):
-            a, b = low[i, j], high[i, j] - 1
-            if b - a < 1:
+        a = first
+        b = first
+        for j in range(starts.shape[0]):
+            start, end = starts[j], ends[j]
+            while a < last and times[a] <= start:
+                a += 1
+            if b < a:
+                b = a
+            while b < last and times[b] <= end:
+                b += 1
+            z = b - 1
+            if z - a < 1:
                 continue
-            change = values[b] - values[a]
-            if is_counter:
+            change = values[z] - values[a]
+            if resets:
                 s = following[a + 1]
-                while s <= b:
+                while s <= z:
                     change += values[s - 1]
                     s = following[s + 1]
-            to_start = (times[a] - starts[j]) / 1000.0
-            to_end = (ends[j] - times[b]) / 1000.0
-            sampled = (times[b] - times[a]) / 1000.0
-            average = sampled / (b - a)
+            to_start = (times[a] - start) / 1000.0
+            to_end = (end - times[z]) / 1000.0
+            sampled = (times[z] - times[a]) / 1000.0
+            average = sampled / (z - a)
             threshold = average * 1.1
             if to_start >= threshold:
                 to_start = average / 2
@@ -84,7 +95,7 @@ def extrapolated_rate(
                 to_end = average / 2
             factor = (sampled + to_start + to_end) / sampled if sampled != 0 else 1.0
             if is_rate:
-                factor /= (ends[j] - starts[j]) / 1000.0
+                factor /= (end - start) / 1000.0
             out[i, j] = change * factor
             mask[i, j] = True
 
@@ -418,23 +429,91 @@ def _least_squares(times: Ints, values: Floats, a: int, b: int, origin: int) -> 
     return slope, sy / n - slope * sx / n
 
 
-@kernel(f"void(float64[::1], {_WINDOWS}, float64[::1], float64[::1], {_OUT})")
+@kernel(f"void(int64[::1], float64[::1], {_WINDOWS}, float64[::1], float64[::1], {_OUT})")
 def smoothing(
-    values: Floats, low: Ints, high: Ints, factor: Floats, trend: Floats, out: Floats, mask: Bools
+    offsets: Ints,
+    values: Floats,
+    low: Ints,
+    high: Ints,
+    factor: Floats,
+    trend: Floats,
+    out: Floats,
+    mask: Bools,
 ) -> None:
-    """double_exponential_smoothing with the factors of each step."""
+    """double_exponential_smoothing with the factors of each step.
+
+    A step of the smoothing is linear in its state (level, slope, with a matrix M) and adds the sample, so two
+    runs that differ in where they began differ by M**n times the difference there. One run over the whole
+    series therefore gives every window its result. Windows are walked where the factors change, where M does
+    not shrink, and in series with NaN, infinities or huge values.
+    """
+    width = 0
     for i in range(low.shape[0]):
+        for j in range(low.shape[1]):
+            width = max(width, high[i, j] - low[i, j])
+    constant = factor.shape[0] > 0
+    for j in range(1, factor.shape[0]):
+        constant = constant and factor[j] == factor[0] and trend[j] == trend[0]
+    powers = np.zeros((width + 1, 2), np.float64)  # the level's row of M**n
+    if constant and width > 64:
+        constant = _level_powers(factor[0], trend[0], powers)
+    levels = np.empty(values.shape[0] + 1, np.float64)
+    slopes = np.empty(values.shape[0] + 1, np.float64)
+    for i in range(offsets.shape[0] - 1):
+        first, last = offsets[i], offsets[i + 1]
+        tame = constant and width > 64 and last - first >= 2
+        if tame:
+            sf, tf = factor[0], trend[0]
+            level = values[first]
+            slope = values[first + 1] - level
+            for s in range(first, last):
+                x = values[s]
+                if not abs(x) < 1e150:
+                    tame = False
+                    break
+                if s > first:
+                    before = level
+                    level = sf * x + (1 - sf) * (level + slope)
+                    # The trend as the next sample will see it.
+                    slope = tf * (level - before) + (1 - tf) * slope
+                levels[s] = level
+                slopes[s] = slope
         for j in range(low.shape[1]):
             a, b = low[i, j], high[i, j]
             if b - a < 2:
                 continue
-            sf, tf = factor[j], trend[j]
-            before = 0.0
-            level = values[a]
-            slope = values[a + 1] - values[a]
-            for s in range(a + 1, b):
-                if s > a + 1:
-                    slope = tf * (level - before) + (1 - tf) * slope
-                before, level = level, sf * values[s] + (1 - sf) * (level + slope)
-            out[i, j] = level
             mask[i, j] = True
+            if not tame or b - a < 64:
+                out[i, j] = _walk_smoothing(values, a, b, factor[j], trend[j])
+                continue
+            n = b - 1 - a
+            begin = powers[n, 0] * (values[a] - levels[a])
+            begin += powers[n, 1] * (values[a + 1] - values[a] - slopes[a])
+            out[i, j] = levels[b - 1] + begin
+
+
+@kernel(inline=True)
+def _level_powers(sf: float, tf: float, powers: Floats) -> bool:
+    """Fills in what n steps make of a difference in level and slope; False if it does not die away."""
+    u, v = 1.0, 0.0  # a row vector times M, again and again
+    powers[0, 0], powers[0, 1] = u, v
+    # (level, slope) -> ((1 - sf)(level + slope), tf (level' - level) + (1 - tf) slope)
+    p = 1 - sf
+    for n in range(1, powers.shape[0]):
+        u, v = u * p + v * tf * (p - 1), u * p + v * (tf * p + 1 - tf)
+        powers[n, 0], powers[n, 1] = u, v
+        if abs(u) + abs(v) > 4:
+            return False
+    return abs(u) + abs(v) < 1e-3
+
+
+@kernel(inline=True)
+def _walk_smoothing(values: Floats, a: int, b: int, sf: float, tf: float) -> float:
+    before = 0.0
+    level = values[a]
+    slope = values[a + 1] - values[a]
+    for s in range(a + 1, b):
+        if s > a + 1:
+            slope = tf * (level - before) + (1 - tf) * slope
+        before, level = level, sf * values[s] + (1 - sf) * (level + slope)
+    return float(level)

@@ -75,9 +75,9 @@ def instant_positions(offsets: Ints, times: Ints, refs: Ints, lookback: int, out
 class RangeVector:
     """Samples in columns as in ``SeriesBatch``, without staleness markers, and the windows over them.
 
-    starts, ends  int64[k]: each step's window is ``(starts[j], ends[j]]``
-    low, high     int64[n, k]: the positions of the samples in it; wider with ``anchored`` or ``smoothed``
-    drop          bool[n]: whether the name is to go already
+    starts, ends   int64[k]: each step's window is ``(starts[j], ends[j]]``
+    before, after  ms by which ``low`` and ``high`` reach beyond it, with ``anchored`` or ``smoothed``
+    drop           bool[n]: whether the name is to go already
     """
 
     labels: Sequence[Labels]
@@ -89,12 +89,41 @@ class RangeVector:
     drop: Bools
     starts: Ints
     ends: Ints
-    low: Ints
-    high: Ints
+    before: int = 0
+    after: int = 0
+    _bounds: tuple[Ints, Ints] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.labels), len(self.ends)
+
+    def _positions(self) -> tuple[Ints, Ints]:
+        if self._bounds is None:
+            low, high = np.empty(self.shape, np.int64), np.empty(self.shape, np.int64)
+            starts, ends = self.starts - self.before, self.ends + self.after
+            window_bounds(self.offsets, self.times, starts, ends, low, high)
+            self._bounds = low, high
+        return self._bounds
+
+    @property
+    def low(self) -> Ints:
+        """int64[n, k]: the first sample of each window; found for all when first asked."""
+        return self._positions()[0]
+
+    @property
+    def high(self) -> Ints:
+        """int64[n, k]: one past the last sample of each window."""
+        return self._positions()[1]
 
     @property
     def counts(self) -> Ints:
+        """int64[n, k]: how many samples each window holds."""
         return self.high - self.low
+
+    @property
+    def used(self) -> Bools:
+        """bool[k]: whether any series has a sample in the step's window."""
+        return np.asarray((self.counts > 0).any(axis=0))
 
     @property
     def histogram_rows(self) -> list[int]:
@@ -116,9 +145,6 @@ def bounded(
     after: int = 0,
 ) -> RangeVector:
     """The windows over a batch without staleness markers; ``before`` and ``after`` widen what is in reach."""
-    shape = (len(batch.labels), len(starts))
-    low, high = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    window_bounds(batch.offsets, batch.timestamps_ms, starts - before, ends + after, low, high)
     return RangeVector(
         batch.labels,
         batch.offsets,
@@ -129,8 +155,8 @@ def bounded(
         drop,
         starts,
         ends,
-        low,
-        high,
+        before,
+        after,
     )
 
 

@@ -26,17 +26,22 @@ _BLOCK_BYTES: Final = 64 << 20  # the kernel's buffer is never much larger
 
 def encode_result(result: Result) -> bytes:
     """``{"resultType":...,"result":...}``."""
+    head = b'{"resultType":"' + result.type.encode() + b'","result":['
     match result.type:
         case "string":
-            body = f"[{format_time(int(result.steps[0]))},".encode() + _json(result.text) + b"]"
+            body: list[bytes | memoryview] = [format_time(int(result.steps[0])).encode(), _json(result.text)]
         case "scalar":
             value = format_float(result.scalar)
-            body = f'[{format_time(int(result.steps[0]))},"{value}"]'.encode()
+            body = [f'{format_time(int(result.steps[0]))},"{value}"'.encode()]
         case "vector":
-            body = b"[" + b",".join(_vector_rows(result)) + b"]"
+            body = list(_vector_rows(result))
         case "matrix":
-            body = b"[" + _matrix(result) + b"]"
-    return b'{"resultType":"' + result.type.encode() + b'","result":' + body + b"}"
+            body = list(_matrix(result))
+    # One join: a matrix may be many megabytes.
+    parts: list[bytes | memoryview] = [head]
+    for i, part in enumerate(body):
+        parts += (b",", part) if i else (part,)
+    return b"".join([*parts, b"]}"])
 
 
 def format_time(ts_ms: int) -> str:
@@ -80,24 +85,31 @@ def _bucket(b: Bucket) -> str:
     return f'[{rule},"{format_float(b.lower)}","{format_float(b.upper)}","{format_float(b.count)}"]'
 
 
-def _matrix(result: Result) -> bytes:
+def _stamps(result: Result) -> list[bytes]:
+    """``[time,"`` of every step."""
+    if not (result.steps % 1000).any():
+        return [b'[%d,"' % seconds for seconds in (result.steps // 1000).tolist()]
+    return [f'[{format_time(ts)},"'.encode() for ts in result.steps.tolist()]
+
+
+def _matrix(result: Result) -> Iterator[bytes | memoryview]:
+    """The series, one or many in each part."""
     if result.raw is not None or result.histograms is not None:
-        return b",".join(_series_rows(result))
+        yield from _series_rows(result)
+        return
     if not len(result.labels):
-        return b""
-    stamps = [f'[{format_time(ts)},"'.encode() for ts in result.steps.tolist()]
+        return
+    stamps = _stamps(result)
     heads = [b'{"metric":' + _metric(labels) + b',"values":[' for labels in result.labels]
     width = max(map(len, stamps)) + FLOAT_BYTES_MAX + 3
     rows = max(1, _BLOCK_BYTES // (width * len(stamps)))
     values, mask = np.ascontiguousarray(result.values), np.ascontiguousarray(result.mask)
-    parts = []
     for first in range(0, len(heads), rows):
         part = slice(first, first + rows)
-        parts.append(_block(heads[part], stamps, values[part], mask[part], width))
-    return b",".join(parts)
+        yield _block(heads[part], stamps, values[part], mask[part], width)
 
 
-def _block(heads: list[bytes], stamps: list[bytes], values: Floats, mask: Bools, width: int) -> bytes:
+def _block(heads: list[bytes], stamps: list[bytes], values: Floats, mask: Bools, width: int) -> memoryview:
     joined = b"".join(heads)
     size = len(joined) + 3 * len(heads) + int(mask.sum()) * width
     out = np.empty(size, np.uint8)
@@ -111,7 +123,7 @@ def _block(heads: list[bytes], stamps: list[bytes], values: Floats, mask: Bools,
         power_table(),
         out,
     )
-    return out[:length].tobytes()
+    return out[:length].data
 
 
 def _series_rows(result: Result) -> Iterator[bytes]:

@@ -154,11 +154,9 @@ class Selection:
         batch = drop_stale(batch)
         self._context.charge(0, 25 * len(batch.labels) * len(steps))
         drop = np.zeros(len(batch.labels), np.bool_)
-        window = bounded(batch, drop, starts, ends, before=before, after=after)
-        if window.counts.size:
-            # As upstream, which holds one series' window at a time.
-            self._context.charge(int(window.counts.max()), 0)
-        return window
+        if len(batch.labels):
+            self._context.charge(_longest_window(batch, node.range_ms + before + after), 0)
+        return bounded(batch, drop, starts, ends, before=before, after=after)
 
     def raw(self, node: MatrixSelector, steps: Steps) -> SeriesBatch:
         """The samples of a range selector that is itself the query."""
@@ -189,7 +187,7 @@ class Selection:
         batch = drop_stale(batch)
         drop = np.zeros(len(batch.labels), np.bool_)
         window = bounded(batch, drop, refs - lookback, refs + lookback)
-        shape = window.low.shape
+        shape = window.shape
         vector = Vector(
             batch.labels,
             np.zeros(shape),
@@ -277,6 +275,17 @@ class Selection:
         except IncompatibleSchemaError:
             self._annotations.add(notes.mixed_exponential_custom(name, node))
             return None
+
+
+def _longest_window(batch: SeriesBatch, width_ms: int) -> int:
+    """About how many samples a window holds: upstream, too, counts one series' window at a time."""
+    counts = np.diff(batch.offsets)
+    most = int(counts.argmax())
+    first, last = int(batch.offsets[most]), int(batch.offsets[most + 1])
+    if last - first < 2:
+        return last - first
+    span = int(batch.timestamps_ms[last - 1] - batch.timestamps_ms[first])
+    return min(last - first, (last - first) * width_ms // max(1, span) + 1)
 
 
 def _with_reset_hints(batch: SeriesBatch) -> SeriesBatch:
