@@ -31,7 +31,7 @@ ROOTS = (
     "envoy.config.route.v3.route",
     "envoy.extensions.access_loggers.file.v3.file",
     "envoy.extensions.access_loggers.stats.v3.stats",
-    "envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster",
+    "envoy.extensions.clusters.dns.v3.dns_cluster",
     "envoy.extensions.filters.http.cors.v3.cors",
     "envoy.extensions.filters.http.fault.v3.fault",
     "envoy.extensions.filters.http.grpc_stats.v3.config",

@@ -91,10 +91,10 @@ spec: {address: 127.0.0.9, ports: {http: 8080}, labels: {app: vm}, weight: 3}
 """)
     config = translate(build_world(objects), Placement())
     db = config.clusters["outbound|5432||db.default.svc.cluster.local"]
-    assert db["type"] == "STRICT_DNS"
+    assert db["cluster_type"]["typed_config"]["all_addresses_in_single_endpoint"] is False
     address = db["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
     assert address == {"socket_address": {"address": "db.example.net", "port_value": 5432}}
-    assert config.clusters["outbound|443||api.example.net"]["type"] == "STRICT_DNS"
+    assert "cluster_type" in config.clusters["outbound|443||api.example.net"]
     (vm,) = config.endpoints["outbound|80||vm.example.net"]["endpoints"][0]["lb_endpoints"]
     assert vm["load_balancing_weight"] == 3
     assert vm["endpoint"]["address"] == {"socket_address": {"address": "127.0.0.9", "port_value": 8080}}

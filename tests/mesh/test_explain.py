@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mesh_objects import documents
 from wavetank.cli.mesh import command
 from wavetank.clock import RealClock
 from wavetank.errors import InputError
+from wavetank.mesh.envoy import envoy_binary
 from wavetank.mesh.explain import Places, explain, find_route_config
 from wavetank.mesh.matching import Request
 from wavetank.mesh.probe import Probe
@@ -160,12 +162,12 @@ def test_cli_validates_and_exits_with_1() -> None:
     assert alone.exit_code == 1 and "productpage" in alone.output
 
 
-def test_cli_dump_is_what_envoy_takes(tmp_path: Path) -> None:
-    import subprocess
-
-    from wavetank.mesh.envoy import envoy_binary
-
-    files = bookinfo("bookinfo-gateway", "destination-rule-all")
+@pytest.mark.parametrize(
+    "files",
+    [bookinfo("bookinfo-gateway", "destination-rule-all"), ["-f", str(DATA / "everything.yaml")]],
+    ids=["bookinfo", "everything"],
+)
+def test_cli_dump_is_what_envoy_takes_without_a_warning(files: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["dump", *files], catch_exceptions=False)
     path = tmp_path / "dump.json"
     path.write_text(result.output)
@@ -176,3 +178,4 @@ def test_cli_dump_is_what_envoy_takes(tmp_path: Path) -> None:
         timeout=30,
     )
     assert checked.returncode == 0, checked.stderr
+    assert "[warning]" not in checked.stderr

@@ -63,11 +63,15 @@ def _discovery(name: str, service: Service, port: ServicePort) -> dict[str, Any]
             return {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
         case resolution:
             lb_endpoints = [_dns_endpoint(e) for e in service.static if e.port_name == port.name]
+            dns = typed(
+                "envoy.extensions.clusters.dns.v3.DnsCluster",
+                dns_refresh_rate="60s",
+                respect_dns_ttl=True,
+                dns_lookup_family="V4_ONLY",
+                all_addresses_in_single_endpoint=resolution == "DNS_ROUND_ROBIN",
+            )
             return {
-                "type": "LOGICAL_DNS" if resolution == "DNS_ROUND_ROBIN" else "STRICT_DNS",
-                "dns_lookup_family": "V4_ONLY",
-                "respect_dns_ttl": True,
-                "dns_refresh_rate": "60s",
+                "cluster_type": {"name": "envoy.clusters.dns", "typed_config": dns},
                 "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": lb_endpoints}]},
             }
 

@@ -155,6 +155,8 @@ def _error_matcher(codes: Iterable[int]) -> dict[str, Any]:
 
 
 def _load_balancer(cluster: dict[str, Any], balancer: Mapping[str, Any]) -> None:
+    if cluster.get("type") == "ORIGINAL_DST":
+        return  # the connection has its destination already
     consistent = balancer.get("consistentHash")
     if consistent is not None:
         _hash_balancer(cluster, consistent)
