@@ -23,7 +23,7 @@ from wavetank.promql import annotations as notes
 from wavetank.promql.annotations import Annotations
 from wavetank.promql.ast import AggregateExpr, StringLiteral
 from wavetank.promql.failures import QueryError
-from wavetank.promql.vector import Bools, Floats, Ints, Vector, empty_vector, merge_same_labels
+from wavetank.promql.vector import Floats, Ints, Vector, empty_vector, merge_same_labels
 
 __all__ = ["Grouping", "aggregate", "count_values", "group_rows"]
 
@@ -274,34 +274,66 @@ def count_values(node: AggregateExpr, vector: Vector) -> Vector:
     label = node.param.value
     if not is_valid_label_name(label):
         raise QueryError(f"invalid label name {node.param}")
-    by = node.grouping if node.without else (*node.grouping, label)
-    steps = vector.values.shape[1]
-    counts: dict[Labels, Floats] = {}
-    for row, labels in enumerate(vector.labels):
-        for text, columns in _distinct(vector, row):
-            with_value = labels.replace(**{label: text})
-            key = group_rows([with_value], by, node.without).labels[0]
-            counts.setdefault(key, np.zeros(steps))[columns] += 1
-    if not counts:
-        return empty_vector(steps)
-    values = np.array(list(counts.values()))
-    return Vector.of_floats(list(counts), values, values > 0)
+    if not vector.labels:
+        return empty_vector(vector.values.shape[1])
+    # The value's label takes part in the grouping as if the input had it already.
+    without_label = [lb.without(label) for lb in vector.labels]
+    by = node.grouping if node.without else tuple(n for n in node.grouping if n != label)
+    grouping = group_rows(without_label, by, node.without)
+    kept = not (node.without and label in node.grouping)
+    counted = _count_floats(vector, grouping)
+    if vector.is_histogram is not None:
+        counted += _count_histograms(vector, grouping)
+    labels = [
+        _with_pair(grouping.labels[group], label, text) if kept else grouping.labels[group]
+        for group, text, _ in counted
+    ]
+    if not labels:
+        return empty_vector(vector.values.shape[1])
+    values = np.array([counts for _, _, counts in counted])
+    return _added_up(Vector.of_floats(labels, values, values > 0))
 
 
-def _distinct(vector: Vector, row: int) -> list[tuple[str, Ints | Bools]]:
-    """The distinct values of a row as texts, with the steps at which they occur."""
-    out: list[tuple[str, Ints | Bools]] = []
-    floats = np.flatnonzero(vector.float_mask[row])
-    if len(floats):
-        order = np.argsort(vector.values[row, floats].view(np.int64), kind="stable")
-        at = floats[order]
-        bits = vector.values[row, at].view(np.int64)
-        edges = np.flatnonzero(np.diff(bits)) + 1
-        parts = np.split(at, edges)
-        out += [(format_float_f(float(vector.values[row, part[0]])), part) for part in parts]
-    if vector.histograms is not None and vector.is_histogram is not None:
-        out += [
-            (str(vector.histograms[row, step]), np.array([step]))
-            for step in np.flatnonzero(vector.is_histogram[row])
-        ]
-    return out
+def _with_pair(labels: Labels, name: str, value: str) -> Labels:
+    """With one more label, which it does not have."""
+    if not labels.pairs:
+        return Labels(((name, value),))
+    return Labels(tuple(sorted((*labels.pairs, (name, value)))))
+
+
+def _count_floats(vector: Vector, grouping: Grouping) -> list[tuple[int, str, Floats]]:
+    """Group, text of the value, and how often it occurs at each step."""
+    rows, steps = np.nonzero(vector.float_mask)
+    if not len(rows):
+        return []
+    values = vector.values[rows, steps]
+    keys = np.empty(len(rows), [("group", np.int64), ("bits", np.int64)])
+    keys["group"] = grouping.groups[rows]
+    # Every NaN is the same value here.
+    keys["bits"] = np.where(np.isnan(values), np.nan, values).view(np.int64)
+    distinct, index = np.unique(keys, return_inverse=True)
+    counts = np.zeros((len(distinct), vector.values.shape[1]))
+    np.add.at(counts, (index, steps), 1)
+    texts = map(format_float_f, distinct["bits"].copy().view(np.float64).tolist())
+    return list(zip(distinct["group"].tolist(), texts, counts, strict=True))
+
+
+def _count_histograms(vector: Vector, grouping: Grouping) -> list[tuple[int, str, Floats]]:
+    assert vector.histograms is not None and vector.is_histogram is not None
+    found: dict[tuple[int, str], Floats] = {}
+    for row, step in zip(*(w.tolist() for w in np.nonzero(vector.is_histogram)), strict=True):
+        key = int(grouping.groups[row]), str(vector.histograms[row, step])
+        found.setdefault(key, np.zeros(vector.values.shape[1]))[step] += 1
+    return [(group, text, counts) for (group, text), counts in found.items()]
+
+
+def _added_up(vector: Vector) -> Vector:
+    """Rows with equal labels added: distinct values may share a text, or have no label to tell them apart."""
+    first_of: dict[Labels, int] = {}
+    target = np.array([first_of.setdefault(lb, i) for i, lb in enumerate(vector.labels)])
+    if len(first_of) == len(target):
+        return vector
+    values = np.zeros_like(vector.values)
+    np.add.at(values, target, vector.values)
+    rows = np.array(sorted(first_of.values()))
+    return Vector.of_floats([vector.labels[r] for r in rows], values[rows], values[rows] > 0)
