@@ -153,15 +153,13 @@ class _Group:
             return [int(pid) for pid in (self._directories[0] / "cgroup.procs").read_text().split()]
         return []
 
-    def kill(self) -> None:
-        # Members may fork between reading and killing, hence until none is left or only zombies are.
-        for _ in range(50):
-            pids = [pid for pid in self.pids() if not _is_zombie(pid)]
-            if not pids:
-                return
-            for pid in pids:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+    def kill(self) -> bool:
+        # Members may fork between reading and killing: whoever must be sure asks until none is left.
+        pids = [pid for pid in self.pids() if not _is_zombie(pid)]
+        for pid in pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
 
     def close(self) -> None:
         self.usage()
@@ -203,10 +201,10 @@ class GroupV2(_Group):
             oom_kills=_table(self._directory / "memory.events").get("oom_kill", 0),
         )
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
         with suppress(OSError):
             _write(self._directory / "cgroup.kill", "1")
-        super().kill()
+        return super().kill()
 
 
 class GroupV1(_Group):

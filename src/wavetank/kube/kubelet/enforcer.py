@@ -77,8 +77,8 @@ class Group(Protocol):
         """Whether the memory limit has killed a process of the group."""
         ...
 
-    def kill(self) -> None:
-        """SIGKILL every process of the group, wherever it moved itself."""
+    def kill(self) -> bool:
+        """SIGKILL every process of the group, wherever it moved itself; whether there was none left."""
         ...
 
     def release(self) -> None:

@@ -34,8 +34,8 @@ class KubeletOptions:
     cAdvisor's; ``lease_interval`` renews the node's lease; ``status_interval`` rewrites its status.
     ``relist_period`` above 0 delays the first readiness probe of a container to the next multiple of it, as
     upstream's kubelet does, which learns of a started container by listing all of them every second; 0 asks
-    at once. ``before_stop`` is awaited, for at most ``before_stop_seconds``, when a pod begins to end and before its
-    containers hear of it: the composing layer waits there until no proxy sends it new requests.
+    at once. ``before_stop`` is awaited, for at most ``before_stop_seconds``, when a pod begins to end and
+    before its containers hear of it: the composing layer waits there until no proxy sends it new requests.
     """
 
     run_directory: Path

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wavetank.clock import Clock
+from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.cgroups import choose_cgroups
 from wavetank.kube.kubelet.container_log import ContainerLog
 from wavetank.kube.kubelet.enforcer import Enforcer, Group, Limits, Usage
@@ -29,6 +30,8 @@ from wavetank.process import TANK_VARIABLE
 __all__ = ["ProcessRuntime", "choose_enforcer"]
 
 _READ_BYTES = 65536
+_BURIAL_SECONDS = 0.002
+_BURIAL_TRIES = 1000  # then the container counts as ended although something would not die
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -58,7 +61,7 @@ class ProcessRuntime:
             raise StartError("CreateContainerError", f"cannot make the control group: {error}") from None
         log = ContainerLog(config.log_path, self._clock)
         try:
-            container = ProcessContainer(argv, environment, config, group, log)
+            container = ProcessContainer(argv, environment, config, group, log, self._clock)
         except OSError as error:
             log.close()
             group.close()
@@ -125,8 +128,10 @@ class ProcessContainer:
         config: ContainerConfig,
         group: Group,
         log: ContainerLog,
+        clock: Clock,
     ) -> None:
         self.log = log
+        self._clock = clock
         self._group = group
         self._config = config
         self._environment = environment
@@ -156,13 +161,13 @@ class ProcessContainer:
         return await asyncio.shield(self.ended)
 
     def terminate(self) -> None:
-        if not self.ended.done():
+        if self._process.returncode is None:
             self._group.release()
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        if not self.ended.done():
+        if self._process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._group.kill()
@@ -220,15 +225,29 @@ class ProcessContainer:
         # Whatever the first process left behind ends with it, as a PID namespace would have it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._group.kill()
+        self._group.reaped(user, system)
+        if self._group.kill():
+            self._finish(code)
+        else:
+            self._burial = background(self._bury(code), f"end of {self._config.pod}")
+
+    async def _bury(self, code: int) -> None:
+        """What was killed takes a moment to die; only then has the container ended."""
+        for _ in range(_BURIAL_TRIES):
+            await self._clock.sleep(_BURIAL_SECONDS)
+            if self._group.kill():
+                break
+        self._finish(code)
+
+    def _finish(self, code: int) -> None:
         for number in list(self._open):
             self._read(number, last=True)
         self.log.close()
-        self._group.reaped(user, system)
         oom = self._group.oom_killed() and code != 0
         self._group.close()
         number = -code if code < 0 else 0
-        self.ended.set_result(Exit(128 + number if number else code, number, oom))
+        if not self.ended.done():
+            self.ended.set_result(Exit(128 + number if number else code, number, oom))
 
     def _read(self, number: int, last: bool = False) -> None:
         """Pass on output. At the end, read what is there and close."""

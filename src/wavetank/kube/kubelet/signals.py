@@ -186,12 +186,14 @@ class SignalGroup:
             self._task = None
         self._signal(signal.SIGCONT)
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
         self._look()
         self._signal(signal.SIGKILL)
-        for pid in _marked(self._id):
+        left = list(_marked(self._id))
+        for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        return not left
 
     def close(self) -> None:
         if self._task is not None:
