@@ -17,6 +17,12 @@ from wavetank.kube.local_client import LocalClient
 from wavetank.kube.resources import NODES, PODS
 from wavetank.kube.times import format_time
 
+_NODE_INFO = (
+    "architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "machineID",
+    "operatingSystem", "osImage", "systemUUID",
+)  # fmt: skip
+"""Typed clients insist on all of them."""
+
 
 def node(name: str = "node-1", cpu: str = "4", memory: str = "8Gi", **labels: str) -> Object:
     capacity = {"cpu": cpu, "memory": memory, "pods": "110"}
@@ -27,7 +33,7 @@ def node(name: str = "node-1", cpu: str = "4", memory: str = "8Gi", **labels: st
             "allocatable": capacity,
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}],
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "nodeInfo": {"kubeletVersion": "v1.33.1", "osImage": "test"},
+            "nodeInfo": {**dict.fromkeys(_NODE_INFO, "test"), "kubeletVersion": "v1.33.1"},
         },
     }
 

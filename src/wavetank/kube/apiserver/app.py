@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from wavetank.kube.api import Api
 from wavetank.kube.apiserver import discovery
@@ -78,7 +78,7 @@ def version_info(version: str) -> dict[str, str]:
 
 
 class ApiServer:
-    """``app`` is the ASGI application. Extensions and the kubelet may be added while it runs."""
+    """Extensions and the kubelet may be added while it runs."""
 
     def __init__(self, api: Api, options: ServerOptions) -> None:
         self.api = api
@@ -87,14 +87,20 @@ class ApiServer:
         self.watches = Watches(self.verbs)
         self.openapi = OpenApi(api.type_of)
         self.metrics = ServerMetrics(api, self.watches)
-        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-        self.app = Starlette(routes=[Route("/{path:path}", self._endpoint, methods=methods)])
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application. Paths are taken apart by ``parse_target``, so there is no router."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"{scope['type']} is not served")
+        request = Request(scope, receive)
+        response = await self._endpoint(request)
+        await response(scope, receive, send)
 
     async def _endpoint(self, request: Request) -> Response:
         started = self.api.clock.monotonic()
         # The path as sent: a decoded slash in a name must not split it.
-        path = request.scope.get("raw_path", request.url.path.encode()).decode("ascii", "replace")
-        path = path.partition("?")[0]
+        path = request.scope["raw_path"].decode("ascii", "replace")
+        path = path.partition("?")[0].rstrip("/") or "/"  # some clients ask for /version/
         target: Target | None = None
         try:
             user = self.options.guard.check(request.method, path, request.headers)
@@ -102,6 +108,10 @@ class ApiServer:
             response = await self._dispatch(request, path, target, user)
         except ApiError as error:
             response = error_response(error)
+        except Exception as error:  # a fault of ours fails one request, not the connection
+            traceback.print_exception(error)
+            text = f"Internal error occurred: {type(error).__name__}: {error}"
+            response = error_response(ApiError(500, "InternalError", text))
         seconds = self.api.clock.monotonic() - started
         self.metrics.count(request.method, target, response.status_code, seconds)
         return response
@@ -151,8 +161,8 @@ class ApiServer:
 
     async def _document(self, request: Request, path: str) -> Response:
         accept = request.headers.get("accept", "")
-        if path in ("/api", "/apis", "/api/", "/apis/"):
-            return self._groups(path.rstrip("/") == "/api", discovery_version(accept))
+        if path in ("/api", "/apis"):
+            return self._groups(path == "/api", discovery_version(accept))
         if path == "/version":
             return answer(version_info(self.options.version))
         if path in _HEALTH or path.split("/", 2)[1] in ("livez", "readyz", "healthz"):

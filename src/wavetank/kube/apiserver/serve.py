@@ -32,6 +32,8 @@ class Listener:
         self.host, self.port = self._socket.getsockname()[:2]
         config = uvicorn.Config(
             app,
+            interface="asgi3",
+            proxy_headers=False,
             http="httptools",
             ws="none",
             lifespan="off",
@@ -78,7 +80,8 @@ class Listener:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named since asyncio turns Nagle's algorithm off only where it sees TCP.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
