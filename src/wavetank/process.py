@@ -59,8 +59,9 @@ class Child:
     async def stop(self, grace_seconds: float = CHILD_STOP_SECONDS) -> int:
         """SIGTERM to the process, then SIGKILL to its whole group when ``grace_seconds`` have passed."""
         if self.returncode is None:
+            # Not Process.terminate(): it polls, and may reap a child that asyncio is about to wait for.
             with suppress(ProcessLookupError):
-                self._process.terminate()
+                os.kill(self.pid, signal.SIGTERM)
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._exit), grace_seconds)
         signal_group(self.pid, signal.SIGKILL)

@@ -54,15 +54,15 @@ def test_what_is_missing_is_named(tmp_path: Path, directory: Path) -> None:
     [
         ("rehearsal.yaml", "  slos:", "  slo:", "slo:", "unknown field 'slo' in spec; did you mean 'slos'?"),
         ("rehearsal.yaml", "manifests: [k8s/]", "manifests: [k9s/]", "k9s", "manifests: no such file or directory: DIR/k9s"),
-        ("rehearsal.yaml", "rps: 60", "rp: 60", "rp: 60", "unknown field 'rp' in a stage; did you mean 'rps'?"),
-        ("rehearsal.yaml", "duration: 75s, rps: 60", "duration: soon, rps: 60", "duration: soon", "'soon' is not a duration; write it as 90s, 1m30s or 2h"),
+        ("rehearsal.yaml", "rps: 100", "rp: 100", "rp: 100", "unknown field 'rp' in a stage; did you mean 'rps'?"),
+        ("rehearsal.yaml", "duration: 75s, rps: 100", "duration: soon, rps: 100", "duration: soon", "'soon' is not a duration; write it as 90s, 1m30s or 2h"),
         ("rehearsal.yaml", "max: 500ms", "max: fast", "max: fast", "max: 'fast' is not a bound; write a number, or a duration such as 300ms (it is compared in seconds)"),
         ("rehearsal.yaml", "      objective: 0.999\n", "", "- name: availability", "SLO 'availability' has a ratio but no objective; e.g. objective: 0.999"),
         ("rehearsal.yaml", "gateway: web, ", "", "target: {host", "target needs either gateway or url; name the Istio Gateway the load enters by, or the URL of a service that is already there"),
         ("k8s/httpbin.yaml", "kind: Deployment\nmetadata", "kind: Deploiment\nmetadata", "kind: Deploiment", "kind 'Deploiment' is not known to this cluster; did you mean 'Deployment'?"),
         ("k8s/httpbin.yaml", "apiVersion: apps/v1\nkind", "apiVersion: apps/v1beta1\nkind", "apiVersion: apps/v1beta1", "no kind 'Deployment' in 'apps/v1beta1'; this cluster serves it as apps/v1"),
         ("k8s/httpbin.yaml", "kind: Deployment, name: httpbin", "kind: Deployment, name: htpbin", "name: htpbin", "HorizontalPodAutoscaler shop/httpbin: target Deployment/htpbin does not exist; did you mean 'httpbin'?"),
-        ("k8s/httpbin.yaml", "requests: {cpu: 150m, memory: 96Mi}\n            limits: {cpu: 500m, memory: 256Mi}", "requests: {memory: 96Mi}", "- name: httpbin", "HorizontalPodAutoscaler shop/httpbin measures cpu utilization, but container 'httpbin' of Deployment shop/httpbin has no cpu request; add resources.requests.cpu"),
+        ("k8s/httpbin.yaml", "requests: {cpu: 100m, memory: 96Mi}\n            limits: {cpu: 500m, memory: 256Mi}", "requests: {memory: 96Mi}", "- name: httpbin", "HorizontalPodAutoscaler shop/httpbin measures cpu utilization, but container 'httpbin' of Deployment shop/httpbin has no cpu request; add resources.requests.cpu"),
         ("k8s/httpbin.yaml", "command: [gunicorn]", "command: [gunicornn]", "command: [gunicornn]", "command not found: gunicornn; install it (for a Python program: into the environment of wavetank), or give its full path"),
     ],
 )  # fmt: skip

@@ -204,9 +204,10 @@ def _decision_instants(
     pods = set(sync.get("timestamps") or {})
     sample = _first_sample(log, pods, began, sync["at"])
     scrape = _showing_scrape(log, pods, sample, sync["at"])
-    supplied = _supplying_scrape(log, sync)
     wanting = _first_wanting(syncs, sync, began, up)
     held = wanting is not None and wanting["at"] < sync["at"]
+    deciding = wanting if held and wanting is not None else sync
+    supplied = _supplying_scrape(log, deciding)
     instants = [
         _Instant("usage sampled", sample, "kubelet.sample", "cAdvisor housekeeping", optional=not pods),
         _Instant(
@@ -214,7 +215,6 @@ def _decision_instants(
         ),
     ]
     full = float(supplied["at"]) if supplied is not None else None
-    deciding = wanting if held and wanting is not None else sync
     if full is not None and (scrape is None or full > scrape) and full <= deciding["at"]:
         note = "the window still averaged over the time before"
         instants.append(_Instant("metric window", full, "metrics_server.scrape", note, optional=True))

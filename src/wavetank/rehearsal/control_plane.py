@@ -78,7 +78,7 @@ class CompositeControlPlane:
                 port=API_PORT,
                 kubeconfig=settings.files.kubeconfig,
                 service_cidr=addresses.service_cidr,
-                certificate_addresses=tuple(addresses.node(i) for i in range(len(settings.nodes))),
+                certificate_addresses=settings.certificate_addresses[1:],
             ),
         )
         self.plane.attach_kubelet(self._kubelets)
@@ -101,7 +101,9 @@ class CompositeControlPlane:
         hpa = self._hpa()
         await self._enter(hpa)
         host = settings.addresses.api_server
-        listener = Listener(metrics_app(plane, kubelets, metrics, hpa, mesh), host, METRICS_PORT, None)
+        listener = Listener(
+            metrics_app(plane, kubelets, metrics, hpa, mesh, self._clock), host, METRICS_PORT, None
+        )
         await self._enter(listener)
         return ControlPlaneFacts(
             pid=os.getpid(),

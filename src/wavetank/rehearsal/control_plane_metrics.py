@@ -14,10 +14,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from wavetank.autoscaling.hpa.controller import HpaController
+from wavetank.clock import Clock
 from wavetank.kube.control_plane import ControlPlane
 from wavetank.kube.kubelet.kubelet import Kubelet
 from wavetank.kube.metrics_server.server import MetricsServer
 from wavetank.mesh.admin import AdminError
+from wavetank.mesh.births import CounterBirths
 from wavetank.mesh.controller import MeshController
 from wavetank.mesh.stats import envoy_metrics
 
@@ -32,6 +34,7 @@ def metrics_app(
     metrics_server: MetricsServer,
     hpa: HpaController,
     mesh: MeshController,
+    clock: Clock,
 ) -> Starlette:
     async def own(request: Request) -> Response:
         parts = [plane.server.metrics.exposition().encode()]
@@ -41,9 +44,12 @@ def metrics_app(
         parts += [metrics_server.metrics.text(), hpa.monitor.registry.text()]
         return Response(b"".join(parts), media_type=_CONTENT_TYPE)
 
+    births = CounterBirths(int(clock.now() * 1000))
+
     async def gateway(request: Request) -> Response:
         try:
-            return Response(await envoy_metrics(mesh.envoy.admin), media_type=_CONTENT_TYPE)
+            text = await envoy_metrics(mesh.envoy.admin)
+            return Response(births.annotate(text, int(clock.now() * 1000)), media_type=_CONTENT_TYPE)
         except AdminError as error:
             return PlainTextResponse(f"{error}\n", 503)
 

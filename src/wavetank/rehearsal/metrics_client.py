@@ -54,19 +54,23 @@ class PrometheusQuery:
 
     async def get(self, path: str) -> Any:
         """The ``data`` of any other endpoint of the API."""
-        return await self._ask(path, {})
+        return await self._ask(path, None)
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout)
         return self._session
 
-    async def _ask(self, endpoint: str, parameters: dict[str, str]) -> Any:
+    async def _ask(self, endpoint: str, parameters: dict[str, str] | None) -> Any:
+        method = "GET" if parameters is None else "POST"
         try:
-            async with self._http().post(f"{self._url}/api/v1/{endpoint}", data=parameters) as answer:
+            async with self._http().request(
+                method, f"{self._url}/api/v1/{endpoint}", data=parameters
+            ) as answer:
                 body = msgspec.json.decode(await answer.read())
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
             raise InternalError(f"monitoring does not answer at {self._url}: {error}") from error
         if body.get("status") != "success":
-            raise InternalError(f"query failed: {body.get('error')} (in {parameters.get('query', endpoint)})")
+            asked = (parameters or {}).get("query", endpoint)
+            raise InternalError(f"query failed: {body.get('error')} (in {asked})")
         return body["data"]

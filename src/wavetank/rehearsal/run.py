@@ -81,15 +81,12 @@ def run(options: Options) -> int:
         return 0
     view = choose_view(console, quiet=options.quiet)
     with view:
-        report = asyncio.run(_Run(options, plan, clock, view, started_at).execute())
+        running = _Run(options, plan, clock, view, started_at)
+        report = asyncio.run(running.execute())
     print_summary(report, Console())
-    for kind, path in report.files.items():
-        Console().print(f"{kind:9} {path}", highlight=False, soft_wrap=True)
-    return {"held": 0, "failed": 1, "incomplete": 3}[report.outcome] if report.slos else _without_slos(report)
-
-
-def _without_slos(report: Report) -> int:
-    return 0 if report.outcome == "held" else 3
+    if running.stopped_by is not None:
+        return 128 + running.stopped_by
+    return {"held": 0, "failed": 1, "incomplete": 3}[report.outcome]
 
 
 class _Run:
@@ -100,6 +97,7 @@ class _Run:
         self._plan = plan
         self._clock = clock
         self._view = view
+        self.stopped_by: signal.Signals | None = None
         self._tank: Tank | None = None
         self._generator: LoadGenerator | None = None
         self._resources = AsyncExitStack()
@@ -123,8 +121,7 @@ class _Run:
         """Raises WavetankError only where there is no run to report."""
         main = asyncio.current_task()
         assert main is not None
-        reasons: list[str] = []
-        self._on_signals(main, reasons)
+        self._on_signals(main)
         failure: BaseException | None = None
         try:
             await self._start()
@@ -133,7 +130,7 @@ class _Run:
         except asyncio.CancelledError:
             while main.uncancel():
                 pass
-            failure = Interrupted(reasons[0] if reasons else "interrupted")
+            failure = Interrupted(f"stopped by {self.stopped_by.name if self.stopped_by else 'a signal'}")
         except WavetankError as error:
             failure = error
         try:
@@ -141,18 +138,18 @@ class _Run:
         finally:
             await self._clean_up()
 
-    def _on_signals(self, main: asyncio.Task[Any], reasons: list[str]) -> None:
+    def _on_signals(self, main: asyncio.Task[Any]) -> None:
         """The first signal ends the run and reports it; a second one leaves the rest to the warden."""
         loop = asyncio.get_running_loop()
 
-        def asked(name: str) -> None:
-            if reasons:
-                os._exit(130)
-            reasons.append(f"stopped by {name}")
+        def asked(number: signal.Signals) -> None:
+            if self.stopped_by is not None:
+                os._exit(128 + number)
+            self.stopped_by = number
             main.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, asked, number.name)
+            loop.add_signal_handler(number, asked, number)
 
     # --- the phases
 
@@ -199,16 +196,14 @@ class _Run:
         self._record.state = "running"
         self._record.load_started_at = self._clock.now()
         self._save()
-        rows = tank.files.directory / LOAD_FILE
-        with rows.open("ab", buffering=0) as file:
-            generator.listeners.append(lambda second: self._on_second(file.write, second))
-            watch = Watch(self._view, self._clock, self._record.started_at)
-            await watch.load(
-                self._plan, tank, generator, self._or_failure(generator.run_stages(self._plan.stages))
-            )
-            await generator.stop("all stages done")
-            self._record.load_ended_at = self._clock.now()
-            self._save()
+        rows = self._resources.enter_context((tank.files.directory / LOAD_FILE).open("ab", buffering=0))
+        generator.listeners.append(lambda second: self._on_second(rows.write, second))
+        watch = Watch(self._view, self._clock, self._record.started_at)
+        stages = self._or_failure(generator.run_stages(self._plan.stages))
+        await watch.load(self._plan, tank, generator, stages)
+        await generator.stop("all stages done")
+        self._record.load_ended_at = self._clock.now()
+        self._save()
         async with watch.phase("last scrapes"):
             await self._or_failure(self._clock.sleep(SETTLE_SECONDS))
 
@@ -222,7 +217,9 @@ class _Run:
         tank, record = self._tank, self._record
         if self._generator is not None:
             await self._generator.stop("run ended early")
-            record.load = load_summary(self._generator.snapshot())
+            begun = record.load_started_at or self._clock.now()
+            ended = record.load_ended_at or self._clock.now()
+            record.load = load_summary(self._generator.snapshot(), ended - begun)
         if failure is not None:
             record.state, record.reason = "interrupted", str(failure)
         record.load_ended_at = record.load_ended_at or self._clock.now()
@@ -231,16 +228,18 @@ class _Run:
         self._save()
         query = tank.query if await tank.query.ready() else None
         if self._options.keep:
-            record.files["run directory"] = str(tank.files.directory)
+            record.files["kept"] = str(tank.files.directory)
         return write_reports(await build_report(tank.files.directory, query, record.ended_at), record)
 
     async def _clean_up(self) -> None:
-        await self._resources.aclose()
-        if self._generator is not None:
-            await self._generator.stop("run ended early")
-        if self._tank is not None:
-            leave(self._tank.id)
-            await self._tank.close()
+        try:
+            if self._generator is not None:
+                await self._generator.stop("run ended early")
+            await self._resources.aclose()
+        finally:
+            if self._tank is not None:
+                leave(self._tank.id)
+                await self._tank.close()
 
     # --- inside
 

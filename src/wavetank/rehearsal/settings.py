@@ -87,6 +87,11 @@ class ControlPlaneSettings(Struct, kw_only=True):
     def files(self) -> RunFiles:
         return RunFiles(Path(self.directory))
 
+    @property
+    def certificate_addresses(self) -> tuple[str, ...]:
+        """Of the API server and of the kubelets, which share a certificate."""
+        return (self.addresses.api_server, *(self.addresses.node(i) for i in range(len(self.nodes))))
+
     def write(self) -> None:
         self.files.settings.write_bytes(msgspec.json.encode(self))
 

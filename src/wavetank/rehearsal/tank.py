@@ -20,6 +20,7 @@ from wavetank.errors import InputError, InternalError
 from wavetank.journal import FileJournal
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.http_client import HttpClient
+from wavetank.kube.pki import make_credentials
 from wavetank.limits import TANK_START_SECONDS
 from wavetank.load.stages import parse_duration
 from wavetank.process import TANK_VARIABLE, Child, python_argv, spawn
@@ -32,6 +33,10 @@ from wavetank.rehearsal.spec import Cluster
 from wavetank.warden import Warden
 
 __all__ = ["Tank"]
+
+
+#: Fewer malloc arenas and no idle BLAS threads: memory that these processes would only keep.
+_LEAN = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Tank:
@@ -92,6 +97,8 @@ class Tank:
             housekeeping_seconds=parse_duration(cluster.housekeeping_interval),
         )
         settings.write()
+        # Made here, since making certificates takes memory that the control plane would never give back.
+        make_credentials(self.files.state / "pki", self._clock, settings.certificate_addresses)
         argv = python_argv("wavetank.rehearsal.control_plane", str(self.files.settings))
         self.control_plane = child = await self._spawn("control-plane", argv)
         await self._until(child, lambda: self.files.facts.exists())
@@ -187,6 +194,7 @@ class Tank:
 
     async def _spawn(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> Child:
         log = self.files.logs / f"{name}.log"
+        env = {**_LEAN, **(env or {})}
         return await spawn(name, argv, env=env, log_path=log, clock=self._clock, journal=self.journal)
 
     async def _until(self, child: Child, condition: Callable[[], bool]) -> None:

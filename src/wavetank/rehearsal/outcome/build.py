@@ -243,16 +243,17 @@ def _whole(value: float | None) -> int | None:
 
 
 def _endpoint_delays_ms(records: Sequence[Record]) -> list[float]:
-    """From each change of a Service's endpoints to Envoy's acknowledgement of them."""
+    """From a pod's first appearance among a Service's ready endpoints to Envoy's acknowledgement of it."""
+    became_ready: dict[tuple[str, str], float] = {}
     delays = []
-    acks = [r for r in records if r["kind"] == "xds.ack" and r["type"] == "EDS"]
-    for change in (r for r in records if r["kind"] == "endpoints"):
-        namespace, _, name = str(change["service"]).partition("/")
-        host = f"|{name}.{namespace}.svc."
-        for ack in acks:
-            if ack["at"] >= change["at"] and any(host in n for n in ack["names"]):
-                delays.append((float(ack["at"]) - float(change["at"])) * 1000)
-                break
+    for record in records:
+        if record["kind"] == "endpoints":
+            for pod in record["ready"]:
+                became_ready.setdefault((record["service"], pod), float(record["at"]))
+        elif record["kind"] == "endpoint.programmed" and record["action"] == "added":
+            since = became_ready.get((record["service"], record["pod"]))
+            if since is not None:
+                delays.append((float(record["at"]) - since) * 1000)
     return delays
 
 

@@ -34,8 +34,8 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def load_summary(snapshot: Snapshot) -> dict[str, Any]:
-    """The report's ``load`` section in its JSON form."""
+def load_summary(snapshot: Snapshot, seconds: float) -> dict[str, Any]:
+    """The report's ``load`` section in its JSON form; the load lasted ``seconds``."""
     rows: dict[tuple[str, str], Entry] = {}
     total = Entry()
     for (method, name, _), entry in snapshot.entries.items():
@@ -48,8 +48,8 @@ def load_summary(snapshot: Snapshot) -> dict[str, Any]:
         "failures": snapshot.failures,
         "dropped": snapshot.dropped,
         "lateness_p99_ms": _ms(snapshot.lateness, 99),
-        "total": _row("", "all requests", total),
-        "rows": [_row(method, name, entry) for (method, name), entry in sorted(rows.items())],
+        "total": _row("", "all requests", total, seconds),
+        "rows": [_row(method, name, entry, seconds) for (method, name), entry in sorted(rows.items())],
         "errors": [
             {"method": method, "name": name, "error": error, "count": count}
             for (method, name, error), count in sorted(snapshot.errors.items(), key=lambda item: -item[1])
@@ -57,12 +57,13 @@ def load_summary(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _row(method: str, name: str, entry: Entry) -> dict[str, Any]:
+def _row(method: str, name: str, entry: Entry, seconds: float) -> dict[str, Any]:
     return {
         "method": method,
         "name": name,
         "requests": entry.requests,
         "failures": entry.failures,
+        "rps": round(entry.requests / max(1.0, seconds), 3),
         "p50_ms": _ms(entry.response, 50),
         "p95_ms": _ms(entry.response, 95),
         "p99_ms": _ms(entry.response, 99),
