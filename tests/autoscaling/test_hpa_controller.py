@@ -189,6 +189,44 @@ async def test_another_hpa_on_other_pods_is_not() -> None:
     await controller.stop()
 
 
+async def test_pods_that_two_selectors_pick_are_ambiguous_too() -> None:
+    cluster = Cluster()
+    controller = await cluster.set_up()
+    labels = {"tier": "front"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    other = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    await cluster.client.create(DEPLOYMENTS, {"metadata": {"name": "front"}, "spec": other}, "default")
+    patch = {"metadata": {"labels": labels}}
+    await cluster.client.patch(PODS, "web-0", patch, "default")
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "front"}
+    await cluster.hpa("front", scaleTargetRef=target)
+    await cluster.clock.advance(40)
+    for name in ("web", "front"):
+        reasons = {c["type"]: c["reason"] for c in (await cluster.status(name))["conditions"]}
+        assert reasons["ScalingActive"] == "AmbiguousSelector"
+    await controller.stop()
+
+
+async def test_a_selector_that_cannot_be_read() -> None:
+    class Cheddar(LocalClient):
+        async def get_subresource(self, *arguments: Any, **named: Any) -> Object:
+            scale = await super().get_subresource(*arguments, **named)
+            return {**scale, "status": {**scale["status"], "selector": "cheddar cheese"}}
+
+    cluster = Cluster()
+    cluster.client = Cheddar(cluster.api, "hpa", cluster.raw)
+    controller = await cluster.set_up()
+    await cluster.clock.advance(16)
+    conditions = (await cluster.status())["conditions"]
+    assert [(c["type"], c["status"], c["reason"]) for c in conditions] == [
+        ("AbleToScale", "True", "SucceededGetScale"),
+        ("ScalingActive", "False", "InvalidSelector"),
+    ]
+    assert "InvalidSelector" in [reason for reason, _ in await cluster.events()]
+    assert await cluster.replicas() == 2
+    await controller.stop()
+
+
 async def test_a_target_that_does_not_exist() -> None:
     cluster = Cluster()
     ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gone"}

@@ -10,6 +10,7 @@ import pytest
 import trustme
 from kubelet_room import Tank, python
 
+from wavetank.errors import InputError
 from wavetank.kube.client import ApiError
 from wavetank.kube.kubelet.server import KubeletServer, LocalKubelets
 from wavetank.kube.metrics_server.scrapers import HttpScraper, LocalScraper
@@ -39,6 +40,16 @@ async def test_https_asks_for_the_token(tank: Tank, tmp_path: Path) -> None:
                 assert await response.text() == "ok"
     finally:
         await server.stop()
+
+
+async def test_a_port_already_taken_is_the_user_s_to_free(tank: Tank) -> None:
+    first = KubeletServer(tank.kubelet, token="secret")
+    await first.start()
+    try:
+        with pytest.raises(InputError, match=f"cannot listen on {tank.kubelet.node.ip}:10250"):
+            await KubeletServer(tank.kubelet, token="secret").start()
+    finally:
+        await first.stop()
 
 
 async def test_an_unreachable_kubelet_is_a_scrape_error(tank: Tank) -> None:
