@@ -1,10 +1,10 @@
 """Range queries of BenchmarkRangeQuery (prometheus/prometheus, promql/bench_test.go), in CPU time.
 
 The data and the expressions are upstream's: 1443 series, 18640 samples each at 10 s, queries over the last
-1, 1000 or 10000 steps. Ours is measured in-process: select from columns in memory, evaluate, write JSON; so
-it leaves out HTTP and the decoding of chunks, which the peer's figure has. With ``--peer`` the same data goes
-into Debian's ``prometheus`` and the same queries over its HTTP API; the peer's figure is the CPU time of its
-process. ``--jitter`` moves timestamps and values about, so that nothing compresses or repeats.
+1, 1000 or 10000 steps. The data is written as blocks by our database. Ours is measured in-process: parse,
+select and decode chunks, evaluate, write JSON; only HTTP itself is left out. With ``--peer`` Debian's
+``prometheus`` opens a copy of the same blocks and answers the same queries over HTTP; its figure is the CPU
+time of its process. ``--jitter`` moves timestamps and values about, so that nothing compresses or repeats.
 
     python bench/promql_range.py [--peer] [--jitter] [--only TEXT] [--rounds N]
 """
@@ -14,18 +14,22 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from promql_peer import Peer
 
-from wavetank.clock import cpu_seconds
-from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
+from wavetank.clock import RealClock, cpu_seconds
+from wavetank.model.labels import Labels
 from wavetank.promql.context import EngineOptions
 from wavetank.promql.engine import Engine
 from wavetank.promql.options import EXPERIMENTAL
 from wavetank.promql.result_json import encode_result
-from wavetank.promql.storage import SelectHints, SeriesBatch
+from wavetank.promql.storage import Queryable
+from wavetank.tsdb.db import DB
+from wavetank.tsdb.options import Options
 
 INTERVAL_MS = 10_000
 INTERVALS = 8_640 + 10_000
@@ -82,75 +86,38 @@ def all_labels() -> list[Labels]:
     return sorted(out)
 
 
-class ColumnStorage:
-    """The benchmark's series as rows of two matrices, and the sparse ones beside."""
-
-    def __init__(self, jitter: bool) -> None:
-        self.labels = all_labels()
-        count = len(self.labels)
-        s = np.arange(INTERVALS, dtype=np.int64)
-        self.times = np.broadcast_to(s * INTERVAL_MS, (count, INTERVALS))
-        self.values = s + np.arange(count)[:, np.newaxis] / count
-        if jitter:
-            random = np.random.default_rng(7)
-            self.times = self.times + random.integers(0, 3000, self.times.shape)
-            self.values = np.cumsum(random.exponential(1.0, self.values.shape), axis=1)
-        self.rows: dict[str, list[int]] = {}
-        for i, label in enumerate(self.labels):
-            self.rows.setdefault(label.name, []).append(i)
-        self.sparse = [Labels.of(__name__="sparse", l=str(i)) for i in range(51)]
-
-    def select(
-        self,
-        matchers: Sequence[Matcher],
-        mint_ms: int,
-        maxt_ms: int,
-        hints: SelectHints | None = None,
-    ) -> SeriesBatch:
-        named = [m.value for m in matchers if m.name == METRIC_NAME and m.type is MatchType.EQUAL]
-        rest = [m for m in matchers if m.name != METRIC_NAME or m.type is not MatchType.EQUAL]
-        rows = list(self.rows.get(named[0], [])) if named else list(range(len(self.labels)))
-        if rest:
-            rows = [i for i in rows if all(m.matches(self.labels[i].get(m.name)) for m in rest)]
-        first = max(0, mint_ms // INTERVAL_MS)
-        last = min(INTERVALS, maxt_ms // INTERVAL_MS + 1)
-        times, values = self.times[rows, first:last], self.values[rows, first:last]
-        labels = [self.labels[i] for i in rows]
-        offsets = np.arange(len(rows) + 1, dtype=np.int64) * max(0, last - first)
-        batch = SeriesBatch(labels, offsets, times.reshape(-1), values.reshape(-1))
-        return batch if rows else self._sparse(matchers, first, last)
-
-    def _sparse(self, matchers: Sequence[Matcher], first: int, last: int) -> SeriesBatch:
-        """One sample a step, each series for a fiftieth of the time."""
-        width = INTERVALS // 50
-        labels, times, values, offsets = [], [], [], [0]
-        for i, label in enumerate(self.sparse):
-            a, b = max(first, i * width), min(last, (i + 1) * width, INTERVALS)
-            if a < b and all(m.matches(label.get(m.name)) for m in matchers):
-                s = np.arange(a, b, dtype=np.int64)
-                labels.append(label)
-                times.append(s * INTERVAL_MS)
-                values.append(s / SERIES)
-                offsets.append(offsets[-1] + b - a)
-        if not labels:
-            return SeriesBatch([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
-        return SeriesBatch(
-            labels, np.array(offsets), np.concatenate(times), np.concatenate(values).astype(np.float64)
-        )
-
-    def series(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Sequence[Labels]:
-        return self.select(matchers, mint_ms, maxt_ms).labels
-
-    def label_names(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Sequence[str]:
-        return sorted({n for lb in self.series(matchers, mint_ms, maxt_ms) for n, _ in lb})
-
-    def label_values(
-        self, name: str, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int
-    ) -> Sequence[str]:
-        return sorted({lb.get(name) for lb in self.series(matchers, mint_ms, maxt_ms)})
+def columns(jitter: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Times and values of all series, int64 and float64[SERIES, INTERVALS]."""
+    s = np.arange(INTERVALS, dtype=np.int64)
+    times = np.repeat(s[np.newaxis, :] * INTERVAL_MS, SERIES, axis=0)
+    values = s + np.arange(SERIES)[:, np.newaxis] / SERIES
+    if jitter:
+        random = np.random.default_rng(7)
+        times += random.integers(0, 3000, times.shape)
+        values = np.cumsum(random.exponential(1.0, values.shape), axis=1)
+    return times, values
 
 
-def ours(storage: ColumnStorage, case: Case, rounds: int) -> tuple[float, int]:
+def fill(database: DB, jitter: bool) -> None:
+    """Append everything, two hours at a time, and write it out as blocks."""
+    times, values = columns(jitter)
+    refs = np.array([database.series_ref(lb) for lb in all_labels()], np.int64)
+    width = 720
+    for first in range(0, INTERVALS, width):
+        part = slice(first, min(first + width, INTERVALS))
+        count = part.stop - part.start
+        appender = database.appender()
+        appender.append_batch(np.repeat(refs, count), times[:, part].ravel(), values[:, part].ravel())
+        for i in range(first * 50 // INTERVALS, part.stop * 50 // INTERVALS + 1):
+            ref = database.series_ref(Labels.of(__name__="sparse", l=str(i)))
+            begin, end = max(first, i * INTERVALS // 50), min(part.stop, (i + 1) * INTERVALS // 50)
+            s = np.arange(begin, max(begin, end), dtype=np.int64)
+            appender.append_batch(np.full(len(s), ref), s * INTERVAL_MS, s / SERIES)
+        appender.commit()
+    database.flush()
+
+
+def ours(storage: Queryable, case: Case, rounds: int) -> tuple[float, int]:
     """Median CPU milliseconds of one query, and the bytes of its answer."""
     engine = Engine(EngineOptions(parser=EXPERIMENTAL))
     end = INTERVALS * INTERVAL_MS
@@ -172,28 +139,35 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only cases whose expression contains this")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
-    storage = ColumnStorage(args.jitter)
-    peer = None
-    if args.peer:
-        from promql_peer import Peer
+    with tempfile.TemporaryDirectory(prefix="promql-bench-") as directory:
+        database = DB.open(Path(directory), Options(retention_ms=0), RealClock())
+        fill(database, args.jitter)
+        peer = Peer(Path(directory)) if args.peer else None
+        try:
+            measure(database, peer, args.only, args.rounds)
+        finally:
+            database.close()
+            if peer is not None:
+                peer.close()
 
-        peer = Peer(storage, INTERVAL_MS, INTERVALS)
+
+def measure(storage: Queryable, peer: Peer | None, only: str, rounds: int) -> None:
+    end = INTERVALS * INTERVAL_MS
     ratios = []
-    try:
-        for case in [c for c in cases() if args.only in c.expr]:
-            mine, size = ours(storage, case, args.rounds)
-            line = f"{mine:10.2f} ms {size:>9} B  {case.steps:>5} steps  {case.expr}"
-            if peer is not None and case.peer is not None:
-                theirs = peer.cpu_ms(case.peer or case.expr, case.steps, args.rounds)
-                if theirs > 0:
-                    ratios.append(mine / theirs)
-                    line = f"{theirs:10.2f} ms {mine / theirs:7.3f} {line}"
-            elif peer is not None:
-                line = f"{'':21}{line}"
-            print(line, flush=True)
-    finally:
-        if peer is not None:
-            peer.close()
+    print(f"{'Prometheus':>13} {'ratio':>7} {'ours':>13} {'answer':>11}")
+    for case in [c for c in cases() if only in c.expr]:
+        mine, size = ours(storage, case, rounds)
+        line = f"{mine:10.2f} ms {size:>9} B  {case.steps:>5} steps  {case.expr}"
+        theirs = math.nan
+        if peer is not None and case.peer is not None:
+            start = end - case.steps * INTERVAL_MS
+            theirs = peer.query_ms(case.peer or case.expr, start, end, INTERVAL_MS, rounds)
+        if math.isnan(theirs):
+            line = f"{'':21} {line}"
+        else:
+            ratios.append(mine / theirs)
+            line = f"{theirs:10.2f} ms {mine / theirs:7.3f} {line}"
+        print(line, flush=True)
     if ratios:
         mean = math.exp(statistics.fmean(map(math.log, ratios)))
         slower = sum(r > 1 for r in ratios)
