@@ -5,6 +5,7 @@ Errors are what Istio refuses; warnings what it takes and does something else wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ _RETRY_ON = frozenset(
         "http3-post-connect-failure", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
     )
 )  # fmt: skip
+_COMMAND = re.compile(r"%%|%[A-Z_]+(?:\([^)]*\))?(?::\d+)?%")
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 _ACTIONS = ("route", "redirect", "directResponse", "delegate")
 
@@ -78,6 +80,9 @@ def _http(http: Spec, path: KeyPath, *, delegate: bool) -> Iterator[Problem]:
     for index, match in enumerate(http.get("match") or ()):
         yield from _match(match, (*path, "match", index))
     yield from _weights(http.get("route"), path)
+    yield from _header_values(http.get("headers"), (*path, "headers"))
+    for index, route in enumerate(http.get("route") or ()):
+        yield from _header_values(route.get("headers"), (*path, "route", index, "headers"))
     yield from _redirect(http.get("redirect") or {}, (*path, "redirect"))
     yield from _fault(http.get("fault") or {}, (*path, "fault"))
     yield from _retries(http, path)
@@ -139,6 +144,19 @@ def _weights(routes: Any, path: KeyPath) -> Iterator[Problem]:
             yield _wrong((*here, "destination", "port"), f"port {number} is not between 1 and 65535")
     if routes and len(routes) > 1 and total == 0:
         yield _wrong((*path, "route"), "total destination weight = 0", "give each destination a weight")
+
+
+def _header_values(headers: Spec | None, path: KeyPath) -> Iterator[Problem]:
+    """Envoy reads ``%COMMAND%`` in values and refuses any other single per cent sign."""
+    for side in ("request", "response"):
+        operations = (headers or {}).get(side) or {}
+        for operation in ("set", "add"):
+            for name, value in (operations.get(operation) or {}).items():
+                if "%" in _COMMAND.sub("", str(value)):
+                    here: KeyPath = (*path, side, operation, name)
+                    yield _wrong(
+                        here, f"header value {value!r} has a single %", "write %% for a per cent sign"
+                    )
 
 
 def _redirect(redirect: Spec, path: KeyPath) -> Iterator[Problem]:
