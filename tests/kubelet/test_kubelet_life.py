@@ -6,6 +6,7 @@ import sys
 import pytest
 from kubelet_room import PYTHON, Tank, container, python, ready, status_of
 
+from wavetank.errors import InputError
 from wavetank.kube.client import ApiError, WatchType
 from wavetank.kube.kubelet.images import Pulled, PullError
 from wavetank.kube.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
@@ -438,3 +439,16 @@ async def test_what_cannot_be_read_is_said(tank: Tank, odd: dict[str, object]) -
         while not worker.records["main"].message:
             await tank.clock.sleep(0.005)
     assert worker.records["main"].reason == "CreateContainerError"
+
+
+async def test_a_pod_without_an_address_waits_and_can_be_deleted(tank: Tank) -> None:
+    taken = []
+    with pytest.raises(InputError):
+        while True:
+            taken.append(tank.kubelet._context.addresses.take())
+    await tank.create("web", container("main", "sleep", "100"))
+    async with asyncio.timeout(5):
+        while not await tank.events("FailedCreatePodSandBox"):
+            await tank.clock.sleep(0.01)
+    await tank.client.delete(PODS, "web", "default")
+    await tank.gone("web", 3)

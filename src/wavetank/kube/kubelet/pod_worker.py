@@ -130,7 +130,8 @@ class PodWorker:
         self._note_deletion()
         if (self.pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             self._stopping = True
-        self.ip = self._context.addresses.take()
+        if not await self._take_address():
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             while True:
@@ -142,6 +143,22 @@ class PodWorker:
                 await self._pause(step)
         finally:
             await self._clean_up()
+
+    async def _take_address(self) -> bool:
+        """Wait for a free address; False where the pod left before there was one."""
+        while True:
+            try:
+                self.ip = self._context.addresses.take()
+                return True
+            except InputError as error:
+                self._event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+            self._wake.clear()
+            await self._pause(Plan(wake_at=self._context.clock.now() + KUBELET_BACKOFF_SECONDS))
+            if self._released:
+                return False
+            if self._leaving() and await self._writer.delete():
+                self._context.journal.record("pod.gone", pod=self.key, uid=self.uid)
+                return False
 
     def _is_over(self) -> bool:
         """All containers have ended: whether the pod is to leave, or stays for its logs and status."""
@@ -473,25 +490,25 @@ class PodWorker:
         self.wake()
 
     async def _stop_one(self, name: str, grace: float | None, why: str = "") -> None:
-        """preStop, SIGTERM, SIGKILL. ``grace`` None means until the pod's deadline, which may move."""
+        """preStop, SIGTERM, SIGKILL. ``grace`` is the container's own, None where only the pod's counts."""
         running = self.running.get(name)
         if running is None:
             return
         clock = self._context.clock
         self._event("Normal", "Killing", why or f"Stopping container {name}", name)
-        deadline = self._deadline_of(clock.now(), grace)
+        own = None if grace is None else clock.now() + grace
+        left = self._kill_at(own) - clock.now()
         hook = (self.container_spec(name).get("lifecycle") or {}).get("preStop")
-        if hook and deadline > clock.now():
-            problem = await run_hook(
-                self._context, hook, running, self.ip, self.container_spec(name), deadline - clock.now()
-            )
+        floor = 0.0
+        if hook and left > 0:
+            problem = await run_hook(self._context, hook, running, self.ip, self.container_spec(name), left)
             if problem:
                 self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {problem}", name)
-            deadline = max(self._deadline_of(clock.now(), grace, deadline), clock.now() + _TERM_SECONDS_MIN)
+            floor = clock.now() + _TERM_SECONDS_MIN
         running.terminate()
         waiting = asyncio.ensure_future(running.wait())
         while not waiting.done():
-            left = self._deadline_of(clock.now(), grace, deadline) - clock.now()
+            left = self._kill_at(own, floor) - clock.now()
             if left <= 0:
                 running.kill()
                 break
@@ -503,15 +520,13 @@ class PodWorker:
             timer.cancel()
         await waiting
 
-    def _deadline_of(self, now: float, grace: float | None, fixed: float | None = None) -> float:
-        if self._leaving() or self._released or grace is None:
-            limit = now if self._deadline is None else self._deadline
-            return (
-                limit
-                if fixed is None or self._released
-                else max(limit, min(fixed, limit + _TERM_SECONDS_MIN))
-            )
-        return now + grace if fixed is None else fixed
+    def _kill_at(self, own: float | None, floor: float = 0.0) -> float:
+        """When a stopping container is killed: at its own time or the pod's, whichever is sooner, but not
+        before ``floor``; at once where the pod is gone from the API."""
+        times = [at for at in (own, self._deadline) if at is not None]
+        if self._released or not times:
+            return self._context.clock.now()
+        return max(min(times), floor)
 
     def unhealthy(self, name: str, probe: str, grace: float | None) -> None:
         """A liveness or startup probe has given the container up: stop it, the plan restarts it."""
