@@ -30,6 +30,7 @@ def open_db(tmp_path: Path) -> Iterator[Callable[..., DB]]:
 
 @pytest.fixture
 def model(open_db: Callable[..., DB]) -> Iterator[Model]:
-    made = Model(open_db())
+    # few chunks in memory, so that most tests read from files of the head too
+    made = Model(open_db(head_chunks_in_memory=8))
     yield made
     made.db.close()

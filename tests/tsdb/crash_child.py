@@ -28,7 +28,9 @@ def say(text: str) -> None:
 
 def write(path: str, first: int, last: int) -> None:
     # Small segments and blocks, so that kills fall into segment changes, flushes and checkpoints too.
-    options = Options(wal_segment_bytes=64 * 1024, min_block_ms=600_000, max_block_ms=5_400_000)
+    options = Options(
+        wal_segment_bytes=64 * 1024, min_block_ms=600_000, max_block_ms=5_400_000, head_chunks_in_memory=4
+    )
     db = DB.open(path, options, RealClock())
     say("open")
     histogram = Labels.of(__name__="crash_histogram")

@@ -324,3 +324,24 @@ def test_head_stats(model: Model) -> None:
     assert stats.series_by_metric == [("metric_0", 7), ("metric_1", 7)]
     assert stats.values_by_label[0] == ("series", 20)
     assert stats.series_by_pair[0] == ("job=test", 20)
+
+
+def test_full_chunks_move_to_files_and_come_back(model: Model) -> None:
+    model.write(0, 700)
+    files = sorted((model.db.path / "chunks_head").iterdir())
+    assert files
+    model.check()
+    model.reopen()
+    model.check()
+    model.write(700, 720)
+    model.reopen()
+    model.check()
+    model.db.close()
+    damaged = bytearray(files[0].read_bytes())
+    damaged[5000] ^= 1
+    files[0].write_bytes(damaged)
+    model.reopen()
+    model.check()
+    model.db.flush()
+    assert list((model.db.path / "chunks_head").iterdir()) == []
+    model.check()

@@ -34,6 +34,7 @@ pytestmark = [
     ),
 ]
 HOUR_MS = 3_600_000
+SPILLING = Options(head_chunks_in_memory=8)
 
 
 def promtool(*arguments: object) -> str:
@@ -123,7 +124,7 @@ def test_our_blocks_list_analyze_and_dump(model: Model) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "snappy"])
 def test_our_log_opens_there(tmp_path: Path, compression: str) -> None:
-    options = Options(wal_compression=compression, wal_segment_bytes=256 * 1024)  # type: ignore[arg-type]
+    options = Options(wal_compression=compression, wal_segment_bytes=256 * 1024, head_chunks_in_memory=8)  # type: ignore[arg-type]
     model = Model(DB.open(tmp_path / "data", options, VirtualClock(1.7e9)))
     for first in range(0, 2400, 400):
         model.write(first, first + 400)
@@ -135,7 +136,7 @@ def test_our_log_opens_there(tmp_path: Path, compression: str) -> None:
 
 
 def test_equal_answers_over_our_directory(tmp_path: Path) -> None:
-    model = Model(DB.open(tmp_path / "data", Options(), VirtualClock(1.7e9)))
+    model = Model(DB.open(tmp_path / "data", SPILLING, VirtualClock(1.7e9)))
     model.write(0, 1500)
     model.db.compact()
     model.write_late(50, BASE_MS + HOUR_MS, BASE_MS + 6 * HOUR_MS)
@@ -154,7 +155,7 @@ def test_equal_answers_over_our_directory(tmp_path: Path) -> None:
     }
     assert found == wanted
     # and back again: their shutdown wrote into the directory
-    again = Model(DB.open(tmp_path / "data", Options(), VirtualClock(1.7e9)))
+    again = Model(DB.open(tmp_path / "data", SPILLING, VirtualClock(1.7e9)))
     again.truth = model.truth
     again.check()
     again.db.close()
@@ -197,7 +198,7 @@ def test_their_blocks_and_log_open_here(tmp_path: Path) -> None:
 
 
 def test_their_snapshot_of_our_directory_is_a_database(tmp_path: Path) -> None:
-    model = Model(DB.open(tmp_path / "data", Options(), VirtualClock(1.7e9)))
+    model = Model(DB.open(tmp_path / "data", SPILLING, VirtualClock(1.7e9)))
     model.write(0, 700)
     model.db.close()
     with prometheus(tmp_path / "data") as ask:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from wavetank.jit import kernel
 from wavetank.tsdb import head_append
 from wavetank.tsdb.chunkenc.bits import Word
+from wavetank.tsdb.chunks_head import HeadChunkFiles, StoredChunks
 from wavetank.tsdb.head_append import (
     BIT,
     CHUNK_MIN_T,
@@ -30,6 +31,7 @@ from wavetank.tsdb.head_append import (
     STATE_WIDTH,
     append_samples,
     close_open_chunks,
+    free_slabs,
 )
 from wavetank.tsdb.head_index import HeadIndex
 from wavetank.tsdb.series_table import SeriesTable
@@ -127,7 +129,10 @@ class Head:
     ``counters`` are: closed chunks, samples appended, smallest time, largest time.
     """
 
-    def __init__(self, chunk_range_ms: int) -> None:
+    def __init__(self, chunk_range_ms: int, files: HeadChunkFiles | None = None) -> None:
+        self.files = files
+        self._stored: StoredChunks | None = None
+        self._in_slabs_from = 0  # closed chunks before this one are in files
         self.lock = threading.RLock()
         self.chunk_range_ms = chunk_range_ms
         self.table = SeriesTable()
@@ -202,6 +207,8 @@ class Head:
             self.next_ref = max(self.next_ref, int(new_refs.max()) + 1)
             self._make_refs(self.next_ref)
             self.row_of_ref[new_refs] = new_rows
+            if self._stored is not None:
+                self._attach(new_refs, new_rows)
         found = np.where(rows >= 0, self.ref_of_row[np.maximum(rows, 0)], 0)
         return found, fresh
 
@@ -233,6 +240,72 @@ class Head:
             grown = np.full(max(refs, have * 2), -1, np.int32)
             grown[:have] = self.row_of_ref
             self.row_of_ref = grown
+
+    # --- chunks in files ----------------------------------------------------------------------------
+
+    def load_files(self) -> None:
+        """Read the chunks in files; each series takes its own when the log brings it back."""
+        if self.files is not None:
+            stored = self.files.load()
+            self._stored = stored if len(stored.refs) else None
+
+    def files_loaded(self) -> None:
+        """Replay is over: chunks that no series claimed are not needed."""
+        self._stored = None
+
+    def _attach(self, refs: Int64s, rows: Int64s) -> None:
+        stored = self._stored
+        assert stored is not None
+        begins = np.searchsorted(stored.refs, refs, "left")
+        sizes = np.searchsorted(stored.refs, refs, "right") - begins
+        for row, begin, size in zip(rows.tolist(), begins.tolist(), sizes.tolist(), strict=True):
+            last = -1
+            for k in range(begin, begin + size):
+                if stored.maxt[k] < self.min_valid_ms:
+                    continue
+                if self.closed_count >= len(self.closed_rows):
+                    self._grow_tables()
+                index = self.closed_count
+                self.counters[0] = index + 1
+                self.closed_rows[index] = row
+                self.closed_prev[index] = last
+                self.closed_times[index] = stored.mint[k], stored.maxt[k]
+                self.closed_where[index] = -1 - stored.where[k]
+                self.closed_sizes[index] = stored.lengths[k], stored.counts[k] | (stored.encodings[k] << 16)
+                last = index
+                self.counters[1] += stored.counts[k]
+                self.counters[2] = min(self.counters[2], stored.mint[k])
+                self.counters[3] = max(self.counters[3], stored.maxt[k])
+            if last >= 0:
+                self.last_closed[row] = last
+                self.state[row, LAST_T] = self.closed_times[last, 1]
+                self.state[row, PACKED] |= HAS_SAMPLE
+        self._in_slabs_from = self.closed_count
+
+    def spill(self, at_least: int) -> None:
+        """Move full chunks to a file if that many wait in slabs. The lock must be held."""
+        first, count = self._in_slabs_from, self.closed_count
+        if self.files is None or count - first < at_least:
+            return
+        which = first + np.flatnonzero(self.closed_where[first:count] >= 0)
+        if len(which):
+            packed = self.closed_sizes[which, 1].astype(np.int64)
+            slabs = self.closed_where[which]
+            places = self.files.write(
+                self.arena,
+                self.ref_of_row[self.closed_rows[which]],
+                slabs,
+                self.closed_sizes[which, 0].astype(np.int64),
+                self.closed_times[which],
+                (packed >> 16) & 0xFF,
+            )
+            self.closed_where[which] = -1 - places
+            free_slabs(slabs, ((packed >> 24) & 0xFF).astype(np.uint8), self.arena, self.arena_state)
+        self._in_slabs_from = count
+
+    def closed_were_dropped(self) -> None:
+        """The table of closed chunks was compressed: look at all of it at the next spill."""
+        self._in_slabs_from = 0
 
     def known(self, refs: Int64s) -> npt.NDArray[np.bool_]:
         """Which refs stand for a series."""
@@ -365,13 +438,24 @@ class Head:
         encoding[~is_open] = (packed >> 16) & 0xFF
         mint[~is_open] = self.closed_times[closed, 0]
         maxt[~is_open] = self.closed_times[closed, 1]
-        targets = np.cumsum(length) - length
-        scratch = np.empty(int(length.sum()), np.uint8)
+        source = np.zeros(len(chunk), np.int64)
+        in_slab = where >= 0
+        sizes = length * in_slab
+        start = np.cumsum(sizes) - sizes
+        scratch = np.empty(int(sizes.sum()), np.uint8)
         if len(scratch):
-            _copy_slabs(where, length, counts, targets, self.arena, scratch)
-        return ChunkSet(
-            series, np.zeros(len(chunk), np.int64), targets, length, encoding, mint, maxt, [scratch]
-        )
+            mine = np.flatnonzero(in_slab)
+            _copy_slabs(where[mine], length[mine], counts[mine], start[mine], self.arena, scratch)
+        buffers = [scratch]
+        if self.files is not None and not in_slab.all():
+            place = -1 - where
+            number = np.where(in_slab, 0, place >> 32)
+            start = np.where(in_slab, start, place & 0xFFFF_FFFF)
+            for each in np.unique(number[~in_slab]).tolist():
+                mine = number == each
+                source[mine] = len(buffers)
+                buffers.append(self.files.buffer(each, int((start[mine] + length[mine]).max())))
+        return ChunkSet(series, source, start, length, encoding, mint, maxt, buffers)
 
     def rows_in_range(self, rows: Int64s, mint_ms: int, maxt_ms: int) -> npt.NDArray[np.bool_]:
         """Which of the rows have a chunk that overlaps the range."""

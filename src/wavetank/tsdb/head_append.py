@@ -227,12 +227,13 @@ def append_samples(
         else:
             slab_class = (packed >> 32) & 0xFF
             position = state[row, BIT]
-            if (position >> 3) + 22 > _slab_size(slab_class):
+            # a sample takes 19 bytes at most, and the bit writer up to nine more
+            if (position >> 3) + 30 > _slab_size(slab_class):
                 moved = _take_slab(slab_class + 1, arena, arena_state)
                 if moved < 0:
                     return i
-                for k in range((position + 7) >> 3):
-                    arena[moved + k] = arena[slab + k]
+                used = (position + 7) >> 3
+                arena[moved : moved + used] = arena[slab : slab + used]
                 _give_slab(slab, slab_class, arena, arena_state)
                 slab = moved
                 slab_class += 1

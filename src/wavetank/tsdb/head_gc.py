@@ -66,6 +66,7 @@ def _drop_closed(head: Head, mint_ms: int) -> None:
     head.closed_sizes[:left] = head.closed_sizes[:count][keep]
     head.last_closed[:] = renumbered[head.last_closed]
     head.counters[0] = left
+    head.closed_were_dropped()
 
 
 def _drop_rows(head: Head, keep: npt.NDArray[np.bool_]) -> None:

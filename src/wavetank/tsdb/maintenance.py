@@ -124,6 +124,8 @@ def _truncate(db: DB, end_ms: int) -> None:
         head_gc.truncate(head, end_ms, lambda refs: np.isin(refs, pending))
         for ref in [r for r in store.metadata if head.row(r) < 0]:
             del store.metadata[ref]
+        if head.files is not None:
+            head.files.truncate(end_ms)
         last = store.wal.next_segment() - 1
         known = head.known
         if head.maxt_ms < end_ms:

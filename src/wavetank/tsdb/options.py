@@ -19,6 +19,7 @@ class Options:
                             samples of any age, which Prometheus cannot.
     series_max              soft cap on active series: samples of further new series are dropped and counted
     flush_on_close          write the head as blocks when closing, instead of leaving it to the log
+    head_chunks_in_memory   full chunks kept in memory before they are written to ``chunks_head`` together
     idle_flush_ms           flush the head when nothing was appended for this long; 0 never
     """
 
@@ -35,3 +36,4 @@ class Options:
     flush_on_close: bool = False
     idle_flush_ms: int = 0
     query_samples_max: int = 50_000_000
+    head_chunks_in_memory: int = 2048

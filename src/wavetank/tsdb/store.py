@@ -19,6 +19,7 @@ from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.tsdb import head_append
 from wavetank.tsdb.appender import AppendCounts, Gathered
+from wavetank.tsdb.chunks_head import HeadChunkFiles
 from wavetank.tsdb.exemplars import Exemplar, ExemplarRing
 from wavetank.tsdb.head import Head
 from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_T, PACKED
@@ -48,7 +49,7 @@ class Store:
     def __init__(self, root: Path, options: Options) -> None:
         self.root = root
         self.options = options
-        self.head = Head(options.min_block_ms)
+        self.head = Head(options.min_block_ms, HeadChunkFiles(root / "chunks_head"))
         self.histograms = HeadHistograms()
         self.out_of_order = OutOfOrderSamples()
         self.tombstones = Tombstones()
@@ -66,6 +67,7 @@ class Store:
     def replay(self, min_valid_ms: int, progress: Callable[[str, float], None] | None) -> None:
         """Read both logs into the head; samples before ``min_valid_ms`` are in blocks already."""
         self.head.min_valid_ms = min_valid_ms
+        self.head.load_files()
         for name, sink in (("wal", self._replay_samples), ("wbl", self._replay_out_of_order)):
             self.reports.append(
                 replay(
@@ -76,6 +78,7 @@ class Store:
                     progress=None if progress is None else _part(progress, name),
                 )
             )
+        self.head.files_loaded()
 
     def open_logs(self) -> None:
         """Start new segments; the out-of-order log waits for its first sample."""
@@ -112,6 +115,8 @@ class Store:
             if log is not None:
                 log.close()
         self._wal = self._wbl = None
+        if self.head.files is not None:
+            self.head.files.close()
 
     # --- replay -------------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ class Store:
             if late.any():
                 refs, times, values = refs[~late], times[~late], values[~late]
             self.head.append(refs, times, values)
+            self.head.spill(self.options.head_chunks_in_memory)
 
     def _replay_out_of_order(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
         known = self.head.known(refs)
@@ -234,6 +240,7 @@ class Store:
             part = slice(first, first + _SAMPLES_PER_RECORD)
             self.wal.log([records.encode_samples(refs[part], times[part], values[part])])
         outcomes = self.head.append(refs, times, values)
+        self.head.spill(self.options.head_chunks_in_memory)
         by = np.bincount(outcomes, minlength=8)
         counts = AppendCounts(
             appended=int(by[head_append.APPENDED]),

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from wavetank.jit import kernel
 
@@ -18,11 +21,13 @@ __all__ = [
     "Word",
     "float_bits",
     "get_bits",
+    "leading_zeros",
     "put_bits",
     "put_u32",
     "put_u64",
     "put_uvarint",
     "put_varint",
+    "trailing_zeros",
     "u32_at",
     "u64_at",
     "uvarint_at",
@@ -31,23 +36,53 @@ __all__ = [
 ]
 
 Bytes = npt.NDArray[np.uint8]
+_intrinsic: Any = intrinsic
 #: An integer or float inside a kernel: Numba has widths that Python's ``int`` has not.
 Word = Any
 
 
+@_intrinsic  # type: ignore[untyped-decorator]
+def leading_zeros(typing_context: Any, value: Any) -> Any:
+    """Zero bits above the highest one of a uint64: one machine instruction, which Numba has no name for."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), generate
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(typing_context: Any, value: Any) -> Any:
+    """Zero bits below the lowest one of a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), generate
+
+
 @kernel(inline=True)
 def put_bits(buffer: Bytes, position: Word, value: Word, count: Word) -> Word:
-    """Write the low ``count`` bits of ``value`` (uint64) into zeroed bytes; returns the new bit position."""
-    left = count
-    at = position
-    while left > 0:
-        free = 8 - (at & 7)
-        take = min(free, left)
-        part = (value >> np.uint64(left - take)) & np.uint64((1 << take) - 1)
-        buffer[at >> 3] |= np.uint8(part << np.uint64(free - take))
-        at += take
-        left -= take
-    return at
+    """Write the low ``count`` (1 to 64) bits of ``value`` (uint64); returns the new bit position.
+
+    All bits from ``position`` on must be zero, and nine bytes may be written, whatever the count.
+    """
+    # Unsigned indexes: no code for negative ones, so the eight stores become one.
+    at = np.uint64(position) >> np.uint64(3)
+    shift = np.uint64(position) & np.uint64(7)
+    aligned = np.uint64(value) << np.uint64(64 - count)
+    word = (aligned >> shift) | (np.uint64(buffer[at]) << np.uint64(56))
+    buffer[at] = np.uint8(word >> np.uint64(56))
+    buffer[at + np.uint64(1)] = np.uint8(word >> np.uint64(48))
+    buffer[at + np.uint64(2)] = np.uint8(word >> np.uint64(40))
+    buffer[at + np.uint64(3)] = np.uint8(word >> np.uint64(32))
+    buffer[at + np.uint64(4)] = np.uint8(word >> np.uint64(24))
+    buffer[at + np.uint64(5)] = np.uint8(word >> np.uint64(16))
+    buffer[at + np.uint64(6)] = np.uint8(word >> np.uint64(8))
+    buffer[at + np.uint64(7)] = np.uint8(word)
+    if np.int64(shift) + count > 64:
+        buffer[at + np.uint64(8)] = np.uint8(aligned << (np.uint64(8) - shift))
+    return position + count
 
 
 @kernel(inline=True)
@@ -72,12 +107,13 @@ def get_bits(buffer: Bytes, position: Word, count: Word, end: Word) -> Word:
 def put_uvarint(buffer: Bytes, at: Word, value: Word) -> Word:
     """Write an unsigned LEB128 integer (``value`` is uint64); returns the next byte's index."""
     rest = np.uint64(value)
+    index = np.uint64(at)
     while rest >= np.uint64(0x80):
-        buffer[at] = np.uint8((rest & np.uint64(0x7F)) | np.uint64(0x80))
+        buffer[index] = np.uint8(rest | np.uint64(0x80))
         rest >>= np.uint64(7)
-        at += 1
-    buffer[at] = np.uint8(rest)
-    return at + 1
+        index += np.uint64(1)
+    buffer[index] = np.uint8(rest)
+    return np.int64(index) + 1
 
 
 @kernel(inline=True)
@@ -129,8 +165,11 @@ def uvarint_size(value: Word) -> Word:
 def put_u32(buffer: Bytes, at: Word, value: Word) -> Word:
     """Big-endian; returns the next index."""
     unsigned = np.uint64(value)
-    for k in range(4):
-        buffer[at + k] = np.uint8((unsigned >> np.uint64(24 - 8 * k)) & np.uint64(0xFF))
+    index = np.uint64(at)
+    buffer[index] = np.uint8(unsigned >> np.uint64(24))
+    buffer[index + np.uint64(1)] = np.uint8(unsigned >> np.uint64(16))
+    buffer[index + np.uint64(2)] = np.uint8(unsigned >> np.uint64(8))
+    buffer[index + np.uint64(3)] = np.uint8(unsigned)
     return at + 4
 
 
@@ -138,8 +177,8 @@ def put_u32(buffer: Bytes, at: Word, value: Word) -> Word:
 def put_u64(buffer: Bytes, at: Word, value: Word) -> Word:
     """Big-endian; returns the next index."""
     unsigned = np.uint64(value)
-    for k in range(8):
-        buffer[at + k] = np.uint8((unsigned >> np.uint64(56 - 8 * k)) & np.uint64(0xFF))
+    put_u32(buffer, at, unsigned >> np.uint64(32))
+    put_u32(buffer, at + 4, unsigned & np.uint64(0xFFFFFFFF))
     return at + 8
 
 
@@ -155,10 +194,17 @@ def u32_at(buffer: Bytes, at: Word) -> Word:
 @kernel(inline=True)
 def u64_at(buffer: Bytes, at: Word) -> Word:
     """Big-endian, as uint64."""
-    result = np.uint64(0)
-    for k in range(8):
-        result = (result << np.uint64(8)) | np.uint64(buffer[at + k])
-    return result
+    index = np.uint64(at)
+    return (
+        (np.uint64(buffer[index]) << np.uint64(56))
+        | (np.uint64(buffer[index + np.uint64(1)]) << np.uint64(48))
+        | (np.uint64(buffer[index + np.uint64(2)]) << np.uint64(40))
+        | (np.uint64(buffer[index + np.uint64(3)]) << np.uint64(32))
+        | (np.uint64(buffer[index + np.uint64(4)]) << np.uint64(24))
+        | (np.uint64(buffer[index + np.uint64(5)]) << np.uint64(16))
+        | (np.uint64(buffer[index + np.uint64(6)]) << np.uint64(8))
+        | np.uint64(buffer[index + np.uint64(7)])
+    )
 
 
 @kernel(inline=True)

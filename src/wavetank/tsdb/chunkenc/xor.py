@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc.bits import Word, put_bits, put_u64, put_uvarint, put_varint
+from wavetank.tsdb.chunkenc.bits import (
+    Word,
+    leading_zeros,
+    put_bits,
+    put_u64,
+    put_uvarint,
+    put_varint,
+    trailing_zeros,
+)
 
 __all__ = ["LEADING_UNSET", "decode_xor", "xor_chunk", "xor_put_first", "xor_put_next", "xor_put_second"]
 
@@ -24,54 +32,6 @@ _LEADING_MAX = 31
 
 
 @kernel(inline=True)
-def _leading_zeros(value: Word) -> Word:
-    count = 0
-    rest = np.uint64(value)
-    if rest >> np.uint64(32) == 0:
-        count += 32
-        rest <<= np.uint64(32)
-    if rest >> np.uint64(48) == 0:
-        count += 16
-        rest <<= np.uint64(16)
-    if rest >> np.uint64(56) == 0:
-        count += 8
-        rest <<= np.uint64(8)
-    if rest >> np.uint64(60) == 0:
-        count += 4
-        rest <<= np.uint64(4)
-    if rest >> np.uint64(62) == 0:
-        count += 2
-        rest <<= np.uint64(2)
-    if rest >> np.uint64(63) == 0:
-        count += 1
-    return count
-
-
-@kernel(inline=True)
-def _trailing_zeros(value: Word) -> Word:
-    count = 0
-    rest = np.uint64(value)
-    if rest & np.uint64(0xFFFFFFFF) == 0:
-        count += 32
-        rest >>= np.uint64(32)
-    if rest & np.uint64(0xFFFF) == 0:
-        count += 16
-        rest >>= np.uint64(16)
-    if rest & np.uint64(0xFF) == 0:
-        count += 8
-        rest >>= np.uint64(8)
-    if rest & np.uint64(0xF) == 0:
-        count += 4
-        rest >>= np.uint64(4)
-    if rest & np.uint64(0x3) == 0:
-        count += 2
-        rest >>= np.uint64(2)
-    if rest & np.uint64(0x1) == 0:
-        count += 1
-    return count
-
-
-@kernel(inline=True)
 def put_xor_value(
     buffer: Bytes, position: Word, previous: Word, bits: Word, leading: Word, trailing: Word
 ) -> tuple[Word, Word, Word]:
@@ -79,8 +39,8 @@ def put_xor_value(
     delta = bits ^ previous
     if delta == np.uint64(0):
         return position + 1, leading, trailing  # a zero bit
-    lead = min(_leading_zeros(delta), _LEADING_MAX)
-    trail = _trailing_zeros(delta)
+    lead: Word = min(np.int64(leading_zeros(delta)), _LEADING_MAX)
+    trail: Word = np.int64(trailing_zeros(delta))
     if leading != LEADING_UNSET and lead >= leading and trail >= trailing:
         position = put_bits(buffer, position, np.uint64(2), 2)
         size = 64 - leading - trailing
