@@ -16,6 +16,7 @@ import json
 import socket
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +106,18 @@ class Rig:
             self._slice = await self.client.update(ENDPOINTSLICES, {**self._slice, "endpoints": endpoints})
         return at
 
-    async def seen(self, kind: str, since: float) -> float:
-        """When a record of that kind for the shop's cluster was written after ``since``."""
+    async def answered(self, since: float) -> tuple[float, float]:
+        """When the shop's endpoints were pushed for the first time after ``since``, and when Envoy
+        acknowledged that very push."""
+        push = await self._first("xds.push", lambda r: r["at"] >= since)
+        ack = await self._first("xds.ack", lambda r: r["version"] == push["version"])
+        return push["at"], ack["at"]
+
+    async def _first(self, kind: str, wanted: Callable[[Object], bool]) -> Object:
         while True:
-            for record in reversed(self.journal.records):
-                if record["at"] < since:
-                    break
-                if record["kind"] == kind and CLUSTER in record.get("names", ()):
-                    return float(record["at"])
+            for record in self.journal.of(kind):
+                if record["type"] == "EDS" and CLUSTER in record["names"] and wanted(record):
+                    return record
             await asyncio.sleep(0.0005)
 
 
@@ -137,11 +142,14 @@ async def latencies(rig: Rig, changes: int) -> dict[str, list[float]]:
     pods = [Pod(number) for number in range(10)]
     for pod in pods:
         await rig.client.create(PODS, pod.object, "default")
-    found: dict[str, list[float]] = {"xds.push": [], "xds.ack": []}
+    found: dict[str, list[float]] = {"push": [], "ack": []}
     for number in range(changes):
+        await rig.clock.sleep(0.02)  # one change at a time: nothing of the last is still on its way
+        rig.journal.records.clear()
         at = await rig.publish(pods[: 1 + number % len(pods)])
-        for kind, values in found.items():
-            values.append(1000 * (await rig.seen(kind, at) - at))
+        push, ack = await rig.answered(at)
+        found["push"].append(1000 * (push - at))
+        found["ack"].append(1000 * (ack - at))
     for pod in pods:
         await rig.client.delete(PODS, pod.name, "default", grace_period_seconds=0)
     return found
@@ -168,7 +176,7 @@ async def churn(rig: Rig, url: str, requests: int) -> tuple[int, int, int, float
         await serving[-1].start()
         await rig.client.create(PODS, serving[-1].object, "default")
     at = await rig.publish(serving)
-    await rig.seen("xds.ack", at)
+    await rig.answered(at)
     started = rig.clock.monotonic()
     async with aiohttp.ClientSession() as session:
         users = [asyncio.create_task(user(session)) for _ in range(16)]
@@ -215,7 +223,7 @@ async def run(changes: int, requests: int, services: int) -> dict[str, Any]:
             total, failed, replaced, seconds = await churn(rig, f"http://127.0.0.1:{port}/", requests)
         finally:
             await controller.stop()
-    ack, push = sorted(times["xds.ack"]), sorted(times["xds.push"])
+    ack, push = sorted(times["ack"]), sorted(times["push"])
     return {
         "changes": changes,
         "services": services,
