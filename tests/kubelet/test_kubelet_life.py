@@ -330,7 +330,9 @@ async def test_unknown_volume_sources_are_refused_with_what_is_offered(tank: Tan
         volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "d"}}],
     )
     pod = await tank.until("pvc", lambda p: "message" in status_of(p)["state"].get("waiting", {}))
+    assert status_of(pod)["state"]["waiting"]["reason"] == "ContainerCreating"
     assert "persistentVolumeClaim" in status_of(pod)["state"]["waiting"]["message"]
+    assert len(await tank.events("FailedMount")) == 1
 
 
 async def test_real_servers_each_on_their_own_address(tank: Tank) -> None:

@@ -19,11 +19,11 @@ from wavetank.errors import InputError
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.container_log import ContainerLog
-from wavetank.kube.kubelet.context import Context, configure, limits_of
+from wavetank.kube.kubelet.context import Context, limits_of
 from wavetank.kube.kubelet.enforcer import Limits
 from wavetank.kube.kubelet.environment import ConfigError
 from wavetank.kube.kubelet.hooks import run_hook
-from wavetank.kube.kubelet.images import Pulled, PullError, pull_policy
+from wavetank.kube.kubelet.images import PullError
 from wavetank.kube.kubelet.lifecycle import (
     Plan,
     Termination,
@@ -33,12 +33,12 @@ from wavetank.kube.kubelet.lifecycle import (
 )
 from wavetank.kube.kubelet.pod_status import pod_status
 from wavetank.kube.kubelet.ports import explain_conflict
+from wavetank.kube.kubelet.preparation import Preparation
 from wavetank.kube.kubelet.prober import Prober
-from wavetank.kube.kubelet.probes import parse_probe
 from wavetank.kube.kubelet.records import first_records
 from wavetank.kube.kubelet.runtime import Exit, Running, StartError
 from wavetank.kube.kubelet.status_writer import StatusWriter, Written
-from wavetank.kube.kubelet.volumes import make_volumes
+from wavetank.kube.kubelet.volumes import VolumeError
 from wavetank.kube.times import parse_time
 from wavetank.limits import (
     KUBELET_BACKOFF_SECONDS,
@@ -77,7 +77,6 @@ class PodWorker:
         self._override: tuple[str, str, str] | None = None
         self._deadline: float | None = None
         self._deadline_moved = asyncio.Event()
-        self._volumes: Mapping[str, Path] | None = None
         self._writer = StatusWriter(context.client, context.journal, pod)
         self._probers: dict[str, Prober] = {}
         self._limits: dict[str, Limits] = {}
@@ -132,6 +131,7 @@ class PodWorker:
             self._stopping = True
         if not await self._take_address():
             return
+        self._preparation = Preparation(self._context, self.ip, self.directory, self._event)
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             while True:
@@ -229,34 +229,18 @@ class PodWorker:
 
     async def _start(self, name: str) -> None:
         container = self.container_spec(name)
-        context = self._context
-        record = self.records[name]
         try:
-            pulled = await self._image(container)
-            container_id = f"{context.clock.random('container').getrandbits(256):064x}"
-            objects = await context.objects(self.pod)
-            config = configure(
-                context,
-                self.pod,
-                container,
-                container_id=container_id,
-                restarts=record.restarts,
-                pod_ip=self.ip,
-                directory=self.directory,
-                volumes=await self._make_volumes(objects),
-                objects=objects,
-                services=await context.services(self.pod),
-                image=pulled.config,
-            )
-            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-                parse_probe(container.get(probe))
+            config = await self._preparation.config(self.pod, container, self.records[name].restarts)
             if self._stopping or self._leaving() or self._released:
                 self._not_started(name, "ContainerCreating", "")
                 return
-            running = await context.runtime.start(config)
+            running = await self._context.runtime.start(config)
             self._limits[name] = config.limits
         except PullError as error:
             self._not_pulled(name, error)
+        except VolumeError as error:
+            self._event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error.message}")
+            self._not_started(name, "ContainerCreating", error.message)
         except ConfigError as error:
             self._event("Warning", "Failed", f"Error: {error.message}", name)
             self._not_started(name, "CreateContainerConfigError", error.message)
@@ -269,7 +253,7 @@ class PodWorker:
             text = f"cannot read the container's specification: {type(error).__name__}: {error}"
             self._failed_start(name, StartError("CreateContainerError", text))
         else:
-            self._started(name, running, container_id, container)
+            self._started(name, running, config.container_id, container)
 
     def _started(self, name: str, running: Running, container_id: str, spec: Mapping[str, Any]) -> None:
         now = self._context.clock.now()
@@ -315,47 +299,6 @@ class PodWorker:
         if problem:
             self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {problem}", name)
             await self._stop_one(name, self._grace())
-
-    async def _image(self, container: Mapping[str, Any]) -> Pulled:
-        """Make sure of the image; say so in events and journal."""
-        image, name = str(container.get("image") or ""), container["name"]
-        begun = self._context.clock.now()
-        pulled, waited, cached = await self._context.images.ensure(
-            image,
-            pull_policy(container),
-            lambda: self._event("Normal", "Pulling", f'Pulling image "{image}"', name),
-        )
-        if cached and waited == 0.0:
-            message = f'Container image "{image}" already present on machine'
-        else:
-            message = (
-                f'Successfully pulled image "{image}" in {_go_seconds(0.0 if cached else pulled.seconds)} '
-                f"({_go_seconds(waited)} including waiting). Image size: {pulled.size} bytes."
-            )
-        self._event("Normal", "Pulled", message, name)
-        self._context.journal.record(
-            "pod.image",
-            pod=self.key,
-            uid=self.uid,
-            image=image,
-            seconds=self._context.clock.now() - begun,
-            modelled=pulled.modelled,
-            cached=cached,
-        )
-        return pulled
-
-    async def _make_volumes(self, objects: Mapping[tuple[str, str], Object]) -> Mapping[str, Path]:
-        if self._volumes is None:
-            try:
-                self._volumes = make_volumes(
-                    self.pod,
-                    self.directory / "volumes",
-                    lambda kind, name: objects.get((kind, name)),
-                    self._context.pod_addresses(self.ip),
-                )
-            except OSError as error:
-                raise ConfigError(f"cannot make the volumes: {error}") from None
-        return self._volumes
 
     def _not_started(self, name: str, reason: str, message: str) -> None:
         """Nothing ran: try again later, as often as it takes."""
@@ -623,10 +566,3 @@ class PodWorker:
         for directory in (self.directory, logs):
             shutil.rmtree(directory, ignore_errors=True)
         self._context.journal.record("pod.gone", pod=self.key, uid=self.uid)
-
-
-def _go_seconds(seconds: float) -> str:
-    """A duration as Go prints it, to the millisecond."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms" if seconds > 0 else "0s"
-    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
