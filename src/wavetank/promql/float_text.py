@@ -18,13 +18,14 @@ import numpy.typing as npt
 from wavetank.jit import kernel
 from wavetank.promql.vector import Bools, Floats, Ints
 
-__all__ = ["FLOAT_BYTES_MAX", "power_table", "write_matrix"]
+__all__ = ["FLOAT_BYTES_MAX", "STAMP_BYTES", "power_table", "write_matrix"]
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 Word = np.uint64
 
 FLOAT_BYTES_MAX: Final = 34  # "-0.0000012345678901234567", and room for the digits before they are cut
+STAMP_BYTES: Final = 24  # room for one ``[time,"``
 _POWER_MIN: Final = -292
 _POWER_MAX: Final = 324
 
@@ -154,6 +155,39 @@ def _write_special(out: Bytes, at: int, x: float) -> int:
 
 
 @kernel(inline=True)
+def _write_thousandths(out: Bytes, at: int, thousandths: Word) -> int:
+    """A whole number of thousandths, the zeros at its end left out."""
+    ten = np.uint64(10)
+    whole = thousandths // np.uint64(1000)
+    rest = thousandths - whole * np.uint64(1000)
+    count = 1
+    bound = ten
+    while whole >= bound:
+        bound *= ten
+        count += 1
+    end = at + count
+    for i in range(count):
+        tenth = whole // ten
+        out[end - 1 - i] = np.uint8(np.uint64(48) + whole - tenth * ten)
+        whole = tenth
+    if rest == np.uint64(0):
+        return end
+    hundreds = rest // np.uint64(100)
+    rest -= hundreds * np.uint64(100)
+    tens = rest // ten
+    ones = rest - tens * ten
+    out[end] = 46
+    out[end + 1] = np.uint8(np.uint64(48) + hundreds)
+    if tens == np.uint64(0) and ones == np.uint64(0):
+        return end + 2
+    out[end + 2] = np.uint8(np.uint64(48) + tens)
+    if ones == np.uint64(0):
+        return end + 3
+    out[end + 3] = np.uint8(np.uint64(48) + ones)
+    return end + 4
+
+
+@kernel(inline=True)
 def _write_float(out: Bytes, at: int, x: float, bits: Word, powers: Words) -> int:
     """The text of a float at ``at``; where it ends."""
     size = abs(x)
@@ -162,6 +196,12 @@ def _write_float(out: Bytes, at: int, x: float, bits: Word, powers: Words) -> in
     if x < 0:
         out[at] = 45
         at += 1
+    if 1e-3 <= size < 1e12:
+        # At most three decimals, as most measurements have: under 16 digits, what reads back is shortest.
+        scaled = size * 1000.0
+        thousandths = np.uint64(scaled)
+        if np.float64(thousandths) == scaled and scaled / 1000.0 == size:
+            return _write_thousandths(out, at, thousandths)
     digits, exponent = _shortest(bits & np.uint64(0x7FFFFFFFFFFFFFFF), powers)
     point = 17 + exponent  # digits before the decimal point
     while digits < np.uint64(10000000000000000):
@@ -209,7 +249,7 @@ def _write_exponent(out: Bytes, at: int, length: int, exponent: int) -> int:
 
 
 @kernel(
-    "int64(float64[:, ::1], boolean[:, ::1], uint8[::1], int64[::1], uint8[::1], int64[::1], "
+    "int64(float64[:, ::1], boolean[:, ::1], uint8[::1], int64[::1], uint8[:, ::1], int64[::1], "
     "uint64[:, ::1], uint8[::1])"
 )
 def write_matrix(
@@ -218,14 +258,14 @@ def write_matrix(
     heads: Bytes,
     head_ends: Ints,
     stamps: Bytes,
-    stamp_ends: Ints,
+    lengths: Ints,
     powers: Words,
     out: Bytes,
 ) -> int:
     """The rows of a matrix as JSON, ``head [[time,"value"],...] }`` each, with commas between; the length.
 
-    ``heads`` are the rows' texts up to and with the first bracket, ``stamps`` the steps' texts ``[time,"``;
-    each ends where ``*_ends`` says. Every row must have a sample.
+    ``heads`` are the rows' texts up to and with the first bracket, each ending where ``head_ends`` says;
+    ``stamps`` the steps' texts ``[time,"``, uint8[k, 24], of the given lengths. Every row must have a sample.
     """
     bits = values.view(np.uint64)
     at = 0
@@ -245,11 +285,9 @@ def write_matrix(
                 out[at] = 44
                 at += 1
             started = True
-            first = stamp_ends[j - 1] if j else 0
-            for s in range(first, stamp_ends[j]):
-                out[at] = stamps[s]
-                at += 1
-            at = _write_float(out, at, values[i, j], bits[i, j], powers)
+            for s in range(24):  # of fixed length, so that it becomes a few wide moves
+                out[at + s] = stamps[j, s]
+            at = _write_float(out, at + lengths[j], values[i, j], bits[i, j], powers)
             out[at], out[at + 1] = 34, 93
             at += 2
         out[at], out[at + 1] = 93, 125

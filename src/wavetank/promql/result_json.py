@@ -15,7 +15,7 @@ import numpy as np
 from wavetank.model.histogram import Bucket, FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.model.quoting import format_float
-from wavetank.promql.float_text import FLOAT_BYTES_MAX, power_table, write_matrix
+from wavetank.promql.float_text import FLOAT_BYTES_MAX, STAMP_BYTES, power_table, write_matrix
 from wavetank.promql.result import Result
 from wavetank.promql.vector import Bools, Floats
 
@@ -111,15 +111,17 @@ def _matrix(result: Result) -> Iterator[bytes | memoryview]:
 
 def _block(heads: list[bytes], stamps: list[bytes], values: Floats, mask: Bools, width: int) -> memoryview:
     joined = b"".join(heads)
-    size = len(joined) + 3 * len(heads) + int(mask.sum()) * width
+    size = len(joined) + 3 * len(heads) + int(mask.sum()) * width + STAMP_BYTES
     out = np.empty(size, np.uint8)
     length = write_matrix(
         values,
         mask,
         np.frombuffer(joined, np.uint8).copy(),
         np.cumsum([len(h) for h in heads]),
-        np.frombuffer(b"".join(stamps), np.uint8).copy(),
-        np.cumsum([len(s) for s in stamps]),
+        np.frombuffer(b"".join([s.ljust(STAMP_BYTES) for s in stamps]), np.uint8)
+        .reshape(-1, STAMP_BYTES)
+        .copy(),
+        np.array([len(s) for s in stamps], np.int64),
         power_table(),
         out,
     )
