@@ -143,9 +143,7 @@ async def main() -> None:
         names["prometheus"] = [peer]
     for name, argv in names.items():
         ready, cpu, rss, up = results[name] = await measure(argv, text, seconds)
-        print(
-            f"{name:>11}: ready {ready:5.2f} s, CPU {cpu:6.2f} % of a core, RSS {rss:6.0f} MB, {up} targets up"
-        )
+        print(f"{name:>11}: ready {ready:5.2f} s, CPU {cpu:6.2f} % of a core, RSS {rss:6.0f} MB, {up} up")
     if len(results) == 2:
         ours, theirs = results["wavetank"], results["prometheus"]
         print(f"      ratio: CPU {ours[1] / max(theirs[1], 0.01):.2f}, RSS {ours[2] / theirs[2]:.2f}")

@@ -29,6 +29,7 @@ _TLS: Final = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 _TOKEN_MARGIN_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 300.0  # an idle connection is kept this long: longer than most scrape intervals
 
 
 def ssl_context(tls: TLSConfig) -> ssl.SSLContext:
@@ -125,11 +126,11 @@ class HTTPClient:
 
     def _connector(self, unix_socket: str) -> aiohttp.BaseConnector:
         if unix_socket:
-            return aiohttp.UnixConnector(unix_socket, limit=0)
+            return aiohttp.UnixConnector(unix_socket, limit=0, keepalive_timeout=_IDLE_SECONDS)
         tls: ssl.SSLContext | bool = True
         if self._config.tls_config != TLSConfig():
             tls = ssl_context(self._config.tls_config)
-        return aiohttp.TCPConnector(ssl=tls, limit=0, ttl_dns_cache=30)
+        return aiohttp.TCPConnector(ssl=tls, limit=0, ttl_dns_cache=30, keepalive_timeout=_IDLE_SECONDS)
 
     async def _headers(self) -> dict[str, str]:
         config = self._config

@@ -9,6 +9,7 @@ import asyncio
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
@@ -50,6 +51,11 @@ class Fetched:
 
 def accept_header(protocols: Sequence[str], escaping: str) -> str:
     """The Accept header: the protocols by falling weight, then anything."""
+    return _accept_header(tuple(protocols), escaping)
+
+
+@lru_cache(maxsize=256)
+def _accept_header(protocols: tuple[str, ...], escaping: str) -> str:
     parts = []
     weight = len(_MEDIA_TYPES) + 1
     for protocol in protocols:

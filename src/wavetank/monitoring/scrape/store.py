@@ -57,6 +57,7 @@ class TargetStore:
         self._labels = labels
         self._mutate = mutate
         self._cache = ScrapeCache(track_explicit=config.track_timestamps_staleness)
+        self._pending = db.appender()
         self._inherited: set[int] = set()
         self._reports: dict[str, int] = {}
         self._with_exemplars: dict[int, Labels] = {}
@@ -64,8 +65,8 @@ class TargetStore:
         self._histograms_seen: set[int] = set()
 
     def append(self, body: bytes, content_type: str, now_ms: int) -> Appended:
-        """Store a scrape. Raises InputError for a body that is not an exposition, ScrapeFailed for one that
-        breaks a limit; nothing is stored then."""
+        """Gather a scrape, which ``report`` then stores. Raises InputError for a body that is not an
+        exposition, ScrapeFailed for one that breaks a limit; nothing is gathered then."""
         scrape = self._cache.parse(
             body,
             content_type,
@@ -89,7 +90,7 @@ class TargetStore:
         seen = {ref for ref, _ in histograms}
         gone |= self._histograms_seen - seen
         self._histograms_seen = seen
-        self._commit(
+        self._gather(
             scrape.refs[keep],
             times[keep],
             scrape.values[keep],
@@ -137,7 +138,7 @@ class TargetStore:
                 self._with_exemplars[ref] = stored
         return added
 
-    def _commit(
+    def _gather(
         self,
         refs: npt.NDArray[np.int64],
         times: npt.NDArray[np.int64],
@@ -147,7 +148,7 @@ class TargetStore:
         histograms: Sequence[tuple[int, ScrapedHistogram]] = (),
         exemplars: Sequence[tuple[int, Labels, ScrapedExemplar]] = (),
     ) -> None:
-        appender = self._db.appender()
+        appender = self._pending
         if len(refs):
             appender.append_batch(refs, times, values)
         for ref in gone:
@@ -158,18 +159,12 @@ class TargetStore:
         for ref, series, exemplar in exemplars:
             at_ms = now_ms if exemplar.timestamp_ms is None else exemplar.timestamp_ms
             appender.append_exemplar(ref, series, exemplar.labels, at_ms, exemplar.value)
-        if appender.commit().unknown_series:
-            # The storage has let go of series without samples; learn them anew at the next scrape.
-            self._cache = ScrapeCache(track_explicit=self._config.track_timestamps_staleness)
-            self._reports.clear()
-            self._histograms.clear()
-            self._with_exemplars.clear()
 
     def mark_stale(self, now_ms: int) -> None:
         """The target cannot be scraped: its series end here."""
         gone = self._inherited.union(self._cache.missed().tolist(), self._histograms_seen)
         self._inherited, self._histograms_seen = set(), set()
-        self._commit(_NONE, _NONE, _NO_VALUES, gone, now_ms)
+        self._gather(_NONE, _NONE, _NO_VALUES, gone, now_ms)
 
     def report(
         self,
@@ -187,11 +182,18 @@ class TargetStore:
         if self._config.extra_scrape_metrics:
             names += _EXTRA_REPORT
             values += [timeout_seconds, self._config.sample_limit, body_bytes]
-        appender = self._db.appender()
         for name, value in zip(names, values, strict=True):
-            appender.append(self._report_ref(name), None, now_ms, float(value))
-        if appender.commit().unknown_series:
+            self._pending.append(self._report_ref(name), None, now_ms, float(value))
+        self._commit()
+
+    def _commit(self) -> None:
+        """Store what was gathered: a scrape and the series about it become visible together."""
+        if self._pending.commit().unknown_series:
+            # The storage has let go of series without samples; learn them anew at the next scrape.
+            self._cache = ScrapeCache(track_explicit=self._config.track_timestamps_staleness)
             self._reports.clear()
+            self._histograms.clear()
+            self._with_exemplars.clear()
 
     def _report_ref(self, name: str) -> int:
         ref = self._reports.get(name)
@@ -202,10 +204,9 @@ class TargetStore:
     def end(self, now_ms: int) -> None:
         """The target is gone: its series and those about it end at ``now_ms``."""
         self.mark_stale(now_ms)
-        appender = self._db.appender()
         for ref in self._reports.values():
-            appender.append(ref, None, now_ms, STALE_NAN)
-        appender.commit()
+            self._pending.append(ref, None, now_ms, STALE_NAN)
+        self._commit()
 
     def take_over(self, old: TargetStore) -> None:
         """Continue with the series of the store this one replaces after a reload."""
