@@ -41,7 +41,6 @@ UNBOUND: Final = -1
 class Scrape:
     """One scraped body in columns.
 
-    refs           int64[n]: what the series was bound to; 0 was bound as dropped, -1 is new: bind it
     timestamps_ms  int64[n]
     values         float64[n]
     explicit       bool[n]: the body gave the timestamp
@@ -51,7 +50,7 @@ class Scrape:
     start_timestamps_ms   int64[n] if the format has them, else None
     """
 
-    refs: Int64s
+    cache: ScrapeCache
     timestamps_ms: Int64s
     values: Float64s
     explicit: npt.NDArray[np.bool_]
@@ -61,6 +60,14 @@ class Scrape:
     exemplars: list[ScrapedExemplar] = field(default_factory=list)
     histograms: list[ScrapedHistogram] = field(default_factory=list)
     start_timestamps_ms: Int64s | None = None
+
+    @property
+    def refs(self) -> Int64s:
+        """int64[n]: what each series is bound to; 0 was bound as dropped, -1 is new and not bound yet.
+
+        Valid until the cache parses the next body.
+        """
+        return self.cache.refs_of(self.entries)
 
 
 @kernel(inline=True)
@@ -226,15 +233,25 @@ def _scan(
         value_end = at
         stamp = default_ms
         given = False
-        if data[at] == 32 and not openmetrics and 48 <= data[at + 1] <= 57:
+        if data[at] == 32 and 48 <= data[at + 1] <= 57:
             at += 1
             stamp = np.int64(0)
             begin_stamp = at
-            while 48 <= data[at] <= 57:
-                stamp = stamp * 10 + np.int64(data[at] - 48)
+            divisor = 1.0
+            while 48 <= data[at] <= 57 or (openmetrics and data[at] == 46 and divisor == 1.0):
+                if data[at] == 46:
+                    divisor = 10.0
+                else:
+                    stamp = stamp * 10 + np.int64(data[at] - 48)
+                    if divisor > 1.0:
+                        divisor *= 10.0
                 at += 1
-            if at - begin_stamp > 18:
+            if at - begin_stamp > (15 if openmetrics else 18):
                 return 2
+            if openmetrics:  # seconds, scaled and cut in floating point as upstream does it
+                if divisor > 1.0:
+                    divisor /= 10.0
+                stamp = np.int64(np.float64(stamp) / divisor * 1000.0)
             given = True
         if data[at] != 10:
             return 2
@@ -270,21 +287,18 @@ def _scan(
     return 0
 
 
-@kernel("void(int64[::1], boolean[::1], int64, int64[::1], int64[::1], int64[::1])")
+@kernel("void(int64[::1], boolean[::1], int64, int64[::1])")
 def _mark_seen(
     entries: Int64s,
     explicit: npt.NDArray[np.bool_],
     scrape: Word,
     seen: Int64s,
-    refs: Int64s,
-    out: Int64s,
 ) -> None:
-    """Note in which scrape each entry was last seen (not where the sample had its own time); refs out."""
+    """Note in which scrape each entry was last seen, but not where the sample had its own time."""
     for i in range(len(entries)):
         entry = entries[i]
         if not explicit[i]:
             seen[entry] = scrape
-        out[i] = refs[entry]
 
 
 class ScrapeCache:
@@ -333,7 +347,7 @@ class ScrapeCache:
             scrape = self._slow(whole)
         self._scrape += 1
         explicit = np.zeros(len(scrape.explicit), np.bool_) if self._track_explicit else scrape.explicit
-        _mark_seen(scrape.entries, explicit, self._scrape, self._seen, self._refs, scrape.refs)
+        _mark_seen(scrape.entries, explicit, self._scrape, self._seen)
         return scrape
 
     def _fast(self, body: bytes, default_ms: int, *, openmetrics: bool) -> Scrape | None:
@@ -399,7 +413,7 @@ class ScrapeCache:
             metadata = self._metadata = _metadata_of(body, openmetrics)
             self._meta_hash = int(control[_META_HASH])
         return Scrape(
-            np.empty(n, np.int64),
+            self,
             columns.times[:n],
             values,
             columns.explicit[:n],
@@ -442,7 +456,7 @@ class ScrapeCache:
         self._metadata = whole.metadata
         self._meta_hash = 0
         return Scrape(
-            np.empty(len(whole), np.int64),
+            self,
             whole.timestamps_ms,
             whole.values,
             whole.explicit,
@@ -468,9 +482,11 @@ class ScrapeCache:
 
     def bind(self, scrape: Scrape, index: int, ref: int) -> None:
         """Tell what a new sample's series is stored as; 0 drops it, now and in later scrapes."""
-        entry = int(scrape.entries[index])
-        self._refs[entry] = ref
-        scrape.refs[scrape.entries == entry] = ref
+        self._refs[scrape.entries[index]] = ref
+
+    def refs_of(self, entries: Int64s) -> Int64s:
+        """What entries are bound to."""
+        return self._refs[entries]
 
     def vanished(self) -> Int64s:
         """Refs seen at the scrape before the last and not at the last; each is reported once."""

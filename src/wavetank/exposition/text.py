@@ -26,7 +26,9 @@ _LABEL = rb'[a-zA-Z_][a-zA-Z0-9_]*="(?:\\.|[^\\"\n])*"'
 _COMMON = rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{(?:" + _LABEL + rb"(?:," + _LABEL + rb")*,?)?\})?"
 _SERIES = re.compile(_COMMON, re.DOTALL)
 _LINE = re.compile(rb"(" + _COMMON + rb") ([^ \t\n\x00{]+)(?: ([0-9]{1,18}))?\n", re.DOTALL)
-_OM_LINE = re.compile(rb"(" + _COMMON + rb") ([^ \t\n\x00{]+)\n", re.DOTALL)
+_OM_LINE = re.compile(
+    rb"(" + _COMMON + rb") ([^ \t\n\x00{]+)(?: ([0-9]{1,13}(?:\.[0-9]{1,9})?))?\n", re.DOTALL
+)
 _PAIR = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:\\.|[^\\"])*)"', re.DOTALL)
 _ESCAPE = re.compile(r'\\(["\\n])')
 _HELP_ESCAPE = re.compile(r"\\([\\n])")
@@ -310,7 +312,8 @@ def parse_openmetrics(body: bytes, default_timestamp_ms: int) -> ScrapedSamples:
         if found is not None:
             labels = reader.known_series(found.group(1))
             lexer.position = found.end(2)
-            reader.add(labels, None, reader.number(found.group(2)))
+            stamp = found.group(3)
+            reader.add(labels, int(float(stamp) * 1000) if stamp else None, reader.number(found.group(2)))
             lexer.position = found.end()
             continue
         token = lexer.next()

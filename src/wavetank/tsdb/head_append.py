@@ -53,14 +53,13 @@ OUT_OF_BOUNDS: Final = 5
 
 SAMPLES_PER_CHUNK: Final = 120
 CHUNK_BYTES_MAX: Final = 1005
-SLAB_SIZES: Final = (64, 128, 256, 512, 1152)
-_SLABS = len(SLAB_SIZES)
+SLAB_SIZES: Final = (64, 128, 192, 256, 384, 512, 768, 1152)
 _ENCODING_XOR = 1
 
 
 @kernel(inline=True)
 def _slab_size(slab_class: Word) -> Word:
-    return 64 << slab_class if slab_class < 4 else 1152
+    return SLAB_SIZES[slab_class]
 
 
 @kernel(inline=True)
