@@ -35,6 +35,7 @@ async def run(pods: int) -> None:
     await client.create(SERVICES, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
     made = [await client.create(PODS, pod(i)) for i in range(pods)]
     seen: dict[str, float] = {}
+    arrived = asyncio.Event()
 
     async def watch() -> None:
         async for event in client.watch(ENDPOINTSLICES, "default"):
@@ -43,6 +44,7 @@ async def run(pods: int) -> None:
                 for endpoint in event.object.get("endpoints") or ():
                     if endpoint["conditions"]["ready"]:
                         seen.setdefault(endpoint["targetRef"]["name"], now)
+                arrived.set()
 
     task = asyncio.create_task(watch())
     await asyncio.sleep(0.2)
@@ -53,7 +55,8 @@ async def run(pods: int) -> None:
         started = time.perf_counter()
         await client.update(PODS, {**obj, "status": status}, subresource="status")
         while f"p{i}" not in seen:
-            await asyncio.sleep(0)
+            arrived.clear()
+            await arrived.wait()
         lags.append((seen[f"p{i}"] - started) * 1e3)
         await asyncio.sleep(0.005)
     task.cancel()

@@ -32,6 +32,7 @@ SALVAGE_SECONDS: Final = 30.0  # how long the warden lets the salvage of a repor
 KUBE_WATCH_HISTORY_EVENTS_MAX: Final = 8192  # per resource; a watch further behind is cut with 410 Expired
 KUBE_OBJECT_BYTES_MAX: Final = 3 * MIB  # upstream's request limit; larger bodies answer 413
 KUBE_JSON_DEPTH_MAX: Final = 200  # deeper bodies and patches answer 400
+KUBE_ENDPOINTS_REMEMBERED_MAX: Final = 50_000  # then the endpoints worked out so far are forgotten
 KUBE_LIST_PAGE_MAX: Final = 10_000  # objects in one page of a list; `continue` gives the rest
 KUBE_WATCHES_MAX: Final = 2_000  # open watch requests; more answer 429
 KUBE_CONTROLLER_KEYS_PER_TURN: Final = 50  # keys a controller works on before others may run
@@ -104,5 +105,6 @@ REPORT_SPARKLINE_COLUMNS_MAX: Final = 60  # of the terminal's summary; longer se
 
 # Tanks
 TANK_START_SECONDS: Final = 60.0  # how long a process of the tank may take until it answers
+KERNELS_SECONDS: Final = 300.0  # the same for the monitoring, which compiles its kernels the first time
 WORKLOAD_START_SECONDS: Final = 120.0  # how long the first pods may take until they are ready
 PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to

@@ -266,6 +266,8 @@ def test_endpoints_follow_readiness_and_deletion(tank: Tank, journal: MemoryJour
     assert states[victim] == {"ready": False, "serving": True, "terminating": True}
     last = journal.of("endpoints")[-1]
     assert f"default/{victim}" in last["all"] and f"default/{victim}" not in last["ready"]
+    tank.clock.run_until(tank.clock.now() + 0.2)  # the older form gathers changes
+    tank.settle()
     addresses = tank.get(ENDPOINTS, "web")["subsets"][0]["addresses"]
     assert victim not in [a["targetRef"]["name"] for a in addresses]
 
@@ -421,7 +423,7 @@ def test_a_cron_job_starts_jobs_on_time(tank: Tank, clock: VirtualClock) -> None
     due = tank.settle()
     assert due is not None and due % 600 == 0
     for _ in range(3):
-        clock.run_until(due)
+        clock.run_until(due)  # the jobs' own times may come first, but not within ten minutes
         tank.settle()
         finish(tank, "Succeeded", 1)
         due = tank.settle()

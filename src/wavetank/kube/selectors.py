@@ -75,7 +75,13 @@ class LabelSelector:
         if self.nothing:
             return False
         given = labels or {}
-        return all(requirement.matches(given) for requirement in self.requirements)
+        for requirement in self.requirements:  # written out: this is the hottest loop of the controllers
+            if requirement.operator == "In":
+                if given.get(requirement.key) not in requirement.values:
+                    return False
+            elif not requirement.matches(given):
+                return False
+        return True
 
     @property
     def empty(self) -> bool:

@@ -108,10 +108,12 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Changes of ``resource`` put the keys that ``keys`` finds into the queue; None is all resources."""
+    """Changes of ``resource`` put the keys that ``keys`` finds into the queue; None is all resources.
+    ``after_seconds`` gathers changes: a key waits that long, and once for all that happens meanwhile."""
 
     resource: Resource | None
     keys: Callable[[View, Change], Iterable[Key]]
+    after_seconds: float = 0.0
 
 
 class Controller(Protocol):

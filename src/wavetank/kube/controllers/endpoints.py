@@ -8,20 +8,21 @@ from __future__ import annotations
 from typing import Any, Final
 
 from wavetank.kube.client import Object
-from wavetank.kube.controllers.actions import Create, Decision, Delete, Key, Update, View
+from wavetank.kube.controllers.actions import Create, Decision, Delete, Key, Source, Update, View
 from wavetank.kube.controllers.endpoint_ports import Port, backends, ports_of, services_of_pod
-from wavetank.kube.controllers.sources import itself, key_in
+from wavetank.kube.controllers.sources import itself
 from wavetank.kube.objects import is_deleting, is_ready, labels_of
 from wavetank.kube.resources import ENDPOINTS, PODS, SERVICES
 
 __all__ = ["EndpointsController"]
 
 _ADDRESSES_MAX: Final = 1000
+_GATHER_SECONDS: Final = 0.2  # traffic goes by EndpointSlices, which must not wait for this form
 
 
 class EndpointsController:
     name = "endpoints-controller"
-    sources = (itself(SERVICES), key_in(PODS, services_of_pod))
+    sources = (itself(SERVICES), Source(PODS, services_of_pod, _GATHER_SECONDS))
 
     def step(self, now: float, key: Key, view: View) -> Decision:
         del now

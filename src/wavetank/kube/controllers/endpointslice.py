@@ -15,6 +15,7 @@ from wavetank.kube.controllers.endpoint_ports import Port, backends, ports_of, s
 from wavetank.kube.controllers.sources import by_owner, itself, key_in
 from wavetank.kube.objects import is_deleting, is_ready, key_of, labels_of, owner_reference
 from wavetank.kube.resources import ENDPOINTSLICES, NODES, PODS, SERVICES
+from wavetank.limits import KUBE_ENDPOINTS_REMEMBERED_MAX
 
 __all__ = ["EndpointSliceController"]
 
@@ -29,6 +30,11 @@ class EndpointSliceController:
     name = "endpointslice-controller"
     sources = (itself(SERVICES), key_in(PODS, services_of_pod), by_owner(ENDPOINTSLICES, SERVICES))
 
+    def __init__(self) -> None:
+        # One pod of many changes at a time: what was worked out for the others is kept. Only a cache: an
+        # entry is good for one revision of the service and the pod.
+        self._known: dict[tuple[str, str], tuple[str, str, str, Object, tuple[Port, ...]]] = {}
+
     def step(self, now: float, key: Key, view: View) -> Decision:
         del now
         service = view.get(SERVICES, *key)
@@ -37,8 +43,8 @@ class EndpointSliceController:
         groups: dict[tuple[Port, ...], dict[str, Object]] = {}
         pods = backends(view, service)
         for pod in pods:
-            endpoint = _endpoint(service, pod, view)
-            groups.setdefault(ports_of(service, pod), {})[pod["metadata"]["uid"]] = endpoint
+            endpoint, ports = self._endpoint(service, pod, view)
+            groups.setdefault(ports, {})[pod["metadata"]["uid"]] = endpoint
         existing = [
             s
             for s in view.owned(service, ENDPOINTSLICES)
@@ -49,8 +55,28 @@ class EndpointSliceController:
             actions.append(_record(service, groups))
         return Decision(actions)
 
+    def _endpoint(self, service: Object, pod: Object, view: View) -> tuple[Object, tuple[Port, ...]]:
+        of_service, of_pod = service["metadata"], pod["metadata"]
+        zone = _zone(pod, view)
+        key = (of_service["uid"], of_pod["uid"])
+        good_for = (of_service["resourceVersion"], of_pod["resourceVersion"], zone)
+        known = self._known.get(key)
+        if known is not None and known[:3] == good_for:
+            return known[3], known[4]
+        endpoint, ports = _endpoint(service, pod, zone), ports_of(service, pod)
+        if len(self._known) >= KUBE_ENDPOINTS_REMEMBERED_MAX:
+            self._known.clear()
+        self._known[key] = (*good_for, endpoint, ports)
+        return endpoint, ports
 
-def _endpoint(service: Object, pod: Object, view: View) -> Object:
+
+def _zone(pod: Object, view: View) -> str:
+    name = pod["spec"].get("nodeName")
+    node = view.get(NODES, "", name) if name else None
+    return labels_of(node).get(_ZONE, "") if node is not None else ""
+
+
+def _endpoint(service: Object, pod: Object, zone: str) -> Object:
     ready, deleting = is_ready(pod), is_deleting(pod)
     publish = bool(service["spec"].get("publishNotReadyAddresses"))
     metadata = pod["metadata"]
@@ -70,9 +96,8 @@ def _endpoint(service: Object, pod: Object, view: View) -> Object:
     }
     if node_name := pod["spec"].get("nodeName"):
         endpoint["nodeName"] = node_name
-        node = view.get(NODES, "", node_name)
-        if node is not None and _ZONE in labels_of(node):
-            endpoint["zone"] = labels_of(node)[_ZONE]
+    if zone:
+        endpoint["zone"] = zone
     if (hostname := pod["spec"].get("hostname")) and pod["spec"].get("subdomain") == service["metadata"][
         "name"
     ]:

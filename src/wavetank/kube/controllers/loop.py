@@ -103,6 +103,7 @@ class Driver:
         self._events = EventLog(api.clock, controller.name)
         self._queue: dict[Key, None] = {}
         self._later: list[tuple[float, Key]] = []
+        self._gathering: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
         self.steps = 0
@@ -130,14 +131,25 @@ class Driver:
 
     def take(self, source: Source, change: Change) -> None:
         """A change of a source: queue what it concerns."""
-        self._enqueue(source.keys(self._view, change))
+        keys = source.keys(self._view, change)
+        if not source.after_seconds:
+            self._enqueue(keys)
+            return
+        due = self._clock.now() + source.after_seconds
+        for key in keys:
+            if key not in self._gathering:
+                self._gathering.add(key)
+                heapq.heappush(self._later, (due, key))
+                self._wake.set()
 
     def run_step(self, limit: int | None = None) -> float | None:
         """Work on what is due, at most ``limit`` keys. Returns when to come back: now if keys are left,
         the next time a key asked for, or None."""
         now = self._clock.now()
         while self._later and self._later[0][0] <= now:
-            self._queue[heapq.heappop(self._later)[1]] = None
+            key = heapq.heappop(self._later)[1]
+            self._gathering.discard(key)
+            self._queue[key] = None
         done = 0
         while self._queue and (limit is None or done < limit):
             key = next(iter(self._queue))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from wavetank.kube.client import Object
 from wavetank.kube.objects import labels_of
 from wavetank.kube.scheduler.affinity import topology_counts, untolerated, wanted_nodes
-from wavetank.kube.scheduler.nodes import Amounts, NodeInfo, host_ports, pod_requests
+from wavetank.kube.scheduler.nodes import Amounts, NodeInfo, anti_affinity_terms, host_ports, pod_requests
 from wavetank.kube.selectors import from_object
 
 __all__ = ["Cluster", "Refusal", "refusal", "selects"]
@@ -129,13 +129,12 @@ def _pod_affinity(pod: Object, info: NodeInfo, cluster: Cluster) -> Refusal | No
     for term in (affinity.get("podAffinity") or {}).get(_REQUIRED) or ():
         if not _affinity_holds(pod, term, info, cluster):
             return Refusal(("node(s) didn't match pod affinity rules",), False)
-    for term in (affinity.get("podAntiAffinity") or {}).get(_REQUIRED) or ():
+    for term in anti_affinity_terms(pod):
         if _in_domain(pod, term, info, cluster):
             return Refusal(("node(s) didn't match pod anti-affinity rules",), True)
     for other in cluster.nodes:
-        for existing in other.pods.values():
-            terms = ((existing["spec"].get("affinity") or {}).get("podAntiAffinity") or {}).get(_REQUIRED)
-            for term in terms or ():
+        for existing in other.keep_away.values():
+            for term in anti_affinity_terms(existing):
                 if selects(term, existing, pod) and _same_domain(term, other, info):
                     return Refusal(("node(s) didn't satisfy existing pods anti-affinity rules",), True)
     return None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from wavetank.errors import InputError
 from wavetank.kube.client import Object
-from wavetank.kube.objects import is_terminal
+from wavetank.kube.objects import controller_of, is_terminal
 from wavetank.kube.quantity import milli, whole
 
-__all__ = ["NodeInfo", "amounts", "host_ports", "pod_requests", "priority_of"]
+__all__ = ["NodeInfo", "amounts", "anti_affinity_terms", "host_ports", "pod_requests", "priority_of"]
 
 Amounts = dict[str, int]
 """Resource to amount: cpu in thousandths of a core, all else in whole units."""
@@ -85,6 +86,13 @@ def host_ports(pod: Object) -> frozenset[tuple[str, int, str]]:
     )
 
 
+def anti_affinity_terms(pod: Object) -> Sequence[Mapping[str, Any]]:
+    """The required terms of a pod's anti-affinity."""
+    affinity = pod["spec"].get("affinity") or {}
+    required = (affinity.get("podAntiAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    return required or ()
+
+
 @dataclass(slots=True)
 class NodeInfo:
     """A node with the pods on it, kept up to date as both change."""
@@ -94,6 +102,10 @@ class NodeInfo:
     pods: dict[str, Object] = field(default_factory=dict)
     requested: Amounts = field(default_factory=dict)
     scored: Amounts = field(default_factory=dict)
+    owners: Counter[str] = field(default_factory=Counter)
+    """How many pods here each controller (by uid) has."""
+    keep_away: dict[str, Object] = field(default_factory=dict)
+    """The pods here that have required anti-affinity."""
 
     @classmethod
     def of(cls, node: Object) -> NodeInfo:
@@ -115,12 +127,19 @@ class NodeInfo:
         self.pods[uid] = pod
         _add(self.requested, pod_requests(pod))
         _add(self.scored, pod_requests(pod, scoring=True))
+        if (owner := controller_of(pod)) is not None:
+            self.owners[owner["uid"]] += 1
+        if anti_affinity_terms(pod):
+            self.keep_away[uid] = pod
 
     def remove(self, uid: str) -> None:
         pod = self.pods.pop(uid, None)
         if pod is not None:
             _add(self.requested, pod_requests(pod), -1)
             _add(self.scored, pod_requests(pod, scoring=True), -1)
+            if (owner := controller_of(pod)) is not None:
+                self.owners[owner["uid"]] -= 1
+            self.keep_away.pop(uid, None)
 
     def without(self, uids: frozenset[str]) -> NodeInfo:
         """A copy in which some pods are gone, to try out preemption on."""

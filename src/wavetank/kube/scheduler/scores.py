@@ -20,7 +20,8 @@ _SPREAD_KEYS: Final = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 def scores(pod: Object, fitting: Sequence[NodeInfo], cluster: Cluster) -> list[float]:
     """One number per node, higher is better."""
     asked = pod_requests(pod, scoring=True)
-    resources = [_least_allocated(asked, n) + _balanced(pod, n) for n in fitting]
+    plain = pod_requests(pod)
+    resources = [_least_allocated(asked, n) + _balanced(plain, n) for n in fitting]
     taints = _reversed_share([len(untolerated(pod, n.node, ("PreferNoSchedule",))) for n in fitting])
     affinity = _share([_node_affinity(pod, n) for n in fitting])
     pods = _range([_pod_affinity(pod, n, cluster) for n in fitting])
@@ -40,9 +41,8 @@ def _least_allocated(asked: dict[str, int], info: NodeInfo) -> float:
     return total / 2
 
 
-def _balanced(pod: Object, info: NodeInfo) -> float:
+def _balanced(asked: dict[str, int], info: NodeInfo) -> float:
     """100 less the spread of the fractions of cpu and memory that would be requested."""
-    asked = pod_requests(pod)
     fractions = []
     for name in ("cpu", "memory"):
         have = info.allocatable.get(name, 0)
@@ -103,7 +103,7 @@ def _siblings(pod: Object, fitting: Sequence[NodeInfo], cluster: Cluster) -> lis
     totals = [0.0] * len(fitting)
     if owner is None:
         return totals
-    per_node = {n.name: sum(1 for p in n.pods.values() if controller_of(p) == owner) for n in cluster.nodes}
+    per_node = {n.name: n.owners[owner["uid"]] for n in cluster.nodes}
     for key in _SPREAD_KEYS:
         counts: dict[str, int] = {}
         for info in cluster.nodes:
