@@ -81,6 +81,11 @@ class Server:
         assert parts
         return DB.open(self._storage_path, self.options.storage, self._clock)
 
+    def _warm(self) -> None:
+        from wavetank.monitoring.warm import warm_kernels
+
+        warm_kernels(self._clock)
+
     async def reload(self) -> None:
         """Read the configuration and put it to work. Raises InputError, and the old one stays."""
         parts = self._parts
@@ -134,6 +139,7 @@ class Server:
         watching = asyncio.create_task(self._auto_reload())
         try:
             doorway.app = parts.app
+            await asyncio.to_thread(self._warm)
             await parts.apply(config, parts.load_groups(config, restored=False))
             parts.set_ready()
             ready(listener.url)

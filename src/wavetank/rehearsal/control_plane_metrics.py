@@ -1,7 +1,8 @@
 """The control plane's metrics over plain HTTP on the tank's own address, for the tank's own monitoring.
 
 ``/metrics`` holds what API server, kubelets, metrics server and HPA controller count, under the names that
-their upstreams use; ``/gateway/metrics`` is Envoy's exposition with Istio's names.
+their upstreams use; ``/gateway/metrics`` is Envoy's exposition with Istio's names, ``/kube-state/metrics``
+the state of the API's objects under kube-state-metrics' names.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from starlette.routing import Route
 
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.clock import Clock
+from wavetank.exporters.kube_state import KINDS, families
+from wavetank.exposition.render import render_text
 from wavetank.kube.control_plane import ControlPlane
 from wavetank.kube.kubelet.kubelet import Kubelet
 from wavetank.kube.metrics_server.server import MetricsServer
+from wavetank.kube.resources import BUILT_IN
 from wavetank.mesh.admin import AdminError
 from wavetank.mesh.births import CounterBirths
 from wavetank.mesh.controller import MeshController
@@ -25,6 +29,7 @@ from wavetank.mesh.stats import envoy_metrics
 
 __all__ = ["metrics_app"]
 
+_STATE_KINDS = {resource.kind: resource for resource in BUILT_IN if resource.kind in KINDS}
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -53,4 +58,14 @@ def metrics_app(
         except AdminError as error:
             return PlainTextResponse(f"{error}\n", 503)
 
-    return Starlette(routes=[Route("/metrics", own), Route("/gateway/metrics", gateway)])
+    async def kube_state(request: Request) -> Response:
+        objects = {kind: plane.api.bucket(resource).objects() for kind, resource in _STATE_KINDS.items()}
+        return Response(render_text(families(objects)), media_type=_CONTENT_TYPE)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", own),
+            Route("/gateway/metrics", gateway),
+            Route("/kube-state/metrics", kube_state),
+        ]
+    )

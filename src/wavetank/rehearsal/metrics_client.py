@@ -12,6 +12,8 @@ from wavetank.errors import InternalError
 
 __all__ = ["PrometheusQuery"]
 
+READY_SECONDS = 2.0  # how long a server may take to say whether it is ready
+
 
 class PrometheusQuery:
     """``url`` is the server's root. Close with ``await query.close()``."""
@@ -27,9 +29,10 @@ class PrometheusQuery:
 
     async def ready(self) -> bool:
         try:
-            async with self._http().get(f"{self._url}/-/ready") as answer:
+            timeout = aiohttp.ClientTimeout(total=READY_SECONDS)
+            async with self._http().get(f"{self._url}/-/ready", timeout=timeout) as answer:
                 return answer.status == 200
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return False
 
     async def instant(self, expr: str, at: float) -> list[Series]:

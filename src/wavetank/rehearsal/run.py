@@ -177,12 +177,13 @@ class _Run:
                 await tank.apply(plan.manifests)
                 await checking
                 await self._pods_ready(tank)
-                await tank.monitoring_ready()
-                await generator.start()
             finally:
                 if not checking.done():
                     checking.cancel()
                 await asyncio.gather(checking, return_exceptions=True)
+        async with watch.phase("loading kernels (they are compiled the first time)"):
+            await self._tank.monitoring_ready()
+            await generator.start()
 
     async def _pods_ready(self, tank: Tank) -> None:
         found = await wait_for_workloads(self._plan.workloads, await tank.client(), self._clock)

@@ -34,6 +34,7 @@ def internal_targets(addresses: Addresses, control_plane: str, nodes: int) -> In
     kubelets = [f"{addresses.node(i)}:{KUBELET_PORT}" for i in range(nodes)]
     return {
         "wavetank/gateway": ("http", "/gateway/metrics", [control_plane]),
+        "wavetank/kube-state": ("http", "/kube-state/metrics", [control_plane]),
         "wavetank/control-plane": ("http", "/metrics", [control_plane]),
         "wavetank/monitoring": ("http", "/metrics", [f"{addresses.monitoring}:{MONITORING_PORT}"]),
         "wavetank/cadvisor": ("https", "/metrics/cadvisor", kubelets),

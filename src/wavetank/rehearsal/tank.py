@@ -21,7 +21,7 @@ from wavetank.journal import FileJournal
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.http_client import HttpClient
 from wavetank.kube.pki import make_credentials
-from wavetank.limits import TANK_START_SECONDS
+from wavetank.limits import KERNELS_SECONDS, TANK_START_SECONDS
 from wavetank.load.stages import parse_duration
 from wavetank.process import TANK_VARIABLE, Child, python_argv, spawn
 from wavetank.rehearsal.addresses import Addresses, claim_addresses
@@ -120,7 +120,7 @@ class Tank:
 
     async def monitoring_ready(self) -> None:
         assert self.monitoring is not None
-        end = self._clock.monotonic() + TANK_START_SECONDS
+        end = self._clock.monotonic() + KERNELS_SECONDS
         while not await self.query.ready():
             self._alive(self.monitoring, end)
             await self._clock.sleep(0.02)
