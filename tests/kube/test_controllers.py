@@ -16,6 +16,7 @@ from wavetank.kube.objects import condition, labels_of
 from wavetank.kube.resources import (
     CONFIGMAPS,
     CRONJOBS,
+    CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
     ENDPOINTS,
@@ -429,6 +430,23 @@ def test_a_cron_job_starts_jobs_on_time(tank: Tank, clock: VirtualClock) -> None
         due = tank.settle()
         assert due is not None
     assert len(tank.list(JOBS)) == 1
+
+
+# Robustness
+
+
+def test_a_definition_nobody_can_serve_breaks_nothing(tank: Tank) -> None:
+    spec = {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": "no object"}],
+    }
+    body = {"metadata": {"name": "things.example.com"}, "spec": spec}
+    tank.api.create(CUSTOMRESOURCEDEFINITIONS, None, body)
+    tank.create(DEPLOYMENTS, workload(1))
+    tank.run_pods()
+    assert tank.get(DEPLOYMENTS, "web")["status"]["readyReplicas"] == 1
 
 
 # Nodes and budgets

@@ -112,6 +112,7 @@ _COMMANDS: list[tuple[str, str, int]] = [
     ("uncordon node-1", r"uncordoned", 0),
     ("apply -f {bad}", r'strict decoding error: unknown field "spec\.replicaz"', 1),
     ("apply -f {crd}", r"widgets\.example\.com created", 0),
+    ("wait --for=condition=Established crd/widgets.example.com --timeout=20s", r"condition met", 0),
     ("apply -f {widget}", r"widget\.example\.com/w created", 0),
     ("get widgets", r"NAME +SIZE +AGE\nw +3 ", 0),
     ("scale widget/w --replicas=7", r"scaled", 0),

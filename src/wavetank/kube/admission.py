@@ -13,8 +13,9 @@ from typing import Final
 from wavetank.errors import InputError
 from wavetank.kube.api import Admission, Api
 from wavetank.kube.client import Object, Resource
-from wavetank.kube.resources import PODS, PRIORITYCLASSES, SERVICES
+from wavetank.kube.resources import CUSTOMRESOURCEDEFINITIONS, PODS, PRIORITYCLASSES, SERVICES
 from wavetank.kube.status import FieldError, forbidden, invalid
+from wavetank.kube.times import format_time
 
 __all__ = ["ServiceAddresses", "standard_admissions"]
 
@@ -22,7 +23,34 @@ _TOLERATION_SECONDS: Final = 300
 
 
 def standard_admissions(addresses: ServiceAddresses) -> Sequence[Admission]:
-    return (_pod_defaults, _priority, addresses.admit)
+    return (_pod_defaults, _priority, _established, addresses.admit)
+
+
+def _established(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+    """Definitions are served as soon as they are stored; clients wait for the condition that says so."""
+    if resource != CUSTOMRESOURCEDEFINITIONS or old is not None:
+        return
+    stamp = format_time(api.clock.now())
+    spec = new.get("spec") or {}
+    new["status"] = {
+        "acceptedNames": spec.get("names") or {},
+        "conditions": [
+            {
+                "type": kind,
+                "status": "True",
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": stamp,
+            }
+            for kind, reason, message in (
+                ("NamesAccepted", "NoConflicts", "no conflicts found"),
+                ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+            )
+        ],
+        "storedVersions": [
+            v.get("name") for v in spec.get("versions") or () if isinstance(v, dict) and v.get("storage")
+        ],
+    }
 
 
 def _pod_defaults(api: Api, resource: Resource, new: Object, old: Object | None) -> None:

@@ -166,7 +166,10 @@ class ControlPlane:
             self.api.create(resource, metadata.get("namespace"), obj)
 
     def _definition_changed(self, change: Change) -> None:
-        kinds = kinds_of(change.object)
+        try:
+            kinds = kinds_of(change.object)
+        except (KeyError, TypeError, AttributeError):
+            return  # not a definition anybody can serve; it stays stored to be corrected
         if not kinds:
             return
         if change.type is WatchType.DELETED:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from wavetank.clock import Clock
-from wavetank.errors import WavetankError
 from wavetank.kube import deletion
 from wavetank.kube.api import Api, Caller
 from wavetank.kube.client import ApiError, Object, Resource, WatchType
@@ -131,7 +130,12 @@ class Driver:
 
     def take(self, source: Source, change: Change) -> None:
         """A change of a source: queue what it concerns."""
-        keys = source.keys(self._view, change)
+        try:
+            keys = tuple(source.keys(self._view, change))
+        except Exception as error:
+            # We are inside somebody's write, which must not fail because of us.
+            self.last_error = error
+            return
         if not source.after_seconds:
             self._enqueue(keys)
             return
@@ -189,7 +193,7 @@ class Driver:
             decision = self.controller.step(now, key, self._view)
             for action in decision.actions:
                 self._execute(action)
-        except (ApiError, WavetankError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:
             # One bad object must not stop the loop for all others; it is tried again, ever more rarely.
             self._retry(now, key, error)
             return
