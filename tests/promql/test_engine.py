@@ -1,8 +1,10 @@
 """The engine as a library: results as columns, limits, cancel, deadline, and what it asks of a storage."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,11 @@ from wavetank.promql.engine import Engine, QueryCanceled, QueryError, QueryTimeo
 from wavetank.promql.options import EXPERIMENTAL
 from wavetank.promql.parser import ParseError
 from wavetank.promql.promqltest.memory import MemoryStorage
+from wavetank.promql.result_json import encode_result
 from wavetank.promql.storage import SelectHints, SeriesBatch
 
 MINUTE = 60_000
+DATA = Path(__file__).parent / "data"
 
 
 def storage(series: int = 3, samples: int = 10) -> MemoryStorage:
@@ -249,3 +253,26 @@ def test_parsing_does_not_import_numpy() -> None:
         "sys.exit(1 if {'numpy', 'numba'} & set(sys.modules) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+PARSED = [
+    case["input"]
+    for case in json.loads((DATA / "parse_test_inputs.json").read_text(encoding="utf-8"))
+    if not case["fail"] and isinstance(case["input"], str)
+]
+
+
+@pytest.mark.parametrize("series", [0, 3])
+def test_every_query_of_the_parser_table_runs_or_fails_as_a_query(series: int) -> None:
+    engine = Engine(EngineOptions(parser=EXPERIMENTAL, memory_bytes_max=256 << 20))
+    store = MemoryStorage()
+    for i in range(series):
+        for name in ("foo", "bar", "some_metric", "test", "a", "b"):
+            store.add_series(Labels.of(__name__=name, a=str(i)), [(s * MINUTE, 1.5) for s in range(5)])
+    for text in PARSED:
+        for start, end in ((0, 0), (0, 4 * MINUTE), (-MINUTE, 0)):
+            try:
+                encode_result(engine.query_instant(store, text, end))
+                encode_result(engine.query_range(store, text, start, end, MINUTE))
+            except (QueryError, InputError):
+                pass

@@ -7,17 +7,20 @@ release the GIL, so callers may run queries in threads.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError
-from wavetank.limits import PROMQL_STEPS_MAX
+from wavetank.limits import PROMQL_CACHED_QUERIES, PROMQL_CACHED_TEXT_MAX, PROMQL_STEPS_MAX
 from wavetank.model.labels import Labels
 from wavetank.promql import ast
 from wavetank.promql.annotations import Annotations
 from wavetank.promql.context import EngineOptions, QueryContext
 from wavetank.promql.evaluator import Evaluator
 from wavetank.promql.failures import QueryCanceled, QueryError, QueryTimeout, QueryTooBig
+from wavetank.promql.options import ParserOptions
 from wavetank.promql.parser import parse_expr
 from wavetank.promql.planner import plan
 from wavetank.promql.result import Result
@@ -46,7 +49,7 @@ class Engine:
         self, queryable: Queryable, text: str, ts_ms: int, context: QueryContext | None = None
     ) -> Result:
         """The query at one instant. Raises ParseError or QueryError."""
-        expr = parse_expr(text, self.options.parser)
+        expr = _parsed(text, self.options.parser)
         steps = Steps.of(ts_ms, ts_ms, 1)
         return self._run(queryable, text, expr, steps, 0, context)
 
@@ -62,7 +65,7 @@ class Engine:
         """The query at start, start + step, ... up to end. Raises ParseError, InputError or QueryError."""
         if step_ms <= 0:
             raise InputError(f"step of {step_ms} ms: must be positive", fix="give a step above zero")
-        expr = parse_expr(text, self.options.parser)
+        expr = _parsed(text, self.options.parser)
         if expr.type not in ("vector", "scalar"):
             kind = ast.documented_type(expr.type)
             raise InputError(
@@ -142,6 +145,14 @@ class Engine:
             vector.mask,
             vector.histograms,
         )
+
+
+def _parsed(text: str, options: ParserOptions) -> ast.Expr:
+    """The syntax tree; dashboards and rules ask the same again and again. Raises ParseError."""
+    return _cached(text, options) if len(text) <= PROMQL_CACHED_TEXT_MAX else parse_expr(text, options)
+
+
+_cached = lru_cache(maxsize=PROMQL_CACHED_QUERIES)(parse_expr)
 
 
 def _unwrap(expr: ast.Expr) -> ast.Expr:
