@@ -435,6 +435,15 @@ def test_a_cron_job_starts_jobs_on_time(tank: Tank, clock: VirtualClock) -> None
 # Robustness
 
 
+def test_events_are_bounded(tank: Tank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavetank.kube.admission.KUBE_EVENTS_MAX", 20)
+    for i in range(100):
+        involved = {"kind": "Pod", "name": "p", "namespace": "default"}
+        tank.create(EVENTS, {"metadata": {"name": f"e{i:03d}"}, "involvedObject": involved})
+    names = [e["metadata"]["name"] for e in tank.list(EVENTS)]
+    assert len(names) <= 20 and names[-1] == "e099"
+
+
 def test_a_definition_nobody_can_serve_breaks_nothing(tank: Tank) -> None:
     spec = {
         "group": "example.com",

@@ -13,9 +13,10 @@ from typing import Final
 from wavetank.errors import InputError
 from wavetank.kube.api import Admission, Api
 from wavetank.kube.client import Object, Resource
-from wavetank.kube.resources import CUSTOMRESOURCEDEFINITIONS, PODS, PRIORITYCLASSES, SERVICES
+from wavetank.kube.resources import CUSTOMRESOURCEDEFINITIONS, EVENTS, PODS, PRIORITYCLASSES, SERVICES
 from wavetank.kube.status import FieldError, forbidden, invalid
 from wavetank.kube.times import format_time
+from wavetank.limits import KUBE_EVENTS_MAX
 
 __all__ = ["ServiceAddresses", "standard_admissions"]
 
@@ -23,7 +24,18 @@ _TOLERATION_SECONDS: Final = 300
 
 
 def standard_admissions(addresses: ServiceAddresses) -> Sequence[Admission]:
-    return (_pod_defaults, _priority, _established, addresses.admit)
+    return (_pod_defaults, _priority, _established, _forget_events, addresses.admit)
+
+
+def _forget_events(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+    """Where upstream lets events expire after an hour, the oldest tenth goes when there are too many."""
+    del new
+    bucket = api.bucket(EVENTS)
+    if resource.plural != "events" or old is not None or bucket.count < KUBE_EVENTS_MAX:
+        return
+    oldest = sorted(bucket.objects(), key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
+    for event in oldest[: KUBE_EVENTS_MAX // 10]:
+        api.storage.remove(bucket, event["metadata"]["namespace"], event["metadata"]["name"])
 
 
 def _established(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
