@@ -69,6 +69,9 @@ PROMQL_NESTING_MAX: Final = 120  # parentheses, calls and signs inside each othe
 PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators included; higher: parse error
 PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
 PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subquery
+PROMQL_CACHED_QUERIES: Final = 1024  # parsed queries kept; the least recently used goes
+PROMQL_CACHED_TEXT_MAX: Final = 4096  # characters; longer queries are parsed each time
+PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to
 
 # Mesh
 ENVOY_CONNECTIONS_MAX: Final = 50_000  # downstream connections of one Envoy; more are refused
@@ -108,6 +111,3 @@ REPORT_SPARKLINE_COLUMNS_MAX: Final = 60  # of the terminal's summary; longer se
 TANK_START_SECONDS: Final = 60.0  # how long a process of the tank may take until it answers
 KERNELS_SECONDS: Final = 300.0  # the same for the monitoring, which compiles its kernels the first time
 WORKLOAD_START_SECONDS: Final = 120.0  # how long the first pods may take until they are ready
-PROMQL_CACHED_QUERIES: Final = 1024  # parsed queries kept; the least recently used goes
-PROMQL_CACHED_TEXT_MAX: Final = 4096  # characters; longer queries are parsed each time
-PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to
