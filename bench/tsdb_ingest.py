@@ -144,8 +144,10 @@ def bench_scrape() -> None:
             begin = cpu_seconds()
             found = cache.parse(body, "text/plain", default_timestamp_ms=BASE_MS + scrape * 15_000)
             parsed = cpu_seconds()
-            for index, labels in found.new:
-                cache.bind(found, index, db.series_ref(labels))
+            if found.new:
+                refs = registered(db, [labels for _, labels in found.new])
+                for (index, _), ref in zip(found.new, refs.tolist(), strict=True):
+                    cache.bind(found, index, ref)
             appender = db.appender()
             appender.append_batch(found.refs, found.timestamps_ms, found.values)
             appender.commit()
@@ -248,8 +250,8 @@ def promtool_free_replay(data: Path) -> float | None:
         config = Path(work) / "p.yml"
         config.write_text("")
         child = subprocess.Popen(
-            ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={copy}", "--web.listen-address=127.0.0.1:0",
-             "--storage.tsdb.retention.time=100y", "--log.format=json"],
+            ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={copy}", "--log.format=json",
+             "--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=100y"],
             stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip
