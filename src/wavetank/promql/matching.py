@@ -118,31 +118,42 @@ def _refuse_ambiguous_one(
         return
     # Upstream does not look where there is nothing on the other side.
     matters = np.ones(one.mask.shape[1], np.bool_) if fills else many.mask.any(axis=0)
-    seen: dict[int, list[int]] = {}
-    for row, signature in enumerate(of_one):
-        for other in seen.get(int(signature), ()):
-            if (one.mask[row] & one.mask[other] & matters).any():
-                label = one.labels[row]
-                names = matching.labels
-                group = label.only(*names) if matching.on else label.without(*names, METRIC_NAME)
-                first, second = sorted((braced(label), braced(one.labels[other])))
-                side = "left" if matching.card == "one-to-many" else "right"
-                raise QueryError(
-                    f"found duplicate series for the match group {braced(group)} on the {side} hand-side "
-                    f"of the operation: [{first}, {second}];many-to-many matching not allowed: "
-                    "matching labels must be unique on one side"
-                )
-        seen.setdefault(int(signature), []).append(row)
+    taken: dict[int, Bools] = {}
+    for row, signature in enumerate(of_one.tolist()):
+        earlier = taken.get(signature)
+        if earlier is None:
+            taken[signature] = one.mask[row].copy()
+            continue
+        clash = earlier & one.mask[row] & matters
+        if clash.any():
+            step = int(clash.argmax())
+            other = next(r for r in range(row) if of_one[r] == signature and one.mask[r, step])
+            raise _duplicates(one.labels[other], one.labels[row], matching)
+        earlier |= one.mask[row]
+
+
+def _duplicates(first: Labels, second: Labels, matching: VectorMatching) -> QueryError:
+    names = matching.labels
+    group = second.only(*names) if matching.on else second.without(*names, METRIC_NAME)
+    shown = ", ".join(sorted((braced(first), braced(second))))
+    side = "left" if matching.card == "one-to-many" else "right"
+    return QueryError(
+        f"found duplicate series for the match group {braced(group)} on the {side} hand-side of the "
+        f"operation: [{shown}];many-to-many matching not allowed: matching labels must be unique on one side"
+    )
 
 
 def _met(many: Vector, one: Vector, of_many: Ints, of_one: Ints) -> _Pairs:
-    """All pairs of rows with equal signatures."""
+    """All pairs of rows with equal signatures that meet at some step."""
     rows_of: dict[int, list[int]] = {}
     for row, signature in enumerate(of_one.tolist()):
         rows_of.setdefault(signature, []).append(row)
-    pairs = [
-        (row, other) for row, signature in enumerate(of_many.tolist()) for other in rows_of.get(signature, ())
-    ]
+    pairs: list[tuple[int, int]] = []
+    for row, signature in enumerate(of_many.tolist()):
+        others = rows_of.get(signature, [])
+        if len(others) > 1:  # series that follow each other, as after restarts
+            others = [o for o in others if (many.mask[row] & one.mask[o]).any()]
+        pairs += [(row, other) for other in others]
     table = np.array(pairs, np.int64).reshape(-1, 2)
     left, right = table[:, 0], table[:, 1]
     mask = _take(many.mask, left) & _take(one.mask, right)
