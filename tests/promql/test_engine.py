@@ -276,3 +276,24 @@ def test_every_query_of_the_parser_table_runs_or_fails_as_a_query(series: int) -
                 encode_result(engine.query_range(store, text, start, end, MINUTE))
             except (QueryError, InputError):
                 pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "abs(" * 115 + "foo" + ")" * 115,
+        "sum(" * 115 + "foo" + ")" * 115,
+        "(" * 115 + "foo" + ")" * 115,
+        "-(" * 55 + "foo" + ")" * 55,
+        " or ".join(["foo"] * 190),
+        " + ".join(["foo"] * 190),
+        "sum_over_time(" * 30 + "foo" + "[2m:1m])" * 30,
+        "label_replace(" * 110 + "foo" + ', "x", "", "", "")' * 110,
+    ],
+    ids=lambda t: t[:20],
+)
+def test_the_deepest_queries_that_parse_also_run(text: str) -> None:
+    store = MemoryStorage()
+    store.add_series(Labels.of(__name__="foo"), [(0, 1.0)])
+    assert len(Engine().query_instant(store, text, 0).labels) == 1
+    assert len(Engine().query_range(store, text, 0, MINUTE, MINUTE).labels) == 1
