@@ -163,3 +163,10 @@ def test_any_lines_as_the_whole_parser_would(scrapes: list[list[bytes]], content
         assert scrape.refs.tolist() == [refs[labels] for labels in whole.labels]
         assert scrape.values.tolist() == whole.values.tolist()
         assert scrape.timestamps_ms.tolist() == whole.timestamps_ms.tolist()
+
+
+def test_a_large_first_scrape_takes_memory_in_proportion() -> None:
+    body = "".join(f'm{{pod="{i}"}} {i}\n' for i in range(20_000)).encode()
+    cache = ScrapeCache()
+    assert len(cache.parse(body, TEXT, default_timestamp_ms=0).new) == 20_000
+    assert cache.bytes_reserved < 20 * len(body)

@@ -18,6 +18,7 @@ from wavetank.model.value import STALE_NAN, is_stale_nan
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.errors import LockedError, NotHistogram, QueryLimitExceeded
 from wavetank.tsdb.options import Options
+from wavetank.tsdb.postings import literal_set, plain_test
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -250,6 +251,10 @@ MATCHERS = [
     ([(MatchType.REGEXP, "absent", ".+")], set()),
     ([(MatchType.NOT_REGEXP, "series", "[0-2]")], {"3", "4", "5"}),
     ([(MatchType.NOT_REGEXP, "series", ".*")], set()),
+    ([(MatchType.REGEXP, "series", "")], set()),
+    ([(MatchType.REGEXP, "series", "1|")], {"1"}),
+    ([(MatchType.NOT_REGEXP, "series", "1|4")], {"0", "2", "3", "5"}),
+    ([(MatchType.NOT_REGEXP, "series", "")], {"0", "1", "2", "3", "4", "5"}),
     ([(MatchType.NOT_REGEXP, "absent", ".+")], {"0", "1", "2", "3", "4", "5"}),
     ([(MatchType.EQUAL, "__name__", "metric_1"), (MatchType.NOT_EQUAL, "series", "4")], {"1"}),
     ([(MatchType.EQUAL, "__name__", "metric_1"), (MatchType.REGEXP, "series", "4|1|2")], {"1", "4"}),
@@ -267,6 +272,39 @@ def test_matchers_in_head_and_block(
         assert {labels.get("series") for labels in db.series(made, *EVER)} == expected
         assert set(db.label_values("series", made, *EVER)) == expected
         db.flush()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "a", "a|b", "x(a|b)y", "(a|b)", "a.*", "a.+", ".*a", ".+a", ".*a.*", ".+a.+", ".+a.*", ".*a.+", ".*", ".+",
+     "a|b.*", "(a|b.*)c", "x(a|b)", "a?", "[ab]", "(a|b)+"],
+)  # fmt: skip
+def test_shortcuts_match_what_the_expression_matches(pattern: str) -> None:
+    matcher = Matcher(MatchType.REGEXP, "l", pattern)
+    words = [
+        "",
+        "a",
+        "b",
+        "ab",
+        "ba",
+        "aa",
+        "xay",
+        "xby",
+        "xa",
+        "xy",
+        "bab",
+        "a\nb",
+        "\na",
+        "abc",
+        "ac",
+        "bxc",
+    ]
+    literals, test = literal_set(pattern), plain_test(pattern)
+    for word in words:
+        if literals is not None:
+            assert (word in literals) == matcher.matches(word), word
+        if test is not None:
+            assert test(word) == matcher.matches(word), word
 
 
 def test_a_query_that_asks_for_too_much_fails_with_its_estimate(model: Model) -> None:

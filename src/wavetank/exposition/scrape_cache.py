@@ -329,6 +329,20 @@ class ScrapeCache:
     def __len__(self) -> int:
         return int(self._control[_ENTRIES])
 
+    @property
+    def bytes_reserved(self) -> int:
+        """Size of the tables, whether or not their pages were ever touched."""
+        tables = (
+            self._slots,
+            self._hashes,
+            self._key_ends,
+            self._keys,
+            self._follows,
+            self._refs,
+            self._seen,
+        )
+        return sum(table.nbytes for table in tables)
+
     # --- parsing ------------------------------------------------------------------------------------
 
     def parse(
@@ -385,8 +399,8 @@ class ScrapeCache:
             )
             if outcome != _GROW:
                 break
-            self._grow()
-            columns.grow(control)
+            if not columns.grow(control):
+                self._grow()
         if outcome == _IRREGULAR or (openmetrics and not control[8]):
             self._forget_after(known)
             return None
@@ -559,8 +573,9 @@ class _Columns:
         self.new = np.empty((64, 4), np.int64)
         self.doubtful = np.empty((64, 4), np.int64)
 
-    def grow(self, control: Int64s) -> None:
-        """Double what is full."""
+    def grow(self, control: Int64s) -> bool:
+        """Double what is full; returns whether anything was."""
+        grown = False
         full = {
             "entries": control[_SAMPLES],
             "times": control[_SAMPLES],
@@ -575,6 +590,8 @@ class _Columns:
                 new = np.empty((len(old) * 2, *old.shape[1:]), old.dtype)
                 new[: len(old)] = old
                 setattr(self, name, new)
+                grown = True
+        return grown
 
 
 def _type_at(body: bytes, type_line: int) -> str:

@@ -7,7 +7,7 @@ the values of a label and the union of their postings can be asked; the head and
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,12 +17,15 @@ from wavetank.jit import kernel
 from wavetank.model.labels import Matcher, MatchType
 from wavetank.tsdb.chunkenc.bits import Word
 
-__all__ = ["Index", "intersect", "literal_set", "matching_rows", "matching_values", "subtract"]
+__all__ = ["Index", "intersect", "literal_set", "matching_rows", "matching_values", "plain_test", "subtract"]
 
 Int64s = npt.NDArray[np.int64]
 
 _NEGATIVE: Final = (MatchType.NOT_EQUAL, MatchType.NOT_REGEXP)
 _SPECIAL = re.compile(r"[\\.+*?()\[\]{}^$]")
+_PLAIN = r"[^\\.+*?()\[\]{}^$|]*"
+_GROUPED = re.compile(rf"({_PLAIN})\(([^\\.+*?()\[\]{{}}^$]+)\)({_PLAIN})")
+_AROUND = re.compile(rf"(\.\*|\.\+)?({_PLAIN})(\.\*|\.\+)?")
 
 
 class Index(Protocol):
@@ -90,31 +93,52 @@ def subtract(a: Int64s, b: Int64s) -> Int64s:
 
 
 def literal_set(pattern: str) -> list[str] | None:
-    """The alternatives of a regular expression that is only ``a|b|c``, else None."""
-    if _SPECIAL.search(pattern):
+    """What a regular expression matches if that can be listed, as ``a|b|c`` or ``x(a|b|c)y``; else None."""
+    if not _SPECIAL.search(pattern):
+        return pattern.split("|")
+    grouped = _GROUPED.fullmatch(pattern)
+    if grouped is None:
         return None
-    return pattern.split("|")
+    before, choices, after = grouped.groups()
+    return [before + choice + after for choice in choices.split("|")]
+
+
+def plain_test(pattern: str) -> Callable[[str], bool] | None:
+    """A test without a regular expression for a literal with ``.*`` or ``.+`` around it, else None."""
+    found = _AROUND.fullmatch(pattern)
+    if found is None:
+        return None
+    before, literal, after = found.groups()
+    if before is None and after is None:
+        return lambda value: value == literal
+    skip, stop = int(before == ".+"), int(after == ".+")
+    if before is None:
+        return lambda value: value.startswith(literal) and len(value) >= len(literal) + stop
+    if after is None:
+        return lambda value: value.endswith(literal) and len(value) >= len(literal) + skip
+    return lambda value: literal in value[skip : len(value) - stop]
+
+
+def _regex_values(index: Index, matcher: Matcher, invert: bool) -> list[str]:
+    literals = literal_set(matcher.value)
+    if literals is not None:
+        if not invert:
+            return [v for v in dict.fromkeys(literals) if index.has_value(matcher.name, v)]
+        apart = set(literals)
+        return [v for v in index.values(matcher.name) if v not in apart]
+    test = plain_test(matcher.value) or Matcher(MatchType.REGEXP, matcher.name, matcher.value).matches
+    values = index.values(matcher.name)
+    return [v for v in values if not test(v)] if invert else [v for v in values if test(v)]
 
 
 def matching_values(index: Index, matcher: Matcher, *, invert: bool = False) -> list[str]:
     """The existing values of the matcher's label that it matches, or does not match if inverted."""
-    if not invert:
-        if matcher.type is MatchType.EQUAL:
-            return [matcher.value] if index.has_value(matcher.name, matcher.value) else []
-        if matcher.type is MatchType.REGEXP:
-            literals = literal_set(matcher.value)
-            if literals is not None:
-                return [v for v in dict.fromkeys(literals) if index.has_value(matcher.name, v)]
-            if matcher.value in (".*", ".+"):
-                return list(index.values(matcher.name))
-    else:
-        if matcher.type is MatchType.NOT_EQUAL:
-            return [matcher.value] if index.has_value(matcher.name, matcher.value) else []
-        if matcher.type is MatchType.NOT_REGEXP:
-            inverse = Matcher(MatchType.REGEXP, matcher.name, matcher.value)
-            return matching_values(index, inverse)
-    matches = matcher.matches
-    return [v for v in index.values(matcher.name) if matches(v) is not invert]
+    negative = matcher.type in _NEGATIVE
+    if matcher.type in (MatchType.REGEXP, MatchType.NOT_REGEXP):
+        return _regex_values(index, matcher, invert is not negative)
+    if invert is negative:
+        return [matcher.value] if index.has_value(matcher.name, matcher.value) else []
+    return [v for v in index.values(matcher.name) if v != matcher.value]
 
 
 def matching_rows(index: Index, matchers: Sequence[Matcher]) -> Int64s:
