@@ -159,6 +159,7 @@ class CompositeControlPlane:
 
         options = KubeletOptions(
             run_directory=settings.files.pods / node.name,
+            working_directory=Path(settings.working_directory) if settings.working_directory else None,
             housekeeping_interval=settings.housekeeping_seconds,
             puller=_puller(self._images, self._clock),
             before_stop=leave_the_mesh,

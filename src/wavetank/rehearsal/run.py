@@ -169,7 +169,7 @@ class _Run:
             self._load_metrics = f"{host}:{port}"
             checking = asyncio.create_task(generator.check())
             try:
-                facts = await tank.start_control_plane(plan.spec.cluster)
+                facts = await tank.start_control_plane(plan.spec.cluster, plan.directory)
                 self._record.enforcer, self._record.runtime = facts.enforcer, facts.runtime
                 self._record.modelled = facts.modelled
                 enter(entry_of(tank, kind="rehearsal", name=plan.name, started_at=clock.now(), ports=[]))

@@ -73,6 +73,7 @@ class ControlPlaneSettings(Struct, kw_only=True):
     directory: str
     block: int
     seed: int
+    working_directory: str | None = None  # where containers start that name none
     nodes: list[Node] = field(default_factory=list)
     image_pull: ImagePull | None = None
     hpa_sync_seconds: float = 15.0

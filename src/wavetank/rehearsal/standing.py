@@ -105,8 +105,8 @@ async def _own(directory: Path | None, clock: Clock, ready: int) -> None:
 
 async def _start(tank: Tank, plan: Plan | None, clock: Clock) -> None:
     cluster = plan.spec.cluster if plan is not None else Cluster()
-    await tank.start_control_plane(cluster)
     directory = plan.directory if plan is not None else Path()
+    await tank.start_control_plane(cluster, plan.directory if plan is not None else None)
     monitoring = plan.spec.monitoring if plan is not None else Monitoring()
     targets = internal_targets(tank.addresses, tank.metrics_address, len(cluster.nodes))
     config = monitoring_config(directory, monitoring, targets, tank.files.account, SCRAPE_INTERVAL)

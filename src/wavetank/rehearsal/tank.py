@@ -83,13 +83,19 @@ class Tank:
 
     # --- starting
 
-    async def start_control_plane(self, cluster: Cluster) -> ControlPlaneFacts:
-        """Start API server, controllers, kubelets, autoscaler, xDS and Envoy; wait until they are ready."""
+    async def start_control_plane(
+        self, cluster: Cluster, working_directory: Path | None = None
+    ) -> ControlPlaneFacts:
+        """Start API server, controllers, kubelets, autoscaler, xDS and Envoy; wait until they are ready.
+
+        Containers whose pods name no directory start in ``working_directory``.
+        """
         settings = ControlPlaneSettings(
             tank=self.id,
             directory=str(self.files.directory),
             block=self.addresses.block,
             seed=self._clock.seed,
+            working_directory=str(working_directory.resolve()) if working_directory else None,
             nodes=cluster.nodes,
             image_pull=cluster.image_pull,
             hpa_sync_seconds=parse_duration(cluster.hpa_sync_period),

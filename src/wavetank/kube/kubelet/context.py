@@ -181,6 +181,7 @@ def _working_directory(context: Context, pod: Object, container: Mapping[str, An
             )
         return path
     wanted = container.get("workingDir")
+    directory = context.options.working_directory or directory
     if wanted and Path(wanted).is_dir():
         return Path(wanted)
     if wanted:

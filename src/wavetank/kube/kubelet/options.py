@@ -39,6 +39,7 @@ class KubeletOptions:
     """
 
     run_directory: Path
+    working_directory: Path | None = None
     housekeeping_interval: float = 10.0
     housekeeping_jitter: float = 0.5
     lease_interval: float = 10.0
