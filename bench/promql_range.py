@@ -153,7 +153,7 @@ def main() -> None:
 
 def measure(storage: Queryable, peer: Peer | None, only: str, rounds: int) -> None:
     end = INTERVALS * INTERVAL_MS
-    ratios = []
+    ratios: list[tuple[Case, float]] = []
     print(f"{'Prometheus':>13} {'ratio':>7} {'ours':>13} {'answer':>11}")
     for case in [c for c in cases() if only in c.expr]:
         mine, size = ours(storage, case, rounds)
@@ -165,13 +165,22 @@ def measure(storage: Queryable, peer: Peer | None, only: str, rounds: int) -> No
         if math.isnan(theirs):
             line = f"{'':21} {line}"
         else:
-            ratios.append(mine / theirs)
+            ratios.append((case, mine / theirs))
             line = f"{theirs:10.2f} ms {mine / theirs:7.3f} {line}"
         print(line, flush=True)
-    if ratios:
-        mean = math.exp(statistics.fmean(map(math.log, ratios)))
-        slower = sum(r > 1 for r in ratios)
-        print(f"\ngeometric mean of {len(ratios)} cases: {mean:.3f} of Prometheus' CPU; slower in {slower}")
+    print()
+    groups = {
+        "a hundred series and more, 100 steps and more": lambda c: "hundred" in c.expr and c.steps >= 100,
+        "one series, 100 steps and more": lambda c: "hundred" not in c.expr and c.steps >= 100,
+        "a single step": lambda c: c.steps == 1,
+        "all": lambda c: True,
+    }
+    for name, belongs in groups.items():
+        some = [r for c, r in ratios if belongs(c)]
+        if some:
+            mean = math.exp(statistics.fmean(map(math.log, some)))
+            slower = sum(r > 1 for r in some)
+            print(f"geometric mean {mean:.3f} of Prometheus' CPU, slower in {slower} of {len(some)}: {name}")
 
 
 if __name__ == "__main__":

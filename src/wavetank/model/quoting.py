@@ -76,6 +76,9 @@ def _shortest(value: float) -> tuple[str, int]:
 
 def format_float_f(value: float) -> str:
     """``strconv.FormatFloat(value, 'f', -1, 64)``: shortest digits, never an exponent."""
+    text = repr(value)
+    if "e" not in text and "n" not in text:  # Python's own text, unless it has an exponent or no digits
+        return text.removesuffix(".0")
     special = _special(value)
     if special is not None:
         return special

@@ -281,17 +281,17 @@ def count_values(node: AggregateExpr, vector: Vector) -> Vector:
     by = node.grouping if node.without else tuple(n for n in node.grouping if n != label)
     grouping = group_rows(without_label, by, node.without)
     kept = not (node.without and label in node.grouping)
-    counted = _count_floats(vector, grouping)
+    groups, texts, counts = _count_floats(vector, grouping)
     if vector.is_histogram is not None:
-        counted += _count_histograms(vector, grouping)
-    labels = [
-        _with_pair(grouping.labels[group], label, text) if kept else grouping.labels[group]
-        for group, text, _ in counted
-    ]
-    if not labels:
+        more_groups, more_texts, more_counts = _count_histograms(vector, grouping)
+        groups, texts = groups + more_groups, texts + more_texts
+        counts = np.concatenate([counts, more_counts])
+    if not groups:
         return empty_vector(vector.values.shape[1])
-    values = np.array([counts for _, _, counts in counted])
-    return _added_up(Vector.of_floats(labels, values, values > 0))
+    labels = [grouping.labels[group] for group in groups]
+    if kept:
+        labels = [_with_pair(lb, label, text) for lb, text in zip(labels, texts, strict=True)]
+    return _added_up(Vector.of_floats(labels, counts, counts > 0))
 
 
 def _with_pair(labels: Labels, name: str, value: str) -> Labels:
@@ -301,30 +301,33 @@ def _with_pair(labels: Labels, name: str, value: str) -> Labels:
     return Labels(tuple(sorted((*labels.pairs, (name, value)))))
 
 
-def _count_floats(vector: Vector, grouping: Grouping) -> list[tuple[int, str, Floats]]:
-    """Group, text of the value, and how often it occurs at each step."""
+def _count_floats(vector: Vector, grouping: Grouping) -> tuple[list[int], list[str], Floats]:
+    """Groups, texts of the values, and how often each value occurs in the group at each step."""
     rows, steps = np.nonzero(vector.float_mask)
     if not len(rows):
-        return []
+        return [], [], np.zeros((0, vector.values.shape[1]))
     values = vector.values[rows, steps]
-    keys = np.empty(len(rows), [("group", np.int64), ("bits", np.int64)])
-    keys["group"] = grouping.groups[rows]
     # Every NaN is the same value here.
-    keys["bits"] = np.where(np.isnan(values), np.nan, values).view(np.int64)
-    distinct, index = np.unique(keys, return_inverse=True)
-    counts = np.zeros((len(distinct), vector.values.shape[1]))
-    np.add.at(counts, (index, steps), 1)
-    texts = map(format_float_f, distinct["bits"].copy().view(np.float64).tolist())
-    return list(zip(distinct["group"].tolist(), texts, counts, strict=True))
+    bits = np.where(np.isnan(values), np.nan, values).view(np.int64)
+    groups = grouping.groups[rows]
+    order = np.lexsort((bits, groups)) if groups.any() else np.argsort(bits)
+    bits, groups = bits[order], groups[order]
+    first = np.concatenate([[True], (np.diff(bits) != 0) | (np.diff(groups) != 0)])
+    which = np.cumsum(first) - 1
+    counts = np.zeros((int(which[-1]) + 1, vector.values.shape[1]))
+    np.add.at(counts, (which, steps[order]), 1)
+    texts = [format_float_f(v) for v in bits[first].view(np.float64).tolist()]
+    return groups[first].tolist(), texts, counts
 
 
-def _count_histograms(vector: Vector, grouping: Grouping) -> list[tuple[int, str, Floats]]:
+def _count_histograms(vector: Vector, grouping: Grouping) -> tuple[list[int], list[str], Floats]:
     assert vector.histograms is not None and vector.is_histogram is not None
     found: dict[tuple[int, str], Floats] = {}
     for row, step in zip(*(w.tolist() for w in np.nonzero(vector.is_histogram)), strict=True):
         key = int(grouping.groups[row]), str(vector.histograms[row, step])
         found.setdefault(key, np.zeros(vector.values.shape[1]))[step] += 1
-    return [(group, text, counts) for (group, text), counts in found.items()]
+    counts = np.array(list(found.values())).reshape(-1, vector.values.shape[1])
+    return [group for group, _ in found], [text for _, text in found], counts
 
 
 def _added_up(vector: Vector) -> Vector:
