@@ -139,7 +139,7 @@ def test_numbers_are_rounded_correctly(number: object) -> None:
 _LINES = st.lists(
     st.sampled_from(
         [b"a 1\n", b'a{b="c"} 2\n', b'a{b="\\"x"} 2 7\n', b"# TYPE a counter\n", b"# x\n", b"\n", b'{"q"} 1\n', b"a 1 1 1\n",
-         b'a{b="} 1\n', b"1a 2\n", b"a nope\n", b'a{b="c",} 3\n', b"a  4\n", b"# EOF\n", b"a_total 1 # {x=\"y\"} 2\n", b"a 1"]
+         b'a{b="} 1\n', b"1a 2\n", b"a nope\n", b'a{b="c",} 3\n', b"a  4\n", b'a{b="c", d = "e" } 5\n', b"# EOF\n", b"a_total 1 # {x=\"y\"} 2\n", b"a 1"]
     ),
     max_size=8,
 )  # fmt: skip
@@ -170,3 +170,12 @@ def test_a_large_first_scrape_takes_memory_in_proportion() -> None:
     cache = ScrapeCache()
     assert len(cache.parse(body, TEXT, default_timestamp_ms=0).new) == 20_000
     assert cache.bytes_reserved < 20 * len(body)
+
+
+def test_blanks_between_labels_do_not_leave_the_fast_path() -> None:
+    cache = ScrapeCache()
+    first = cache.parse(b'a{b="1", c="2"} 1\n', TEXT, default_timestamp_ms=0)
+    assert [labels for _, labels in first.new] == [Labels.of(__name__="a", b="1", c="2")]
+    cache.bind(first, 0, 5)
+    again = cache.parse(b'a{b="1", c="2"} 2\n', TEXT, default_timestamp_ms=1)
+    assert (again.new, again.refs.tolist()) == ([], [5])

@@ -421,7 +421,7 @@ class ScrapeCache:
             kind = _type_at(body, type_line)
             if openmetrics and kind in ("counter", "histogram", "summary") and b"_created" in body[begin:end]:
                 raise ValueError("start timestamps are for the whole parser")
-            new.append((sample, parse_series(body[begin:end], kind)))
+            new.append((sample, parse_series(body[begin:end], kind, openmetrics=openmetrics)))
         metadata = None
         if control[_META_HASH] != self._meta_hash:
             metadata = self._metadata = _metadata_of(body, openmetrics)

@@ -68,12 +68,21 @@ def series_labels(name: bytes, pairs: _Pairs, metric_type: str) -> Labels:
     return Labels.of(merged)
 
 
-def parse_series(raw: bytes, metric_type: str) -> Labels:
-    """Labels of a series in the common notation, as ``name{a="b"}``. Raises ValueError for any other."""
-    if _SERIES.fullmatch(raw) is None or not _is_utf8(raw):
+def parse_series(raw: bytes, metric_type: str, *, openmetrics: bool = False) -> Labels:
+    """Labels of one series as a sample line begins with it. Raises ValueError if it is not one."""
+    if _SERIES.fullmatch(raw) is not None and _is_utf8(raw):
+        name, _, rest = raw.partition(b"{")
+        return series_labels(name, _PAIR.findall(rest), metric_type)
+    if openmetrics:
         raise ValueError(f"not a series in the common notation: {go_quote(raw)}")
-    name, _, rest = raw.partition(b"{")
-    return series_labels(name, _PAIR.findall(rest), metric_type)
+    data = raw + b" 0\n"  # blanks between labels, which only the lexer knows how to skip
+    reader = _Reader(data, Lexer(data, PROMETHEUS), 0)
+    reader.type = metric_type
+    try:
+        _text_sample(reader, reader.lexer.next())
+    except ExpositionError as error:
+        raise ValueError(error.message) from None
+    return reader.labels[0]
 
 
 class _Reader:
