@@ -36,9 +36,10 @@ def child() -> None:
     ScrapeCache().parse(b"a 1\n", "text/plain", default_timestamp_ms=0)
     scraped = clock.monotonic()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
+    resident = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
     print(
-        f"import {imported - begin:.1f} s, append {appended - imported:.1f} s, select {selected - appended:.1f} s,"
-        f" scrape {scraped - selected:.1f} s; resident {pages * os.sysconf('SC_PAGE_SIZE') / 1e6:.0f} MB"
+        f"import {imported - begin:.1f} s, append {appended - imported:.1f} s, "
+        f"select {selected - appended:.1f} s, scrape {scraped - selected:.1f} s; resident {resident:.0f} MB"
     )
     db.close()
 
