@@ -86,7 +86,7 @@ EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` rea
 # Monitoring
 SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
 KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
-KUBE_WATCH_LINE_BYTES_MAX: Final = 16 * MIB  # one event of a watch; larger: the watch starts anew
+SD_WATCH_LINE_BYTES_MAX: Final = 16 * MIB  # one event of a watch; larger: the watch starts anew
 REMOTE_WRITE_BYTES_MAX: Final = 64 * MIB  # a received request after decompression; larger: 400
 TEMPLATE_OUTPUT_BYTES_MAX: Final = 1 * MIB  # of one label or annotation; longer: the expansion fails
 TEMPLATE_STEPS_MAX: Final = 100_000  # actions of one template run; more: the expansion fails

@@ -160,7 +160,7 @@ def test_a_crashed_child_ends_the_run_as_a_fault_of_ours(
         ("locustfile.py", "from locust import", "import absent_module\nfrom locust import", ["locustfile.py:1", "absent_module"]),
         ("locustfile.py", "class Visitor(FastHttpUser)", "class Visitor", ["locustfile.py", "user class"]),
         ("manifests.yaml", "-m, http.server, --bind", "-c, raise SystemExit(7), --bind", ["container web", "exit code 7"]),
-        ("manifests.yaml", "cpu: 100m, memory: 32Mi}, lim", "cpuu: 100m, memory: 32Mi}, lim", ["manifests.yaml", "cpu"]),
+        ("manifests.yaml", "resources: {requests:", "resources: {requets:", ["manifests.yaml:", "requets"]),
         ("manifests.yaml", "destination: {host: web}", "destination: {host: wbe}", ["manifests.yaml", "wbe"]),
         ("rehearsal.yaml", "sum(increase(istio_requests_total[", "sum(increase(istio_requests_total{[", ["rehearsal.yaml:", "does not parse"]),
     ],
@@ -184,7 +184,7 @@ def test_two_replicas_that_fight_for_a_port_are_told_of_pod_ip(directory: Path, 
     change(
         directory / "manifests.yaml",
         "{httpGet: {path: /, port: http}, periodSeconds: 1}",
-        '{exec: {command: ["true"]}}',
+        '{exec: {command: ["true"]}, initialDelaySeconds: 3}',
     )
     run = Run(directory, tmp_path)
     assert run.end() == 2, run.output

@@ -63,6 +63,7 @@ def test_what_is_missing_is_named(tmp_path: Path, directory: Path) -> None:
         ("k8s/httpbin.yaml", "apiVersion: apps/v1\nkind", "apiVersion: apps/v1beta1\nkind", "apiVersion: apps/v1beta1", "no kind 'Deployment' in 'apps/v1beta1'; this cluster serves it as apps/v1"),
         ("k8s/httpbin.yaml", "kind: Deployment, name: httpbin", "kind: Deployment, name: htpbin", "name: htpbin", "HorizontalPodAutoscaler shop/httpbin: target Deployment/htpbin does not exist; did you mean 'httpbin'?"),
         ("k8s/httpbin.yaml", "requests: {cpu: 100m, memory: 96Mi}\n            limits: {cpu: 500m, memory: 256Mi}", "requests: {memory: 96Mi}", "- name: httpbin", "HorizontalPodAutoscaler shop/httpbin measures cpu utilization, but container 'httpbin' of Deployment shop/httpbin has no cpu request; add resources.requests.cpu"),
+        ("k8s/httpbin.yaml", "readinessProbe:", "readynessProbe:", "readynessProbe:", "Deployment shop/httpbin: unknown field 'readynessProbe'"),
         ("k8s/httpbin.yaml", "command: [gunicorn]", "command: [gunicornn]", "command: [gunicornn]", "command not found: gunicornn; install it (for a Python program: into the environment of wavetank), or give its full path"),
     ],
 )  # fmt: skip

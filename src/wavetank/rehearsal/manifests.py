@@ -8,6 +8,7 @@ HPA without a target or without requests to measure against, a command that is n
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from wavetank.errors import InputError, did_you_mean
-from wavetank.kube.client import Resource
+from wavetank.kube.client import ApiError, Resource
 from wavetank.kube.resources import BUILT_IN, HORIZONTALPODAUTOSCALERS_V1
+from wavetank.kube.schema.builtin import type_of
+from wavetank.kube.schema.decoding import decode_object
 from wavetank.mesh.resources import ALL_RESOURCES, SERVED_VERSIONS
 from wavetank.yamlfile import Document, load_documents
 
@@ -154,10 +157,27 @@ def apply_order(manifests: Sequence[Manifest]) -> list[Manifest]:
 def check_manifests(manifests: Sequence[Manifest]) -> None:
     """What can be told before starting. Raises InputError for the first thing that could not work."""
     for manifest in manifests:
+        _check_fields(manifest)
+    for manifest in manifests:
         if manifest.kind == "HorizontalPodAutoscaler":
             _check_hpa(manifest, manifests)
         elif manifest.kind in _WORKLOADS:
             _check_commands(manifest)
+
+
+_UNKNOWN = re.compile(r'unknown field "([^"]+)"')
+
+
+def _check_fields(manifest: Manifest) -> None:
+    """Unknown fields and wrong types of built-in kinds, as the API server's strict decoding finds them."""
+    try:
+        decode_object(manifest.resource, type_of(manifest.resource), manifest.object, "Strict")
+    except ApiError as error:
+        found = _UNKNOWN.search(error.message)
+        path = found.group(1) if found else ""
+        steps = tuple(int(s) if s.isdigit() else s for s in re.split(r"[.\[\]]+", path) if s)
+        text = f"{manifest}: unknown field {steps[-1]!r}" if found else f"{manifest}: {error.message}"
+        raise manifest.error(text, *steps) from None
 
 
 def _find(manifests: Sequence[Manifest], kind: str, namespace: str, name: str) -> Manifest | None:

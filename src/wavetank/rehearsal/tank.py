@@ -200,7 +200,9 @@ class Tank:
 
     async def _spawn(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> Child:
         log = self.files.logs / f"{name}.log"
-        env = {**_LEAN, **(env or {})}
+        temporary = self.files.directory / "tmp"
+        temporary.mkdir(exist_ok=True)
+        env = {**_LEAN, "TMPDIR": str(temporary), **(env or {})}
         return await spawn(name, argv, env=env, log_path=log, clock=self._clock, journal=self.journal)
 
     async def _until(self, child: Child, condition: Callable[[], bool]) -> None:

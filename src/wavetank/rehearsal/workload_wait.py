@@ -42,7 +42,7 @@ class Readiness:
     @property
     def settled(self) -> bool:
         """All pods are ready but those that no node has room for."""
-        return self.ready > 0 and self.ready + len(self.pending) >= self.wanted
+        return self.ready + len(self.pending) >= self.wanted
 
 
 def readiness(workloads: Sequence[WorkloadFacts], pods: Sequence[Object]) -> Readiness:

@@ -77,7 +77,8 @@ def _take_slab(slab_class: Word, arena: Bytes, arena_state: Int64s) -> Word:
         if offset + size > len(arena):
             return -1
         arena_state[0] = offset + size
-    arena[offset : offset + size] = 0
+    for k in range(offset, offset + size):  # loops: a slice assignment takes seconds to compile
+        arena[k] = 0
     return offset
 
 
@@ -232,7 +233,8 @@ def append_samples(
                 if moved < 0:
                     return i
                 used = (position + 7) >> 3
-                arena[moved : moved + used] = arena[slab : slab + used]
+                for k in range(used):
+                    arena[moved + k] = arena[slab + k]
                 _give_slab(slab, slab_class, arena, arena_state)
                 slab = moved
                 slab_class += 1

@@ -56,7 +56,8 @@ def frame(record: Bytes, flags: Word, page_used: Word, out: Bytes, at: Word) -> 
         out[at + 1] = size >> 8
         out[at + 2] = size & 0xFF
         put_u32(out, at + 3, crc32c(record, done, done + size))
-        out[at + 7 : at + 7 + size] = record[done : done + size]
+        for k in range(size):  # a slice assignment would take seconds to compile, and is no faster
+            out[at + 7 + k] = record[done + k]
         at += 7 + size
         done += size
         first = False

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from wavetank.clock import Clock
-from wavetank.limits import KUBE_LIST_BYTES_MAX, KUBE_WATCH_LINE_BYTES_MAX
+from wavetank.limits import KUBE_LIST_BYTES_MAX, SD_WATCH_LINE_BYTES_MAX
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 
 __all__ = ["Reflector", "Resource"]
@@ -143,8 +143,8 @@ class Reflector:
                 pending += part
                 *lines, rest = pending.split(b"\n")
                 pending = bytearray(rest)
-                if len(pending) > KUBE_WATCH_LINE_BYTES_MAX:
-                    raise ValueError(f"watch event is larger than {KUBE_WATCH_LINE_BYTES_MAX} bytes")
+                if len(pending) > SD_WATCH_LINE_BYTES_MAX:
+                    raise ValueError(f"watch event is larger than {SD_WATCH_LINE_BYTES_MAX} bytes")
                 for line in lines:
                     if line.strip():
                         self._apply(msgspec.json.decode(line))
