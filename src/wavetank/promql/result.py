@@ -18,7 +18,7 @@ from wavetank.promql.storage import SeriesBatch
 from wavetank.promql.vector import Bools, Floats, Ints, Objects, is_present
 
 if TYPE_CHECKING:
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
 
 __all__ = ["Result", "ResultType"]
 
