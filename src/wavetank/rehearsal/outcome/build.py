@@ -243,15 +243,16 @@ def _whole(value: float | None) -> int | None:
 
 
 def _endpoint_delays_ms(records: Sequence[Record]) -> list[float]:
-    """From a pod's first appearance among a Service's ready endpoints to Envoy's acknowledgement of it."""
-    became_ready: dict[tuple[str, str], float] = {}
+    """From a pod's appearance among a Service's ready endpoints to Envoy's acknowledgement of it."""
+    ready: dict[str, dict[str, float]] = {}
     delays = []
     for record in records:
         if record["kind"] == "endpoints":
-            for pod in record["ready"]:
-                became_ready.setdefault((record["service"], pod), float(record["at"]))
+            before = ready.get(record["service"], {})
+            now = float(record["at"])
+            ready[record["service"]] = {pod: before.get(pod, now) for pod in record["ready"]}
         elif record["kind"] == "endpoint.programmed" and record["action"] == "added":
-            since = became_ready.get((record["service"], record["pod"]))
+            since = ready.get(record["service"], {}).get(record["pod"])
             if since is not None:
                 delays.append((float(record["at"]) - since) * 1000)
     return delays
