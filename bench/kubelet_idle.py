@@ -86,7 +86,7 @@ def main() -> None:
     clock = RealClock()
     best = choose_enforcer("bench-probe", clock)
     best.close()
-    for enforcer in (choose_enforcer("bench-kubelet", clock), SignalEnforcer(clock)):
+    for enforcer in (choose_enforcer("bench-kubelet", clock), SignalEnforcer("bench-kubelet", clock)):
         asyncio.run(measure(enforcer, given.pods, given.seconds))
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from kubelet_room import Tank, build
 
-from wavetank.clock import RealClock
-from wavetank.kube.kubelet.signals import SignalEnforcer
 from wavetank.process import tank_processes
 
 
@@ -25,7 +23,7 @@ async def tank(tmp_path: Path) -> AsyncIterator[Tank]:
 @pytest.fixture(params=["best", "signals"])
 async def either_tank(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Tank]:
     """Once with the best enforcer of this machine, once with signals."""
-    made = await build(tmp_path, SignalEnforcer(RealClock()) if request.param == "signals" else None)
+    made = await build(tmp_path, signals=request.param == "signals")
     yield made
     await made.kubelet.stop()
     assert list(tank_processes(made.id)) == []

@@ -16,10 +16,10 @@ from wavetank.journal import MemoryJournal
 from wavetank.kube.api import Api
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kinds.catalog import register_built_in
-from wavetank.kube.kubelet.enforcer import Enforcer
 from wavetank.kube.kubelet.kubelet import Kubelet
 from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
 from wavetank.kube.kubelet.process_runtime import ProcessRuntime
+from wavetank.kube.kubelet.signals import SignalEnforcer
 from wavetank.kube.local_client import LocalClient
 from wavetank.kube.registry import Registry
 from wavetank.kube.resources import EVENTS, NAMESPACES, PODS
@@ -109,7 +109,7 @@ def status_of(pod: Object, name: str = "main") -> dict[str, Any]:
 _number = iter(range(1, 200))
 
 
-async def build(directory: Path, enforcer: Enforcer | None = None, **options: Any) -> Tank:
+async def build(directory: Path, signals: bool = False, **options: Any) -> Tank:
     number = next(_number)
     clock = RealClock()
     journal = MemoryJournal(clock)
@@ -126,7 +126,7 @@ async def build(directory: Path, enforcer: Enforcer | None = None, **options: An
     kubelet = Kubelet(
         client,
         node,
-        ProcessRuntime(tank, clock, enforcer=enforcer),
+        ProcessRuntime(tank, clock, enforcer=SignalEnforcer(tank, clock) if signals else None),
         clock,
         journal,
         replace(KubeletOptions(directory / "run"), **options),

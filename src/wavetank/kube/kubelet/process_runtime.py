@@ -24,7 +24,7 @@ from wavetank.kube.kubelet.cgroups import choose_cgroups
 from wavetank.kube.kubelet.container_log import ContainerLog
 from wavetank.kube.kubelet.enforcer import Enforcer, Group, Limits, Usage
 from wavetank.kube.kubelet.runtime import ContainerConfig, Exit, StartError
-from wavetank.kube.kubelet.signals import CONTAINER_VARIABLE, SignalEnforcer
+from wavetank.kube.kubelet.signals import CONTAINER_VARIABLE, SignalEnforcer, container_marker
 from wavetank.process import TANK_VARIABLE
 
 __all__ = ["ProcessRuntime", "choose_enforcer"]
@@ -37,7 +37,7 @@ _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_F
 
 def choose_enforcer(tank: str, clock: Clock) -> Enforcer:
     """cgroup v2, else v1, else signals."""
-    return choose_cgroups(tank) or SignalEnforcer(clock)
+    return choose_cgroups(tank) or SignalEnforcer(tank, clock)
 
 
 class ProcessRuntime:
@@ -82,7 +82,7 @@ class ProcessRuntime:
         }
         environment.update(config.environment)
         environment[TANK_VARIABLE] = self._tank
-        environment[CONTAINER_VARIABLE] = config.container_id
+        environment[CONTAINER_VARIABLE] = container_marker(self._tank, config.container_id)
         return environment
 
     def remove_pod(self, pod_uid: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from wavetank.clock import Clock
 from wavetank.kube.kubelet.enforcer import CFS_PERIOD_US, Limits, Usage
 
-__all__ = ["Cfs", "SignalEnforcer", "process_table"]
+__all__ = ["CONTAINER_VARIABLE", "Cfs", "SignalEnforcer", "container_marker", "process_table"]
 
 CONTAINER_VARIABLE = "WAVETANK_CONTAINER"
 _PERIOD = CFS_PERIOD_US / 1e6
@@ -115,8 +115,8 @@ class Cfs:
 class SignalGroup:
     """One container's processes: its session, its first process' descendants, and what carries its marker."""
 
-    def __init__(self, container_id: str, limits: Limits, clock: Clock) -> None:
-        self._id = container_id
+    def __init__(self, marker: str, limits: Limits, clock: Clock) -> None:
+        self._marker = marker
         self._clock = clock
         self._limits = limits
         self._pid = 0
@@ -141,7 +141,9 @@ class SignalGroup:
         self._pid = pid
         self._pids = (pid,)
         if self._limits.quota_us or self._limits.memory_bytes:
-            self._task = asyncio.get_running_loop().create_task(self._enforce(), name=f"limits-{self._id}")
+            self._task = asyncio.get_running_loop().create_task(
+                self._enforce(), name=f"limits-{self._marker}"
+            )
 
     def resize(self, limits: Limits) -> None:
         self._limits = limits
@@ -189,7 +191,7 @@ class SignalGroup:
     def kill(self) -> bool:
         self._look()
         self._signal(signal.SIGKILL)
-        left = list(_marked(self._id))
+        left = list(_marked(self._marker))
         for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -337,9 +339,15 @@ def _proportional(pid: int) -> int:
     return 0
 
 
-def _marked(container_id: str) -> Iterator[int]:
+def container_marker(tank: str, container_id: str) -> str:
+    """What marks a container's processes. Container ids are drawn from the seed, so two tanks may have the
+    same ones at the same time."""
+    return f"{tank}/{container_id}"
+
+
+def _marked(marker: str) -> Iterator[int]:
     """Processes that carry the container's marker in their environment, wherever they moved."""
-    needle = f"{CONTAINER_VARIABLE}={container_id}".encode()
+    needle = f"{CONTAINER_VARIABLE}={marker}".encode()
     for name in os.listdir("/proc"):  # noqa: PTH208 - much faster than Path.iterdir
         if name.isdigit():
             with suppress(OSError):
@@ -350,11 +358,12 @@ def _marked(container_id: str) -> Iterator[int]:
 class SignalEnforcer:
     name = "signals (100 ms duty cycle, no cgroup)"
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, tank: str, clock: Clock) -> None:
+        self._tank = tank
         self._clock = clock
 
     def group(self, pod_uid: str, container_id: str, limits: Limits) -> SignalGroup:
-        return SignalGroup(container_id, limits, self._clock)
+        return SignalGroup(container_marker(self._tank, container_id), limits, self._clock)
 
     def remove_pod(self, pod_uid: str) -> None:
         """Nothing was made."""
