@@ -29,7 +29,9 @@ def rehearse(directory: Path, seed: int) -> dict[str, object]:
     text = spec.read_text().replace("  cluster:\n", FASTER, 1)
     spec.write_text(re.sub(r"    stages:\n(      - .*\n)+", STAGES, text))
     command = [sys.executable, "-m", "wavetank", "rehearse", str(directory), "--quiet", f"--seed={seed}"]
-    subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    if run.returncode not in (0, 1):  # 1: an SLO was not kept, which is not the question here
+        sys.exit(f"rehearsal with seed {seed} ended with {run.returncode}: {run.stderr}")
     report: dict[str, object] = json.loads((directory / "report" / "report.json").read_bytes())
     return report
 

@@ -58,6 +58,7 @@ def test_what_is_missing_is_named(tmp_path: Path, directory: Path) -> None:
         ("rehearsal.yaml", "duration: 75s, rps: 100", "duration: soon, rps: 100", "duration: soon", "'soon' is not a duration; write it as 90s, 1m30s or 2h"),
         ("rehearsal.yaml", "max: 500ms", "max: fast", "max: fast", "max: 'fast' is not a bound; write a number, or a duration such as 300ms (it is compared in seconds)"),
         ("rehearsal.yaml", "      objective: 0.999\n", "", "- name: availability", "SLO 'availability' has a ratio but no objective; e.g. objective: 0.999"),
+        ("rehearsal.yaml", "  cluster:\n", "  cluster:\n    metricResolution: 5s\n", "metricResolution", "metricResolution: 5s is too short; a metrics server takes 10s at the least"),
         ("rehearsal.yaml", "gateway: web, ", "", "target: {host", "target needs either gateway or url; name the Istio Gateway the load enters by, or the URL of a service that is already there"),
         ("k8s/httpbin.yaml", "kind: Deployment\nmetadata", "kind: Deploiment\nmetadata", "kind: Deploiment", "kind 'Deploiment' is not known to this cluster; did you mean 'Deployment'?"),
         ("k8s/httpbin.yaml", "apiVersion: apps/v1\nkind", "apiVersion: apps/v1beta1\nkind", "apiVersion: apps/v1beta1", "no kind 'Deployment' in 'apps/v1beta1'; this cluster serves it as apps/v1"),

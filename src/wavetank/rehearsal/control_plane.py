@@ -176,7 +176,8 @@ class CompositeControlPlane:
         )
 
     def _metrics_server(self) -> MetricsServer:
-        options = MetricsServerOptions(metric_resolution=self._settings.metric_resolution_seconds)
+        resolution = self._settings.metric_resolution_seconds
+        options = MetricsServerOptions(resolution, kubelet_timeout=min(10.0, 0.8 * resolution))
         scraper = LocalScraper(self._kubelets)
         return MetricsServer(
             self.plane.client("metrics-server"), scraper, self._clock, self._journal, options

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 SPEC_FILE = "rehearsal.yaml"
+METRIC_RESOLUTION_SECONDS_MIN = 10
 
 
 class Metadata(Struct, forbid_unknown_fields=True):
@@ -161,7 +162,10 @@ def _check_durations(spec: Spec, document: Document) -> None:
         (spec.cluster.housekeeping_interval, ("spec", "cluster", "housekeepingInterval")),
     ]
     for text, path in named:
-        parse_duration(text, document.at(*path))
+        seconds = parse_duration(text, document.at(*path))
+        if path[-1] == "metricResolution" and seconds < METRIC_RESOLUTION_SECONDS_MIN:
+            fix = f"a metrics server takes {METRIC_RESOLUTION_SECONDS_MIN}s at the least"
+            raise document.error(f"metricResolution: {text} is too short", *path, fix=fix)
 
 
 def _check_load(load: Load, document: Document) -> None:
