@@ -82,7 +82,8 @@ def _processes_of(marker: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if f"TMPDIR={marker}".encode() in path.read_bytes().split(b"\0"):
+            variables = path.read_bytes().split(b"\0")
+            if any(v.startswith(f"TMPDIR={marker}".encode()) for v in variables):
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -147,9 +148,14 @@ def test_a_crashed_child_ends_the_run_as_a_fault_of_ours(
     change(directory / "rehearsal.yaml", "duration: 6s", "duration: 120s")
     run = Run(directory, tmp_path)
     run.until(run.under_load)
-    for pid in _processes_of(str(run.runtime)):
-        if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    doomed = [
+        pid
+        for pid in _processes_of(str(run.runtime))
+        if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert doomed
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
     assert run.end() == 3, run.output
     assert run.report()["outcome"] == "incomplete"
 
