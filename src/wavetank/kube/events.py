@@ -1,19 +1,22 @@
 """Events: what happened to an object, told to users; repeats of the same are counted, not repeated.
 
 Mirrors client-go's event recorder and its correlator: equal events of one object within ten minutes raise
-``count`` and ``lastTimestamp`` of the first.
+``count`` and ``lastTimestamp`` of the first. ``EventLog`` makes events, ``EventRecorder`` is the
+asynchronous shell that sends them; telling about an object never holds up or fails the teller.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from typing import Any, Final
 
 from wavetank.clock import Clock
-from wavetank.kube.client import Object
+from wavetank.kube.client import ApiError, Client, Object
+from wavetank.kube.resources import EVENTS
 from wavetank.kube.times import format_time
 from wavetank.limits import KUBE_EVENT_KEYS_MAX
 
-__all__ = ["EventLog", "reference"]
+__all__ = ["EventLog", "EventRecorder", "reference"]
 
 _AGGREGATE_SECONDS: Final = 600.0
 
@@ -84,3 +87,38 @@ class EventLog:
             self._seen.clear()
         self._seen[key] = {"_at": now, "event": event}
         return event
+
+
+class EventRecorder:
+    """``component`` and ``host`` are the events' source."""
+
+    def __init__(self, client: Client, clock: Clock, component: str, host: str = "") -> None:
+        self._client = client
+        self._log = EventLog(clock, component, host)
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def event(self, obj: Object, kind: str, reason: str, message: str, field_path: str = "") -> None:
+        """Tell about ``obj`` (apiVersion, kind and metadata are looked at). ``kind`` is Normal or Warning;
+        ``field_path`` is such as ``spec.containers{web}``."""
+        self._queue.put_nowait(self._log.event(obj, kind, reason, message, field_path=field_path))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._send(), name="events")
+
+    async def flush(self) -> None:
+        """Wait until all that was told has been sent."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _send(self) -> None:
+        while not self._queue.empty():
+            event = self._queue.get_nowait()
+            meta = event["metadata"]
+            try:
+                if event["count"] == 1:
+                    await self._client.create(EVENTS, event, meta["namespace"])
+                else:
+                    patch = {"count": event["count"], "lastTimestamp": event["lastTimestamp"]}
+                    await self._client.patch(EVENTS, meta["name"], patch, meta["namespace"])
+            except ApiError:
+                continue  # the namespace may be going; an event is not worth a retry

@@ -30,9 +30,9 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
+from wavetank.kube.events import EventRecorder
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.background import background
-from wavetank.kube.kubelet.recorder import EventRecorder
 from wavetank.kube.resources import DEPLOYMENTS, HORIZONTALPODAUTOSCALERS, PODS, REPLICASETS
 from wavetank.kube.selectors import LabelSelector, parse_labels
 

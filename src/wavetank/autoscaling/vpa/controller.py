@@ -25,9 +25,9 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.kube.api import Api
 from wavetank.kube.client import ApiError, Client, Object, Resource
+from wavetank.kube.events import EventRecorder
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.background import background
-from wavetank.kube.kubelet.recorder import EventRecorder
 from wavetank.kube.resources import PODS
 from wavetank.kube.selectors import from_object
 from wavetank.kube.times import parse_time

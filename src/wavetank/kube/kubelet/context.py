@@ -11,6 +11,7 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object
+from wavetank.kube.events import EventRecorder
 from wavetank.kube.kubelet.addresses import AddressPool
 from wavetank.kube.kubelet.cadvisor import Cadvisor
 from wavetank.kube.kubelet.enforcer import Limits
@@ -18,7 +19,6 @@ from wavetank.kube.kubelet.environment import PodAddresses, container_environmen
 from wavetank.kube.kubelet.images import ImageConfig, ImageStore
 from wavetank.kube.kubelet.metrics import KubeletMetrics
 from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
-from wavetank.kube.kubelet.recorder import EventRecorder
 from wavetank.kube.kubelet.runtime import ContainerConfig, Runtime, StartError
 from wavetank.kube.kubelet.volumes import mounts_of
 from wavetank.kube.quantity import milli, whole

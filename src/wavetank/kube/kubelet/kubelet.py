@@ -10,6 +10,7 @@ from contextlib import suppress
 from wavetank.clock import Clock
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object, WatchType
+from wavetank.kube.events import EventRecorder
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.addresses import AddressPool
 from wavetank.kube.kubelet.background import background
@@ -21,7 +22,6 @@ from wavetank.kube.kubelet.metrics import KubeletMetrics
 from wavetank.kube.kubelet.node import NodeReporter
 from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
 from wavetank.kube.kubelet.pod_worker import PodWorker
-from wavetank.kube.kubelet.recorder import EventRecorder
 from wavetank.kube.kubelet.runtime import Runtime
 from wavetank.kube.resources import PODS
 
