@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavetank.errors import InputError
+from wavetank.gotemplate.template import Template, TemplateError
 from wavetank.model.labels import Labels
 from wavetank.model.value import is_stale_nan
 from wavetank.monitoring.rules.alert import AlertRule, AlertState, RuleError, Sample
 from wavetank.monitoring.rules.file import RuleConfig, load_rule_file, parse_rule_file
 from wavetank.monitoring.rules.functions import expand
 from wavetank.monitoring.rules.group import Group
-from wavetank.monitoring.rules.template import Template, TemplateError
 
 DATA = Path(__file__).parent / "data" / "rulefmt"
 MINUTE = 60_000

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from wavetank.errors import InputError
+from wavetank.gotemplate.template import Template, TemplateError
 from wavetank.monitoring.config.decode import decode_section
 from wavetank.monitoring.config.values import Duration
 from wavetank.monitoring.rules.functions import FUNCTION_NAMES
-from wavetank.monitoring.rules.template import Template, TemplateError
 from wavetank.promql.options import ParserOptions
 from wavetank.promql.parser import ParseError, parse_expr
 from wavetank.yamlfile import Document, load_documents, parse_documents

@@ -15,9 +15,9 @@ from urllib.parse import quote_plus, urlsplit
 
 import re2
 
+from wavetank.gotemplate.gofmt import format_float
+from wavetank.gotemplate.template import Template, TemplateError
 from wavetank.model.duration import parse_duration
-from wavetank.monitoring.rules.gofmt import format_float
-from wavetank.monitoring.rules.template import Template, TemplateError
 
 __all__ = ["FUNCTION_NAMES", "QueryFunction", "expand", "template_functions"]
 

@@ -1,21 +1,23 @@
-"""The template language of alert labels and annotations: Go's text/template.
+"""The template language of alert annotations and notifications: Go's text/template.
 
-Follows the language of https://pkg.go.dev/text/template as far as values without methods need it: actions,
-pipelines, variables, ``if``, ``with``, ``range``, ``define``, ``template``, ``block``, trimming and comments.
-Values are Python's: dicts, lists, text, numbers, booleans and None. A missing key is the empty text.
+Follows the language of https://pkg.go.dev/text/template: actions, pipelines, variables, ``if``, ``with``,
+``range``, ``define``, ``template``, ``block``, trimming and comments. Values are Python's: dicts, lists,
+text, numbers, booleans and None. A missing key is the empty text. A value whose class has a ``go_methods``
+table answers ``.Name arguments`` by calling ``go_methods["Name"](value, *arguments)``; methods come before
+keys, as in Go.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wavetank.gotemplate import gofmt
 from wavetank.limits import TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_STEPS_MAX
-from wavetank.monitoring.rules import gofmt
 
-__all__ = ["ALERT_VARIABLES", "Template", "TemplateError"]
+__all__ = ["ALERT_VARIABLES", "Definitions", "SafeText", "Template", "TemplateError", "definitions_of"]
 
 
 #: What alert templates may use without declaring it.
@@ -39,6 +41,14 @@ _ACTION: Final = re.compile(
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b"}
 
 Function = Callable[..., Any]
+Definitions = Mapping[str, list[Any]]
+_CALLS_MAX: Final = 100
+
+
+class SafeText(str):
+    """Text that a rendering with escapes leaves as it is."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,15 +355,24 @@ class Template:
         *,
         variables: Iterable[str] = ALERT_VARIABLES,
         functions: Container[str] | None = None,
+        definitions: Definitions | None = None,
     ) -> None:
-        """``functions`` names those there will be; None leaves it to the rendering. Raises TemplateError."""
+        """``functions`` names those there will be; None leaves it to the rendering. ``definitions`` are
+        templates it may call, beside its own. Raises TemplateError."""
         parser = _Parser(text, variables, functions)
         self._nodes = parser.parse() if "{{" in text else [_Text(text)]
-        self._definitions = parser.definitions
+        self._definitions = {**(definitions or {}), **parser.definitions}
 
-    def render(self, dot: Any, variables: Mapping[str, Any], functions: Mapping[str, Function]) -> str:
-        """The text. ``variables`` are without their dollar sign. Raises TemplateError."""
-        run = _Run(self._definitions, functions)
+    def render(
+        self,
+        dot: Any,
+        variables: Mapping[str, Any],
+        functions: Mapping[str, Function],
+        escape: Callable[[str], str] | None = None,
+    ) -> str:
+        """The text. ``variables`` are without their dollar sign; ``escape`` is applied to every value that
+        is not a ``SafeText``. Raises TemplateError."""
+        run = _Run(self._definitions, functions, escape)
         scope = {"$": dot, **{f"${name}": value for name, value in variables.items()}}
         try:
             run.nodes(self._nodes, dot, scope)
@@ -363,8 +382,14 @@ class Template:
 
 
 class _Run:
-    def __init__(self, definitions: Mapping[str, list[Any]], functions: Mapping[str, Function]) -> None:
+    def __init__(
+        self,
+        definitions: Definitions,
+        functions: Mapping[str, Function],
+        escape: Callable[[str], str] | None,
+    ) -> None:
         self.out: list[str] = []
+        self._escape = escape
         self._definitions = definitions
         self._functions = functions
         self._steps = 0
@@ -388,7 +413,7 @@ class _Run:
                 case _Output():
                     value = self._pipe(node.pipe, dot, scope)
                     if not node.pipe.variables:
-                        self._write(gofmt.sprint(value))
+                        self._write(self._shown(value))
                 case _Branch():
                     self._branch(node, dot, scope)
                 case _Call():
@@ -396,13 +421,17 @@ class _Run:
                 case _Jump():
                     raise _Break if node.kind == "break" else _Continue
 
+    def _shown(self, value: Any) -> str:
+        text = gofmt.sprint(value)
+        return text if self._escape is None or isinstance(value, SafeText) else self._escape(text)
+
     def _template(self, node: _Call, dot: Any, scope: dict[str, Any]) -> None:
         body = self._definitions.get(node.name)
         if body is None:
             raise TemplateError(f'template "{node.name}" not defined')
         inner = None if node.pipe is None else self._pipe(node.pipe, dot, scope)
         self._calls += 1
-        if self._calls > 100:
+        if self._calls > _CALLS_MAX:
             raise TemplateError("templates call each other too deeply")
         self.nodes(body, inner, {"$": inner})
         self._calls -= 1
@@ -458,9 +487,8 @@ class _Run:
             raise TemplateError(f"takes more than {TEMPLATE_STEPS_MAX} steps")
         first = command[0]
         if not isinstance(first, _Name):
-            if len(command) > 1 or piped:
-                raise TemplateError("can't give argument to non-function")
-            return self._value(first, dot, scope)
+            arguments = [self._value(argument, dot, scope) for argument in command[1:]] + piped
+            return self._value(first, dot, scope, arguments)
         if first.name in ("and", "or"):
             return self._short_circuit(first.name, command[1:], dot, scope, piped)
         function = self._functions.get(first.name) or gofmt.BUILTINS.get(first.name)
@@ -478,25 +506,33 @@ class _Run:
                 return value
         return piped[0] if piped else value
 
-    def _value(self, operand: Any, dot: Any, scope: dict[str, Any]) -> Any:
+    def _value(self, operand: Any, dot: Any, scope: dict[str, Any], arguments: Sequence[Any] = ()) -> Any:
+        """An operand's value; ``arguments`` go to the method that ends a chain."""
+        match operand:
+            case _Name():
+                return self._command([operand], dot, scope, [])
+            case _Chain() if operand.fields:
+                value = self._root(operand.root, dot, scope)
+                for field in operand.fields[:-1]:
+                    value = _field(value, field, ())
+                return _field(value, operand.fields[-1], arguments)
+        if arguments:
+            raise TemplateError("can't give argument to non-function")
         match operand:
             case _Literal():
                 return operand.value
-            case _Name():
-                return self._command([operand], dot, scope, [])
             case _Chain():
-                if isinstance(operand.root, _Pipe):
-                    value = self._pipe(operand.root, dot, scope)
-                elif operand.root == ".":
-                    value = dot
-                elif operand.root in scope:
-                    value = scope[operand.root]
-                else:
-                    raise TemplateError(f'undefined variable "{operand.root}"')
-                for field in operand.fields:
-                    value = _field(value, field)
-                return value
+                return self._root(operand.root, dot, scope)
         raise TemplateError(f"cannot evaluate {operand!r}")
+
+    def _root(self, root: str | _Pipe, dot: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(root, _Pipe):
+            return self._pipe(root, dot, scope)
+        if root == ".":
+            return dot
+        if root in scope:
+            return scope[root]
+        raise TemplateError(f'undefined variable "{root}"')
 
 
 class _Scope(dict[str, Any]):
@@ -517,7 +553,19 @@ class _Scope(dict[str, Any]):
             self._outer[name] = value
 
 
-def _field(value: Any, name: str) -> Any:
+def definitions_of(text: str, functions: Container[str] | None = None) -> Definitions:
+    """The templates that a text defines. Raises TemplateError."""
+    parser = _Parser(text, (), functions)
+    parser.parse()
+    return parser.definitions
+
+
+def _field(value: Any, name: str, arguments: Sequence[Any]) -> Any:
+    method = getattr(type(value), "go_methods", {}).get(name)
+    if method is not None:
+        return method(value, *arguments)
+    if arguments:
+        raise TemplateError(f"{name} has arguments but cannot be invoked as function")
     if isinstance(value, Mapping):
         return value.get(name, "")
     if value is None:
