@@ -91,6 +91,10 @@ REMOTE_WRITE_BYTES_MAX: Final = 64 * MIB  # a received request after decompressi
 TEMPLATE_OUTPUT_BYTES_MAX: Final = 1 * MIB  # of one label or annotation; longer: the expansion fails
 TEMPLATE_STEPS_MAX: Final = 100_000  # actions of one template run; more: the expansion fails
 
+# Monitoring: the web server
+WEB_PASSWORDS_REMEMBERED_MAX: Final = 100  # outcomes of bcrypt comparisons; then the oldest goes
+WEB_HANDSHAKE_SECONDS: Final = 10.0  # TLS handshakes that take longer are given up
+
 # Kubelet
 KUBELET_LOG_BYTES_MAX: Final = 10 * MIB  # a container's log file is rotated at this size (upstream's default)
 KUBELET_LOG_FILES_MAX: Final = 5  # rotated files kept a container; the oldest is removed
@@ -111,3 +115,10 @@ REPORT_SPARKLINE_COLUMNS_MAX: Final = 60  # of the terminal's summary; longer se
 TANK_START_SECONDS: Final = 60.0  # how long a process of the tank may take until it answers
 KERNELS_SECONDS: Final = 300.0  # the same for the monitoring, which compiles its kernels the first time
 WORKLOAD_START_SECONDS: Final = 120.0  # how long the first pods may take until they are ready
+
+# Console
+CONSOLE_TREE_NODES_MAX: Final = (
+    200  # nodes of a query that its tree evaluates; the rest is shown without figures
+)
+CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused with 503
+CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; older ones are in the journals

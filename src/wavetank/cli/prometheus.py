@@ -218,12 +218,15 @@ async def _run(flags: dict[str, Any], options: ServerOptions) -> None:
     from wavetank.errors import InputError
     from wavetank.journal import FileJournal
     from wavetank.monitoring.server import Server
+    from wavetank.web.console import routes
 
     log = logging.getLogger("wavetank.monitoring")
     clock = RealClock()
     path = flags["journal_path"]
     journal = FileJournal(path, clock) if path is not None else None
-    server = Server(Path(flags["config_file"]), Path(flags["storage_path"]), clock, options, journal=journal)
+    server = Server(
+        Path(flags["config_file"]), Path(flags["storage_path"]), clock, options, journal=journal, pages=routes
+    )
     stop = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
 

@@ -10,10 +10,11 @@ import asyncio
 import hashlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from wavetank.clock import Clock
@@ -67,6 +68,7 @@ class Parts:
         reload: Callable[[], Awaitable[None]],
         quit: Callable[[], None],
         journal: Journal | None = None,
+        pages: Callable[[Services], Sequence[BaseRoute]] | None = None,
     ) -> None:
         self.state = ServerState(config, clock.now())
         self._options = options
@@ -123,7 +125,7 @@ class Parts:
             quit=quit,
             written=lambda samples, size: metrics.samples_received.inc(samples),
         )
-        self.app: ASGIApp = create_app(services)
+        self.app: ASGIApp = create_app(services, pages(services) if pages is not None else ())
         registry.collector(lambda: storage_families(db))
         self._upkeep = asyncio.create_task(self._keep_up(db))
 

@@ -11,9 +11,11 @@ import asyncio
 import hashlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError, InternalError
@@ -25,6 +27,7 @@ from wavetank.monitoring.options import ServerOptions
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
 
 if TYPE_CHECKING:
+    from wavetank.monitoring.api.services import Services
     from wavetank.monitoring.parts import Parts
     from wavetank.tsdb.db import DB
 
@@ -44,12 +47,15 @@ class Server:
         options: ServerOptions | None = None,
         *,
         journal: Journal | None = None,
+        pages: Callable[[Services], Sequence[BaseRoute]] | None = None,
     ) -> None:
+        """``pages`` gives routes that the server answers beside its own, such as those of a UI."""
         self.options = options or ServerOptions()
         self._source = config
         self._storage_path = storage_path
         self._clock = clock
         self._journal = journal
+        self._pages = pages
         self._parts: Parts | None = None
         self._one_reload = asyncio.Lock()
 
@@ -135,6 +141,7 @@ class Server:
             reload=self.reload,
             quit=stop.set,
             journal=self._journal,
+            pages=self._pages,
         )
         watching = asyncio.create_task(self._auto_reload())
         try:

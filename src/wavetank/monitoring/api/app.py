@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavetank.errors import InputError
 from wavetank.monitoring.api import query, rules, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
+from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.services import Services
@@ -34,8 +35,8 @@ _LOG = logging.getLogger(__name__)
 _LIFECYCLE_OFF = "Lifecycle API is not enabled."
 
 
-def create_app(services: Services) -> ASGIApp:
-    """The ASGI application of a running server."""
+def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """The ASGI application of a running server; ``pages`` are routes of whoever composes it, such as a UI."""
     api = [
         *query.routes(services),
         *series.routes(services),
@@ -47,10 +48,11 @@ def create_app(services: Services) -> ASGIApp:
         Route("/{path:path}", endpoint(_unknown)),
     ]
     app = Starlette(
-        routes=[Mount("/api/v1", routes=api), *_pages(services)],
+        routes=[Mount("/api/v1", routes=api), *pages, *_pages(services)],
         exception_handlers={Exception: _fault},
     )
-    return HostCheck(app, services.settings.loopback_only, services.settings.external_url)
+    settings = services.settings
+    return HostCheck(CancelOnDisconnect(app), settings.loopback_only, settings.external_url)
 
 
 async def _unknown(request: Request) -> Response:
