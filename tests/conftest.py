@@ -5,8 +5,11 @@ In CI they draw the same examples every time, so that a red run can be repeated;
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -17,3 +20,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("wavetank")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_a_module_leaves_open_fails_in_it() -> Iterator[None]:
+    """Sockets and files left to the garbage collector are reported here, not in some later module's test."""
+    yield
+    gc.collect()

@@ -217,9 +217,10 @@ async def test_a_stall_of_the_server_is_seen_by_every_arrival_it_delayed(
     await load.stop()
     totals = load.snapshot()
     assert (totals.scheduled, totals.started, totals.dropped) == (300, 300, 0)
-    slow = totals.requests - totals.response.count_up_to(0.1)
-    assert slow == pytest.approx(90, abs=15)  # those due in the first 0.9 s of the stall waited over 0.1 s
-    assert totals.response.percentile(85) == pytest.approx(0.55, abs=0.15)
+    # Those due in the first 0.9 s of the stall waited over 0.1 s; a busy machine only adds to them. A generator
+    # that waits with the server would have counted its few connections, once each.
+    assert totals.requests - totals.response.count_up_to(0.1) >= 85
+    assert totals.response.percentile(85) >= 0.4
 
 
 @pytest.mark.slow

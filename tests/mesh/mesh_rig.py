@@ -32,9 +32,9 @@ def free_port(address: str = "127.0.0.1") -> int:
 
 
 async def eventually(condition: Callable[[], bool], what: Callable[[], object] = lambda: "") -> None:
-    """Wait until the condition holds; fail after ten seconds, saying what there was instead."""
+    """Wait until the condition holds; fail after thirty seconds, saying what there was instead."""
     clock = RealClock()
-    deadline = clock.monotonic() + 10
+    deadline = clock.monotonic() + 30
     while not condition():
         assert clock.monotonic() < deadline, repr(what())
         await clock.sleep(0.005)
@@ -68,6 +68,7 @@ class Mesh:
     session: aiohttp.ClientSession
     objects: list[Object] = field(default_factory=list)
     backends: dict[str, Backend] = field(default_factory=dict)
+    listening: set[tuple[str, int]] = field(default_factory=set)
 
     async def pods(self, app: str, *names: str, version: str = "v1") -> None:
         """Start pods of a Service ``app`` with port 80 named http."""
@@ -109,12 +110,25 @@ class Mesh:
         **headers: str,
     ) -> Reply:
         address, number = self.placement.bind(port)
+        await self._listening(address, number)
         sent = {"Host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
         async with self.session.request(
             method, f"http://{address}:{number}{path}", headers=sent, allow_redirects=False
         ) as response:
             received = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status, received, await response.text())
+
+    async def _listening(self, address: str, port: int) -> None:
+        """Envoy acknowledges a listener before its worker threads have opened it; wait for the first accept."""
+
+        def accepts() -> bool:
+            with socket.socket() as probe:
+                probe.settimeout(1)
+                return probe.connect_ex((address, port)) == 0
+
+        if (address, port) not in self.listening:
+            await eventually(accepts, lambda: f"nothing listens on {address}:{port}")
+            self.listening.add((address, port))
 
     async def calls(self, count: int, path: str = "/", **kwargs: Any) -> Counter[str]:
         """How many of ``count`` calls each pod (or status) answered."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from typing import Any
@@ -12,16 +11,9 @@ import uvicorn
 
 from wavetank.errors import InputError, InternalError
 from wavetank.kube.pki import Credentials
+from wavetank.serving import EmbeddedServer
 
 __all__ = ["Listener"]
-
-
-class _Server(uvicorn.Server):
-    """Signals belong to the process, not to one of its servers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
 
 
 class Listener:
@@ -50,7 +42,7 @@ class Listener:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.load_cert_chain(credentials.certificate, credentials.key)
             config.ssl = context
-        self._server = _Server(config)
+        self._server = EmbeddedServer(config)
         self._task: asyncio.Task[None] | None = None
         self.secure = credentials is not None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from wavetank.exposition.render import CONTENT_TYPE_TEXT, render_text
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kubelet.cadvisor import cadvisor_families, resource_families, stats_summary
 from wavetank.kube.kubelet.kubelet import Kubelet
+from wavetank.kube.providers import ExecSession
+from wavetank.serving import EmbeddedServer
 
 __all__ = ["KubeletServer", "LocalKubelets", "kubelet_app", "kubelet_get"]
 
@@ -87,7 +89,7 @@ class KubeletServer:
     ) -> None:
         node = kubelet.node
         self._where = f"{node.ip}:{node.kubelet_port}"
-        self._server = uvicorn.Server(
+        self._server = EmbeddedServer(
             uvicorn.Config(
                 kubelet_app(kubelet, token),
                 host=node.ip,
@@ -103,7 +105,7 @@ class KubeletServer:
 
     async def start(self) -> None:
         """Return once connections are accepted. Raises InputError where the port is taken."""
-        # uvicorn installs signal handlers, and exits the process where it cannot bind: neither is wanted.
+        # uvicorn exits the process where it cannot bind, which is not wanted.
         self._task = asyncio.get_running_loop().create_task(self._serve(), name=f"kubelet {self._where}")
         while not self._server.started:
             await asyncio.sleep(0)
@@ -112,7 +114,7 @@ class KubeletServer:
 
     async def _serve(self) -> None:
         try:
-            await self._server._serve()
+            await self._server.serve()
         except SystemExit:
             raise InputError(
                 f"cannot listen on {self._where}", fix="stop what uses the port, or give the node another"
@@ -143,11 +145,28 @@ class LocalKubelets:
             raise ApiError(503, "ServiceUnavailable", f'no kubelet answers for node "{node}"')
         return found
 
+    def _of(self, pod: Object) -> Kubelet:
+        node = str(pod["spec"].get("nodeName") or "")
+        if not node:
+            name = pod["metadata"]["name"]
+            raise ApiError(400, "BadRequest", f"pod {name} does not have a host assigned")
+        return self.get(node)
+
     async def logs(self, pod: Object, container: str, **options: Any) -> AsyncIterator[bytes]:
         """See ``wavetank.kube.providers.KubeletProvider``."""
-        kubelet = self.get(str(pod["spec"].get("nodeName") or ""))
-        async for chunk in kubelet.logs(pod, container, **options):
+        async for chunk in self._of(pod).logs(pod, container, **options):
             yield chunk
+
+    async def execute(
+        self, pod: Object, container: str, argv: Sequence[str], *, stdin: bool, tty: bool
+    ) -> ExecSession:
+        return await self._of(pod).execute(pod, container, argv, stdin=stdin, tty=tty)
+
+    async def attach(self, pod: Object, container: str) -> ExecSession:
+        return await self._of(pod).attach(pod, container)
+
+    async def connect(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await self._of(pod).connect(pod, port)
 
     async def node_proxy(self, node: str, path: str) -> Answer:
         return kubelet_get(self.get(node), "/" + path.lstrip("/"))
