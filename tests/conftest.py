@@ -22,6 +22,12 @@ settings.register_profile(
 settings.load_profile("wavetank")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no core waits for the last of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "rehearsal"))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _what_a_module_leaves_open_fails_in_it() -> Iterator[None]:
     """Sockets and files left to the garbage collector are reported here, not in some later module's test."""
