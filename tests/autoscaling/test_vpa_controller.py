@@ -60,7 +60,7 @@ class Cluster:
             "spec": {"targetRef": reference, **policy},
         }
         await self.client.create(VPAS, vpa, "default")
-        controller = VpaController(self.client, self.clock)
+        controller = VpaController(self.client, self.clock, MemoryJournal(self.clock))
         await controller.start()
         await self.clock.advance(1)
         return controller
@@ -92,7 +92,7 @@ async def test_it_recommends_the_peak_with_margin_and_keeps_a_checkpoint() -> No
     assert saved["spec"] == {"vpaObjectName": "web", "containerName": "main"}
     assert saved["status"]["version"] == "v3"
     assert saved["status"]["totalSamplesCount"] > 10
-    again = VpaController(cluster.client, cluster.clock)
+    again = VpaController(cluster.client, cluster.clock, MemoryJournal(cluster.clock))
     cluster.cpu = "1m"
     await again.start()
     await cluster.clock.advance(1)

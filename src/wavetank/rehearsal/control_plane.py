@@ -21,6 +21,9 @@ import msgspec
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.hpa.options import HpaOptions
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
+from wavetank.autoscaling.vpa.admission import VpaAdmission
+from wavetank.autoscaling.vpa.controller import VpaController, VpaOptions
+from wavetank.autoscaling.vpa.history import HistoryOptions
 from wavetank.clock import Clock, RealClock
 from wavetank.errors import WavetankError
 from wavetank.journal import FileJournal, Journal
@@ -34,13 +37,16 @@ from wavetank.kube.kubelet.process_runtime import ProcessRuntime
 from wavetank.kube.kubelet.server import KubeletServer, LocalKubelets
 from wavetank.kube.metrics_server.scrapers import LocalScraper
 from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions
+from wavetank.load.stages import parse_duration
 from wavetank.mesh.controller import MeshController, MeshOptions
 from wavetank.mesh.registration import register_mesh
 from wavetank.mesh.translate import Placement
+from wavetank.model import duration
 from wavetank.process import TANK_VARIABLE
 from wavetank.rehearsal.addresses import API_PORT
 from wavetank.rehearsal.control_plane_metrics import metrics_app
 from wavetank.rehearsal.image_model import ImageModel, image_model
+from wavetank.rehearsal.metrics_client import PrometheusQuery
 from wavetank.rehearsal.settings import ControlPlaneFacts, ControlPlaneSettings, read_settings
 from wavetank.rehearsal.spec import Node
 
@@ -82,6 +88,7 @@ class CompositeControlPlane:
             ),
         )
         self.plane.attach_kubelet(self._kubelets)
+        self.plane.api.admissions = (*self.plane.api.admissions, VpaAdmission())
         register_mesh(self.plane.registry)
 
     async def start(self) -> ControlPlaneFacts:
@@ -100,6 +107,7 @@ class CompositeControlPlane:
         await self._enter(metrics)
         hpa = self._hpa()
         await self._enter(hpa)
+        await self._enter(self._vpa())
         host = settings.addresses.api_server
         listener = Listener(
             metrics_app(plane, kubelets, metrics, hpa, mesh, self._clock), host, METRICS_PORT, None
@@ -187,6 +195,24 @@ class CompositeControlPlane:
         client = self.plane.client("horizontal-pod-autoscaler")
         options = HpaOptions(sync_period=self._settings.hpa_sync_seconds)
         return HpaController(client, ApiMetricsClient(client), self._clock, self._journal, options)
+
+    def _vpa(self) -> VpaController:
+        given = self._settings.vpa
+        interval = parse_duration(given.interval)
+        options = VpaOptions(
+            recommender_interval=interval,
+            updater_interval=interval,
+            history=HistoryOptions(
+                duration.parse_duration(given.history_length) / 1000,
+                duration.parse_duration(given.history_resolution) / 1000,
+            ),
+        )
+        history: PrometheusQuery | None = None
+        if given.prometheus is not None:
+            history = PrometheusQuery(given.prometheus)
+            self._stack.push_async_callback(history.close)
+        client = self.plane.client("vpa")
+        return VpaController(client, self._clock, self._journal, options, prometheus=history)
 
 
 def _pod_block(cidr: str, index: int) -> str:

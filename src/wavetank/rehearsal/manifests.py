@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wavetank.autoscaling.vpa.kinds import VPAS
 from wavetank.errors import InputError, did_you_mean
 from wavetank.kube.client import ApiError, Resource
 from wavetank.kube.resources import BUILT_IN, HORIZONTALPODAUTOSCALERS_V1
@@ -110,7 +111,9 @@ def _objects(document: Document, value: Any, root: tuple[str | int, ...]) -> Ite
 
 
 def _known() -> dict[tuple[str, str], Resource]:
-    known = {(r.api_version, r.kind): r for r in (*BUILT_IN, HORIZONTALPODAUTOSCALERS_V1, *ALL_RESOURCES)}
+    known = {
+        (r.api_version, r.kind): r for r in (*BUILT_IN, HORIZONTALPODAUTOSCALERS_V1, VPAS, *ALL_RESOURCES)
+    }
     for resource in ALL_RESOURCES:
         for version in SERVED_VERSIONS[resource.group]:
             known[f"{resource.group}/{version}", resource.kind] = resource

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from wavetank.rehearsal.addresses import Addresses
-from wavetank.rehearsal.spec import ImagePull, Node
+from wavetank.rehearsal.spec import ImagePull, Node, Vpa
 
 __all__ = ["ControlPlaneFacts", "ControlPlaneSettings", "RunFiles"]
 
@@ -79,6 +79,7 @@ class ControlPlaneSettings(Struct, kw_only=True):
     hpa_sync_seconds: float = 15.0
     metric_resolution_seconds: float = 15.0
     housekeeping_seconds: float = 10.0
+    vpa: Vpa = field(default_factory=Vpa)
 
     @property
     def addresses(self) -> Addresses:

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 
 from wavetank.errors import InputError
 from wavetank.load.stages import Stage, parse_duration, parse_stage
+from wavetank.model import duration
 from wavetank.yamlfile import Document, decode, load_documents
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Node",
     "Rehearsal",
     "Spec",
+    "Vpa",
     "load_spec",
     "parse_bound",
     "stages_of",
@@ -58,9 +60,19 @@ class ImagePull(Struct, forbid_unknown_fields=True, rename="camel"):
     image_sizes: dict[str, str] = {}  # image reference -> compressed size, e.g. 120MB
 
 
+class Vpa(Struct, forbid_unknown_fields=True, rename="camel"):
+    """The VPA's recommender and updater. With ``prometheus`` (a URL) the history comes from there."""
+
+    interval: str = "60s"
+    prometheus: str | None = None
+    history_length: str = "8d"
+    history_resolution: str = "1h"
+
+
 class Cluster(Struct, forbid_unknown_fields=True, rename="camel"):
     nodes: list[Node] = field(default_factory=lambda: [Node("node-1")])
     image_pull: ImagePull | None = None
+    vpa: Vpa = field(default_factory=Vpa)
     hpa_sync_period: str = "15s"
     metric_resolution: str = "15s"
     housekeeping_interval: str = "10s"
@@ -145,6 +157,7 @@ def load_spec(directory: Path) -> tuple[Rehearsal, Document]:
 
 def _check(spec: Spec, document: Document) -> None:
     _check_durations(spec, document)
+    _check_vpa(spec.cluster.vpa, document)
     _check_load(spec.load, document)
     names: set[str] = set()
     for index, slo in enumerate(spec.slos):
@@ -160,12 +173,25 @@ def _check_durations(spec: Spec, document: Document) -> None:
         (spec.cluster.hpa_sync_period, ("spec", "cluster", "hpaSyncPeriod")),
         (spec.cluster.metric_resolution, ("spec", "cluster", "metricResolution")),
         (spec.cluster.housekeeping_interval, ("spec", "cluster", "housekeepingInterval")),
+        (spec.cluster.vpa.interval, ("spec", "cluster", "vpa", "interval")),
     ]
     for text, path in named:
         seconds = parse_duration(text, document.at(*path))
         if path[-1] == "metricResolution" and seconds < METRIC_RESOLUTION_SECONDS_MIN:
             fix = f"a metrics server takes {METRIC_RESOLUTION_SECONDS_MIN}s at the least"
             raise document.error(f"metricResolution: {text} is too short", *path, fix=fix)
+
+
+def _check_vpa(vpa: Vpa, document: Document) -> None:
+    here = ("spec", "cluster", "vpa")
+    for name, text in (("historyLength", vpa.history_length), ("historyResolution", vpa.history_resolution)):
+        try:
+            duration.parse_duration(text)
+        except ValueError as error:
+            raise document.error(f"{name}: {error}", *here, name, fix="e.g. 8d or 1h") from None
+    if vpa.prometheus is not None and not vpa.prometheus.startswith(("http://", "https://")):
+        fix = "write it as http://127.0.0.1:9090"
+        raise document.error(f"prometheus {vpa.prometheus!r} is not a URL", *here, "prometheus", fix=fix)
 
 
 def _check_load(load: Load, document: Document) -> None:

@@ -101,6 +101,7 @@ class Tank:
             hpa_sync_seconds=parse_duration(cluster.hpa_sync_period),
             metric_resolution_seconds=parse_duration(cluster.metric_resolution),
             housekeeping_seconds=parse_duration(cluster.housekeeping_interval),
+            vpa=cluster.vpa,
         )
         settings.write()
         # Made here, since making certificates takes memory that the control plane would never give back.

@@ -33,7 +33,12 @@ from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
 from wavetank.kube.events import EventRecorder
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.background import background
-from wavetank.kube.resources import DEPLOYMENTS, HORIZONTALPODAUTOSCALERS, PODS, REPLICASETS
+from wavetank.kube.resources import (
+    DEPLOYMENTS,
+    HORIZONTALPODAUTOSCALERS,
+    PODS,
+    REPLICASETS,
+)
 from wavetank.kube.selectors import LabelSelector, parse_labels
 
 __all__ = ["HpaController", "scale_resource"]

@@ -80,8 +80,10 @@ def vpa_status(
     *,
     pods_matched: bool,
     trusted: bool,
+    problem: str = "",
 ) -> dict[str, Any]:
-    """``status`` with its conditions. ``trusted`` is whether the history is long enough for confidence."""
+    """``status`` with its conditions. ``trusted`` is whether the history is long enough for confidence;
+    ``problem`` why the target cannot be followed."""
     old = {c["type"]: c for c in (vpa.get("status") or {}).get("conditions") or ()}
     states: list[tuple[str, bool, str, str]] = []
     if not pods_matched:
@@ -92,14 +94,16 @@ def vpa_status(
         states.append(("RecommendationProvided", bool(recommendations), "", ""))
     if recommendations and not trusted:
         states.append(("LowConfidence", True, "", ""))
+    if problem:
+        states.append(("ConfigUnsupported", True, "", problem))
     conditions = []
     for kind, holds, reason, text in states:
         shown = "True" if holds else "False"
         before = old.get(kind)
         same = before is not None and before.get("status") == shown
         since = before["lastTransitionTime"] if same and before else format_time(now)
-        entry = {"type": kind, "status": shown, "lastTransitionTime": since}
-        conditions.append({**entry, **({"reason": reason, "message": text} if reason else {})})
+        told = {key: value for key, value in (("reason", reason), ("message", text)) if value}
+        conditions.append({"type": kind, "status": shown, "lastTransitionTime": since, **told})
     status: dict[str, Any] = {"conditions": conditions}
     if recommendations:
         status["recommendation"] = {"containerRecommendations": list(recommendations)}

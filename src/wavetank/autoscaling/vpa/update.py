@@ -22,9 +22,14 @@ __all__ = [
     "evictable",
     "pod_priority",
     "priority",
+    "resize_given_up",
+    "resize_pending",
     "update_mode",
     "wants_update",
 ]
+
+
+_RESIZE = ("PodResizePending", "PodResizeInProgress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class UpdateOptions:
     evict_after_oom: float = 600.0
     eviction_tolerance: float = 0.5
     min_replicas: int = 2
+    resize_deferred: float = 300.0
+    resize_in_progress: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,27 @@ def _quick_oom(pod: Object, options: UpdateOptions) -> bool:
             continue
         begun, over = parse_time(ended.get("startedAt")), parse_time(ended.get("finishedAt"))
         if begun is not None and over is not None and over - begun < options.evict_after_oom:
+            return True
+    return False
+
+
+def resize_pending(pod: Object) -> bool:
+    """Whether the kubelet has a resize of the pod in hand."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") in _RESIZE and c.get("status") == "True" for c in conditions)
+
+
+def resize_given_up(now: float, pod: Object, options: UpdateOptions) -> bool:
+    """Whether a resize in place has failed: infeasible, deferred or in progress for too long."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") not in _RESIZE or condition.get("status") != "True":
+            continue
+        if condition.get("reason") == "Infeasible":
+            return True
+        since = parse_time(condition.get("lastTransitionTime"))
+        pending = condition["type"] == "PodResizePending"
+        limit = options.resize_deferred if pending else options.resize_in_progress
+        if since is not None and now - since > limit:
             return True
     return False
 

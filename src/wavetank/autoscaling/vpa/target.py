@@ -1,0 +1,45 @@
+"""What a VPA points at: the replica count and the pods of its target, by the scale subresource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wavetank.autoscaling.hpa.controller import scale_resource
+from wavetank.kube.client import ApiError, Client, Object
+from wavetank.kube.resources import DAEMONSETS, PODS
+from wavetank.kube.selectors import from_object
+
+__all__ = ["Target", "find_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``replicas`` as configured; a DaemonSet's is the number of its pods. ``problem`` is why there is
+    nothing, in upstream's words."""
+
+    replicas: int = 0
+    pods: tuple[Object, ...] = ()
+    problem: str = ""
+
+
+async def find_target(client: Client, vpa: Object) -> Target:
+    """The target as it is now; empty, with the problem, where it is not there or cannot be scaled."""
+    namespace = vpa["metadata"].get("namespace", "default")
+    reference: dict[str, Any] = dict((vpa.get("spec") or {}).get("targetRef") or {})
+    name = str(reference.get("name", ""))
+    if not name:
+        return Target(problem="Cannot read targetRef. Reason: targetRef not defined")
+    try:
+        if reference.get("kind") == "DaemonSet":
+            found = await client.get(DAEMONSETS, name, namespace)
+            selector = str(from_object((found.get("spec") or {}).get("selector")))
+            pods = (await client.list(PODS, namespace, label_selector=selector)).items
+            return Target(len(pods), tuple(pods))
+        scale = await client.get_subresource(scale_resource(reference), name, "scale", namespace)
+    except (LookupError, ApiError) as error:
+        text = error.message if isinstance(error, ApiError) else str(error.args[0])
+        return Target(problem=f"Cannot read targetRef. Reason: {text}")
+    selector = str((scale.get("status") or {}).get("selector") or "")
+    listed = (await client.list(PODS, namespace, label_selector=selector)).items if selector else []
+    return Target(int((scale.get("spec") or {}).get("replicas") or 0), tuple(listed))
