@@ -86,6 +86,10 @@ EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` rea
 # Monitoring
 SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
 KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
+KUBE_SPDY_FRAME_BYTES_MAX: Final = 2 * MIB  # one frame of a forwarded port; larger ends the connection
+KUBE_SPDY_HEADER_BYTES_MAX: Final = 16 * KIB  # the headers of one stream in it
+KUBE_FORWARDED_STREAMS_MAX: Final = 1_000  # streams open at a time over one forwarding connection
+KUBE_EXEC_MESSAGE_BYTES_MAX: Final = 4 * MIB  # one websocket message of exec, attach or port-forward
 SD_WATCH_LINE_BYTES_MAX: Final = 16 * MIB  # one event of a watch; larger: the watch starts anew
 REMOTE_WRITE_BYTES_MAX: Final = 64 * MIB  # a received request after decompression; larger: 400
 TEMPLATE_OUTPUT_BYTES_MAX: Final = 1 * MIB  # of one label or annotation; longer: the expansion fails
@@ -122,3 +126,6 @@ CONSOLE_TREE_NODES_MAX: Final = (
 )
 CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused with 503
 CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; older ones are in the journals
+
+# Storage
+REPLAY_PENDING_SAMPLES_MAX: Final = 8_000_000  # committed during replay; more wait for its end

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +26,7 @@ from wavetank.tsdb.head_stats import HeadStats, head_stats
 from wavetank.tsdb.options import Options
 from wavetank.tsdb.querier import Found, Source, find_in_block, merged, select
 from wavetank.tsdb.replay import ReplayReport
+from wavetank.tsdb.restore import HEAD_IS_NOT_WHOLE, ReplayStatus
 from wavetank.tsdb.store import Store
 from wavetank.tsdb.tombstones import write_tombstones
 from wavetank.tsdb.wal.rare_records import MetadataRecord
@@ -33,6 +35,7 @@ __all__ = ["DB", "Quarantined"]
 
 Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
+_LOG = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
 _QUARANTINE = ".quarantined"
 
@@ -77,15 +80,24 @@ class DB:
         self.last_append = clock.monotonic()
         self._blocks: list[Block] = []
         self._lock_file: IO[bytes] | None = None
+        self._restoring: threading.Thread | None = None
 
     # --- life ---------------------------------------------------------------------------------------
 
     @classmethod
     def open(
-        cls, path: Path | str, options: Options, clock: Clock, *, progress: Progress | None = None
+        cls,
+        path: Path | str,
+        options: Options,
+        clock: Clock,
+        *,
+        progress: Progress | None = None,
+        background: bool = False,
     ) -> DB:
         """Open or create a directory. ``progress`` hears ``(phase, fraction)`` during replay.
 
+        With ``background`` replay goes on in a thread after this returns: samples are accepted as soon as the
+        series of the log are known, queries answer with a warning, and upkeep waits (``wait_until_whole``).
         Damaged blocks are set aside and named in ``quarantined``; damage in the log is in ``replays``.
         Raises LockedError if another process has the directory open.
         """
@@ -102,9 +114,46 @@ class DB:
             shutil.rmtree(leftover, ignore_errors=True)
         db._load_blocks()
         newest = max((b.meta.max_time for b in db._blocks if not b.meta.from_out_of_order), default=None)
-        db.store.replay(-(1 << 62) if newest is None else newest, progress)
-        db.store.open_logs()
+        db.store.begin_restore(-(1 << 62) if newest is None else newest)
+        began = clock.monotonic()
+
+        def restore() -> None:
+            db.store.run_restore(
+                progress or (lambda phase, fraction: None), lambda: clock.monotonic() - began
+            )
+
+        if background:
+            db._restoring = threading.Thread(target=db._restored, args=(restore,), name="replay", daemon=True)
+            db._restoring.start()
+        else:
+            restore()
         return db
+
+    def _restored(self, restore: Callable[[], None]) -> None:
+        try:
+            restore()
+        except Exception:
+            _LOG.exception("replay of %s failed: the head is not whole", self.path)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether replay is over, so that answers lack nothing."""
+        return self.store.restore is None
+
+    @property
+    def replay_status(self) -> ReplayStatus:
+        """How far replay is."""
+        return self.store.replay_status
+
+    def wait_until_whole(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the end of replay; returns whether it came. Raises CorruptionError if replay failed."""
+        restore = self.store.restore
+        if restore is None:
+            return True
+        ended = restore.ended.wait(timeout_seconds)
+        if restore.error is not None:
+            raise CorruptionError(f"replay failed: {restore.error}", at=self.path)
+        return ended and not restore.stop.is_set()
 
     def _take_lock(self) -> None:
         self._lock_file = (self.path / "lock").open("wb")
@@ -136,8 +185,12 @@ class DB:
 
     def close(self) -> None:
         """Release the directory; what was committed is there at the next open."""
-        if self.options.flush_on_close:
+        if self.options.flush_on_close and self.wait_until_whole():
             maintenance.flush_all(self)
+        if self._restoring is not None:
+            if self.store.restore is not None:
+                self.store.restore.stop.set()
+            self._restoring.join()
         with self.maintenance_lock, self.store.head.lock:
             self.store.close()
             for block in self._blocks:
@@ -202,10 +255,14 @@ class DB:
         expired = (lambda: self.clock.monotonic() > deadline) if deadline else None
         sources = self._sources(mint_ms, maxt_ms)
         maximum = self.options.query_samples_max
+        whole = self.is_whole
         try:
-            return select(
+            batch = select(
                 sources, matchers, mint_ms, maxt_ms, hints=hints, samples_max=maximum, expired=expired
             )
+            if whole or maxt_ms < self.store.head.min_valid_ms:
+                return batch
+            return replace(batch, warnings=[*batch.warnings, HEAD_IS_NOT_WHOLE])
         except CorruptionError:
             # A chunk whose checksum is right but whose bits are not: find the block, then answer without it.
             self._find_culprit(matchers, mint_ms, maxt_ms)
@@ -289,6 +346,7 @@ class DB:
 
     def delete(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> None:
         """Hide the samples of matching series in the range; ``clean_tombstones`` frees the space."""
+        self.store.wait_for_series()
         with self.maintenance_lock, self.store.head.lock:
             for block in self._blocks:
                 if not block.overlaps(mint_ms, maxt_ms):
@@ -316,15 +374,19 @@ class DB:
 
     def compact(self) -> None:
         """Do what is due: flush the head, write out-of-order samples, merge blocks, apply retention."""
+        if not self.is_whole:
+            return  # nothing is due before the head is whole
         with self.maintenance_lock:
             maintenance.run(self)
 
     def flush(self) -> None:
         """Write everything of the head as blocks now, as before a shutdown or a snapshot."""
+        self.wait_until_whole()
         maintenance.flush_all(self)
 
     def snapshot(self, directory: Path | str, *, with_head: bool = True) -> Path:
         """A copy of the database in ``directory``: blocks hard-linked, the head written as one more block."""
+        self.wait_until_whole()
         with self.maintenance_lock:
             return maintenance.snapshot(self, Path(directory), with_head=with_head)
 

@@ -131,7 +131,6 @@ class Head:
 
     def __init__(self, chunk_range_ms: int, files: HeadChunkFiles | None = None) -> None:
         self.files = files
-        self._stored: StoredChunks | None = None
         self._in_slabs_from = 0  # closed chunks before this one are in files
         self.lock = threading.RLock()
         self.chunk_range_ms = chunk_range_ms
@@ -207,8 +206,6 @@ class Head:
             self.next_ref = max(self.next_ref, int(new_refs.max()) + 1)
             self._make_refs(self.next_ref)
             self.row_of_ref[new_refs] = new_rows
-            if self._stored is not None:
-                self._attach(new_refs, new_rows)
         found = np.where(rows >= 0, self.ref_of_row[np.maximum(rows, 0)], 0)
         return found, fresh
 
@@ -244,42 +241,51 @@ class Head:
     # --- chunks in files ----------------------------------------------------------------------------
 
     def load_files(self) -> None:
-        """Read the chunks in files; each series takes its own when the log brings it back."""
-        if self.files is not None:
-            stored = self.files.load()
-            self._stored = stored if len(stored.refs) else None
+        """Give each series its chunks in files, before any sample of the log is appended."""
+        if self.files is None:
+            return
+        stored = self.files.load()
+        if not len(stored.refs):
+            return
+        with self.lock:
+            self._attach(stored)
 
-    def files_loaded(self) -> None:
-        """Replay is over: chunks that no series claimed are not needed."""
-        self._stored = None
-
-    def _attach(self, refs: Int64s, rows: Int64s) -> None:
-        stored = self._stored
-        assert stored is not None
-        begins = np.searchsorted(stored.refs, refs, "left")
-        sizes = np.searchsorted(stored.refs, refs, "right") - begins
-        for row, begin, size in zip(rows.tolist(), begins.tolist(), sizes.tolist(), strict=True):
-            last = -1
-            for k in range(begin, begin + size):
-                if stored.maxt[k] < self.min_valid_ms:
-                    continue
-                if self.closed_count >= len(self.closed_rows):
-                    self._grow_tables()
-                index = self.closed_count
-                self.counters[0] = index + 1
-                self.closed_rows[index] = row
-                self.closed_prev[index] = last
-                self.closed_times[index] = stored.mint[k], stored.maxt[k]
-                self.closed_where[index] = -1 - stored.where[k]
-                self.closed_sizes[index] = stored.lengths[k], stored.counts[k] | (stored.encodings[k] << 16)
-                last = index
-                self.counters[1] += stored.counts[k]
-                self.counters[2] = min(self.counters[2], stored.mint[k])
-                self.counters[3] = max(self.counters[3], stored.maxt[k])
-            if last >= 0:
-                self.last_closed[row] = last
-                self.state[row, LAST_T] = self.closed_times[last, 1]
-                self.state[row, PACKED] |= HAS_SAMPLE
+    def _attach(self, stored: StoredChunks) -> None:
+        known = self.known(stored.refs)
+        rows = self.row_of_ref[np.where(known, stored.refs, 0)].astype(np.int64)
+        # another ref of a series (an alias) brings its samples by the log
+        keep = known & (stored.maxt >= self.min_valid_ms) & (self.ref_of_row[rows] == stored.refs)
+        # sorted by ref and time: a chunk that begins before the one before it ends comes by the log as well
+        same = np.zeros(len(rows), np.bool_)
+        same[1:] = stored.refs[1:] == stored.refs[:-1]
+        rising = np.ones(len(rows), np.bool_)
+        rising[1:] = ~same[1:] | (stored.mint[1:] > stored.maxt[:-1])
+        which = np.flatnonzero(keep & rising)
+        count = len(which)
+        if not count:
+            return
+        first = self.closed_count
+        if len(self.closed_rows) < first + count + 1:
+            self._grow_tables(force=True, at_least=first + count + 1)
+        mine = slice(first, first + count)
+        rows = rows[which]
+        follows = np.zeros(count, np.bool_)
+        follows[1:] = rows[1:] == rows[:-1]
+        index = np.arange(first, first + count)
+        self.closed_rows[mine] = rows
+        self.closed_prev[mine] = np.where(follows, index - 1, -1)
+        self.closed_times[mine, 0] = stored.mint[which]
+        self.closed_times[mine, 1] = stored.maxt[which]
+        self.closed_where[mine] = -1 - stored.where[which]
+        self.closed_sizes[mine, 0] = stored.lengths[which]
+        self.closed_sizes[mine, 1] = stored.counts[which] | (stored.encodings[which] << 16)
+        self.last_closed[rows] = index  # of several, the last assignment stands
+        self.state[rows, LAST_T] = stored.maxt[which]
+        self.state[rows, PACKED] |= HAS_SAMPLE
+        self.counters[0] = first + count
+        self.counters[1] += int(stored.counts[which].sum())
+        self.counters[2] = min(self.mint_ms, int(stored.mint[which].min()))
+        self.counters[3] = max(self.maxt_ms, int(stored.maxt[which].max()))
         self._in_slabs_from = self.closed_count
 
     def spill(self, at_least: int) -> None:
@@ -367,7 +373,7 @@ class Head:
             self.counters,
         )
 
-    def _grow_tables(self, *, force: bool = False) -> None:
+    def _grow_tables(self, *, force: bool = False, at_least: int = 0) -> None:
         used = self.closed_count
         if force or used >= len(self.closed_rows):
             old = (
@@ -377,7 +383,7 @@ class Head:
                 self.closed_where,
                 self.closed_sizes,
             )
-            self._closed_tables(used * 3 // 2 + 256)
+            self._closed_tables(max(used * 3 // 2 + 256, at_least))
             new = (
                 self.closed_rows,
                 self.closed_prev,

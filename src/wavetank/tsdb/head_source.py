@@ -36,6 +36,7 @@ class HeadSource:
         self._histograms = histograms
         self._out_of_order = out_of_order
         self._tombstones = tombstones
+        self.pending: OutOfOrderSamples | None = None  # committed while the log is still being replayed
 
     def rows(self, matchers: Sequence[Matcher]) -> Int64s:
         """Rows that match, whether or not they have samples. The head's lock must be held."""
@@ -53,6 +54,8 @@ class HeadSource:
             chunks = joined([chunks, more])
         if len(self._out_of_order):
             loose = loose.extended(LooseSamples(*self._out_of_order.of(refs, mint_ms, maxt_ms)))
+        if self.pending is not None and len(self.pending):
+            loose = loose.extended(LooseSamples(*self.pending.of(refs, mint_ms, maxt_ms)))
         return chunks, loose
 
     def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None:

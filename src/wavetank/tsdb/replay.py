@@ -1,8 +1,9 @@
 """Bringing the head back from the log. Mirrors ``tsdb/head_wal.go``.
 
-Order: the newest checkpoint, then the later segments, then the out-of-order log. Segments are read in slices
-of a few megabytes, decoded by one thread while another appends, so memory stays bounded whatever the log's
-size. Damage is reported, never fatal: the rest is read, and the last segment is cut where it was torn.
+Order: the newest checkpoint, then the later segments. Two passes: the first reads the series
+(``read_series``), after which every ref is known; the second reads the rest (``replay``). Segments are read
+in slices of a few megabytes, decoded by one thread while another appends, so memory stays bounded whatever
+the log's size. Damage is reported, never fatal: the rest is read, and the last segment is cut where it was torn.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,35 @@ from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import REF_MAX, Head
 from wavetank.tsdb.wal import records
 from wavetank.tsdb.wal.log import Batch, Damage, checkpoint_of, read_segment, repair, segments
+from wavetank.tsdb.wal.series_records import series_batches
 
-__all__ = ["ReplayReport", "replay"]
+__all__ = ["LogFiles", "ReplayReport", "read_series", "replay"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 RecordHandler = Callable[[int, bytes], None]
 SampleSink = Callable[[Int64s, Int64s, Float64s], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """What a log consisted of before anything was written to it: its files in order, and the last segment."""
+
+    paths: tuple[Path, ...]
+    last: Path | None
+    numbers: tuple[int, ...]  # of the segments, without the checkpoint's
+
+    @classmethod
+    def of(cls, directory: Path) -> LogFiles:
+        checkpoint = checkpoint_of(directory)
+        before = [p for _, p in segments(checkpoint[1])] if checkpoint else []
+        own = [(n, p) for n, p in segments(directory) if checkpoint is None or n > checkpoint[0]]
+        numbers = tuple(n for n, _ in own)
+        return cls((*before, *(p for _, p in own)), own[-1][1] if own else None, numbers)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(p.stat().st_size for p in self.paths)
 
 
 @dataclass(slots=True)
@@ -42,34 +64,81 @@ class ReplayReport:
 
 @dataclass(slots=True)
 class _Decoded:
-    """One slice of a segment: series, float samples, and the indexes of other records."""
+    """One slice of a segment: float samples, and the indexes of other records."""
 
     batch: Batch
-    series: tuple[Any, Any, Any] | None
     samples: tuple[Int64s, Int64s, Float64s] | None
     others: list[tuple[int, int]]
 
 
+def read_series(head: Head, files: LogFiles, report: ReplayReport) -> None:
+    """The first pass: make every series of the log. Cuts the last segment where it is torn."""
+    report.segments = len(files.paths)
+    for path in files.paths:
+        found: list[Damage] = []
+        for batch in series_batches(path, found, check=path == files.last):
+            try:
+                refs, keys, offsets = records.split_series(batch.data, batch.begins, batch.ends)
+            except CorruptionError:
+                _one_by_one(head, batch, report)
+                continue
+            _add_series(head, refs, keys, offsets, report)
+        if found and path == files.last and _is_tail(found[-1]):
+            report.damage.append(found[-1])
+            repair(path, found[-1])
+
+
+def _is_tail(damage: Damage) -> bool:
+    """Whether nothing after the damage can be read; what can is left for the second pass."""
+    return damage.offset + damage.lost_bytes >= damage.path.stat().st_size
+
+
+def _one_by_one(head: Head, batch: Batch, report: ReplayReport) -> None:
+    """A record that does not parse costs itself only."""
+    for i in range(len(batch.begins)):
+        part = slice(i, i + 1)
+        try:
+            found = records.split_series(batch.data, batch.begins[part], batch.ends[part])
+        except CorruptionError as error:
+            report.damage.append(Damage(Path("record"), 0, str(error), 0))
+            continue
+        _add_series(head, *found, report)
+
+
+def _add_series(
+    head: Head, refs: Int64s, keys: npt.NDArray[np.uint8], offsets: Int64s, report: ReplayReport
+) -> None:
+    good = (refs > 0) & (refs < REF_MAX)
+    if not good.all():
+        report.unknown_refs += int((~good).sum())
+        refs = np.where(good, refs, 0)
+    with head.lock:
+        found, fresh = head.add_series(keys, offsets, refs)
+        report.series += len(fresh)
+        aliased = (found != refs) & (found > 0) & (refs > 0)
+        head.alias_refs(refs[aliased], found[aliased])
+
+
 def _decoded(batch: Batch) -> _Decoded:
     kinds = batch.types()
-    series = samples = None
-    where = np.flatnonzero(kinds == records.SERIES)
-    if len(where):
-        series = records.split_series(batch.data, batch.begins[where], batch.ends[where])
+    samples = None
     where = np.flatnonzero(kinds == records.SAMPLES)
     if len(where):
         samples = records.decode_samples(batch.data, batch.begins[where], batch.ends[where])
     rest = np.flatnonzero((kinds != records.SERIES) & (kinds != records.SAMPLES) & (kinds != 0))
-    return _Decoded(batch, series, samples, [(int(i), int(kinds[i])) for i in rest])
+    return _Decoded(batch, samples, [(int(i), int(kinds[i])) for i in rest])
 
 
-def _slices(paths: list[Path], damage: list[Damage]) -> Iterator[tuple[int, _Decoded]]:
-    for number, path in enumerate(paths):
+def _slices(files: LogFiles, damage: list[Damage]) -> Iterator[tuple[int, _Decoded]]:
+    """Slices, and how many bytes of the log they reach to."""
+    before = 0
+    for path in files.paths:
         for batch in read_segment(path, damage):
             try:
-                yield number, _decoded(batch)
+                yield before + batch.reached, _decoded(batch)
             except CorruptionError as error:
                 damage.append(Damage(path, 0, str(error), len(batch.data)))
+        before += path.stat().st_size
 
 
 def _ahead(source: Iterator[tuple[int, _Decoded]]) -> Iterator[tuple[int, _Decoded]]:
@@ -85,50 +154,26 @@ def _ahead(source: Iterator[tuple[int, _Decoded]]) -> Iterator[tuple[int, _Decod
 
 
 def replay(
-    head: Head,
-    directory: Path,
+    files: LogFiles,
+    report: ReplayReport,
     *,
     sink: SampleSink,
     other: RecordHandler,
-    progress: Callable[[float], None] | None = None,
-) -> ReplayReport:
-    """Read a log directory into the head. Float samples go to ``sink``, rare records to ``other``."""
-    report = ReplayReport()
-    checkpoint = checkpoint_of(directory)
-    paths = [p for _, p in segments(checkpoint[1])] if checkpoint else []
-    own = [(n, p) for n, p in segments(directory) if checkpoint is None or n > checkpoint[0]]
-    paths += [p for _, p in own]
-    report.segments = len(paths)
-    for number, slice_ in _ahead(_slices(paths, report.damage)):
-        _apply(head, slice_, report, sink, other)
-        if progress is not None:
-            progress(number / max(1, len(paths)))
-    if own and report.damage and report.damage[-1].path == own[-1][1]:
-        repair(own[-1][1], report.damage[-1])
-    if progress is not None:
-        progress(1.0)
-    return report
-
-
-def _apply(
-    head: Head, decoded: _Decoded, report: ReplayReport, sink: SampleSink, other: RecordHandler
+    progress: Callable[[float], None],
+    stopped: Callable[[], bool],
 ) -> None:
-    if decoded.series is not None:
-        refs, keys, offsets = decoded.series
-        good = (refs > 0) & (refs < REF_MAX)
-        if not good.all():
-            report.unknown_refs += int((~good).sum())
-            refs = np.where(good, refs, 0)
-        with head.lock:
-            found, fresh = head.add_series(keys, offsets, refs)
-            report.series += len(fresh)
-            aliased = (found != refs) & (found > 0) & (refs > 0)
-            head.alias_refs(refs[aliased], found[aliased])
-    if decoded.samples is not None and len(decoded.samples[0]):
-        report.samples += len(decoded.samples[0])
-        sink(*decoded.samples)
-    for index, kind in decoded.others:
-        try:
-            other(kind, decoded.batch.record(index))
-        except CorruptionError as error:
-            report.damage.append(Damage(Path("record"), 0, str(error), 0))
+    """The second pass. Float samples go to ``sink``, rare records to ``other``; ends early if ``stopped``."""
+    total = max(1, files.size_bytes)
+    for reached, decoded in _ahead(_slices(files, report.damage)):
+        if stopped():
+            return
+        if decoded.samples is not None and len(decoded.samples[0]):
+            report.samples += len(decoded.samples[0])
+            sink(*decoded.samples)
+        for index, kind in decoded.others:
+            try:
+                other(kind, decoded.batch.record(index))
+            except CorruptionError as error:
+                report.damage.append(Damage(Path("record"), 0, str(error), 0))
+        progress(min(1.0, reached / total))
+    progress(1.0)

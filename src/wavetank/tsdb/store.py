@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.clock import pause
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.tsdb import head_append
 from wavetank.tsdb.appender import AppendCounts, Gathered
 from wavetank.tsdb.chunks_head import HeadChunkFiles
+from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.exemplars import Exemplar, ExemplarRing
 from wavetank.tsdb.head import Head
 from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_T, PACKED
@@ -27,7 +31,8 @@ from wavetank.tsdb.head_histograms import HeadHistograms
 from wavetank.tsdb.head_source import HeadSource
 from wavetank.tsdb.options import Options
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
-from wavetank.tsdb.replay import ReplayReport, replay
+from wavetank.tsdb.replay import LogFiles, ReplayReport, read_series, replay
+from wavetank.tsdb.restore import ReplayStatus, Restore
 from wavetank.tsdb.series_table import key_of
 from wavetank.tsdb.tombstones import Tombstones
 from wavetank.tsdb.wal import rare_records as rare
@@ -41,6 +46,7 @@ Float64s = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
 _SAMPLES_PER_RECORD: Final = 200_000  # a record must fit a segment
+_TURN_SECONDS: Final = 0.0002  # how long replay leaves the head to others, between two pieces
 
 
 class Store:
@@ -58,30 +64,88 @@ class Store:
         self.source = HeadSource(self.head, self.histograms, self.out_of_order, self.tombstones)
         self.counts = AppendCounts()
         self.reports: list[ReplayReport] = []
+        self.restore: Restore | None = None
+        self.replay_status = ReplayStatus()
+        self._files: tuple[LogFiles, LogFiles] | None = None
         self._new_series: list[tuple[int, bytes]] = []
         self._wal: Log | None = None
         self._wbl: Log | None = None
 
     # --- logs ---------------------------------------------------------------------------------------
 
-    def replay(self, min_valid_ms: int, progress: Callable[[str, float], None] | None) -> None:
-        """Read both logs into the head; samples before ``min_valid_ms`` are in blocks already."""
+    def begin_restore(self, min_valid_ms: int) -> None:
+        """Look at what there is and open the log; samples before ``min_valid_ms`` are in blocks already."""
         self.head.min_valid_ms = min_valid_ms
-        self.head.load_files()
-        for name, sink in (("wal", self._replay_samples), ("wbl", self._replay_out_of_order)):
-            self.reports.append(
+        self._files = (LogFiles.of(self.root / "wal"), LogFiles.of(self.root / "wbl"))
+        self.restore = Restore()
+        self.source.pending = self.restore.pending
+        numbers = self._files[0].numbers
+        if numbers:
+            self.replay_status = ReplayStatus(first_segment=numbers[0], last_segment=numbers[-1])
+
+    def run_restore(self, progress: Callable[[str, float], None], elapsed: Callable[[], float]) -> None:
+        """Read both logs into the head, then place what came meanwhile. Runs in any one thread."""
+        restore, files = self.restore, self._files
+        assert restore is not None and files is not None
+
+        def note(phase: str, fraction: float) -> None:
+            self.replay_status = replace(
+                self.replay_status, phase=phase, fraction=fraction, seconds=elapsed()
+            )
+            progress(phase, fraction)
+
+        try:
+            reports = [ReplayReport(), ReplayReport()]
+            for part, report in zip(files, reports, strict=True):
+                read_series(self.head, part, report)
+            self._open_wal()
+            restore.series_known.set()
+            note("head_chunks", 0.0)
+            self.head.load_files()
+            sinks = (self._replay_samples, self._replay_out_of_order)
+            for name, part, report, sink in zip(("wal", "wbl"), files, reports, sinks, strict=True):
                 replay(
-                    self.head,
-                    self.root / name,
+                    part,
+                    report,
                     sink=sink,
                     other=self._replay_other,
-                    progress=None if progress is None else _part(progress, name),
+                    progress=partial(note, name),
+                    stopped=restore.stop.is_set,
                 )
-            )
-        self.head.files_loaded()
+            if not restore.stop.is_set():
+                self.reports = reports
+                self._end_restore(restore)
+                note("done", 1.0)
+        except BaseException as error:
+            restore.error = error
+            raise
+        finally:
+            restore.series_known.set()
+            restore.ended.set()
 
-    def open_logs(self) -> None:
-        """Start new segments; the out-of-order log waits for its first sample."""
+    def _end_restore(self, restore: Restore) -> None:
+        """Place in the head what was committed meanwhile; it is in the log already."""
+        with self.head.lock:
+            pending = restore.pending.count
+            self.counts.appended -= pending
+            self.counts.add(self._place_floats(*restore.pending.columns()))
+            for gathered in restore.later:
+                self.counts.add(self._place_histograms(gathered.histograms))
+                self._place_rare(gathered)
+            self.source.pending = None
+            self.restore = None
+
+    def wait_for_series(self) -> Restore | None:
+        """Wait until the refs of the log are known; returns the replay that still goes on, if one does."""
+        restore = self.restore
+        if restore is not None:
+            restore.series_known.wait()
+            if restore.error is not None:
+                raise CorruptionError(f"replay failed: {restore.error}", at=self.root)
+        return restore
+
+    def _open_wal(self) -> None:
+        """Start a new segment; the out-of-order log waits for its first sample."""
         self._wal = Log(self.root / "wal", self.options.wal_segment_bytes, self.options.wal_compression)
 
     @property
@@ -121,22 +185,31 @@ class Store:
     # --- replay -------------------------------------------------------------------------------------
 
     def _replay_samples(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
-        with self.head.lock:
-            late = times < self.head.min_valid_ms
-            if late.any():
-                refs, times, values = refs[~late], times[~late], values[~late]
-            self.head.append(refs, times, values)
-            self.head.spill(self.options.head_chunks_in_memory)
+        late = times < self.head.min_valid_ms
+        if late.any():
+            refs, times, values = refs[~late], times[~late], values[~late]
+        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
+            part = slice(first, first + _SAMPLES_PER_RECORD)
+            with self.head.lock:
+                self.head.append(refs[part], times[part], values[part])
+                self.head.spill(self.options.head_chunks_in_memory)
+            # A lock is not fair: without a pause this thread would take it again before any other wakes.
+            pause(_TURN_SECONDS)
 
     def _replay_out_of_order(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
-        known = self.head.known(refs)
-        if not known.all():
-            refs, times, values = refs[known], times[known], values[known]
-        # an alias found in the log stands for the ref the series has now
-        refs = self.head.ref_of_row[self.head.row_of_ref[refs]]
-        self.out_of_order.add(refs, times, values)
+        with self.head.lock:
+            known = self.head.known(refs)
+            if not known.all():
+                refs, times, values = refs[known], times[known], values[known]
+            # an alias found in the log stands for the ref the series has now
+            refs = self.head.ref_of_row[self.head.row_of_ref[refs]]
+            self.out_of_order.add(refs, times, values)
 
     def _replay_other(self, kind: int, record: bytes) -> None:
+        with self.head.lock:
+            self._replay_rare(kind, record)
+
+    def _replay_rare(self, kind: int, record: bytes) -> None:
         if kind == records.TOMBSTONES:
             for stone in rare.decode_tombstones(record):
                 self.tombstones.add(*stone)
@@ -153,15 +226,17 @@ class Store:
                 if sample.timestamp_ms >= self.head.min_valid_ms:
                     self._append_histogram(sample)
         elif kind == records.SAMPLES_V2:
-            refs, times, values = rare.decode_samples_v2(record)
-            self._replay_samples(
-                np.array(refs, np.int64), np.array(times, np.int64), np.array(values, np.float64)
+            refs, times, values = (np.array(c) for c in rare.decode_samples_v2(record))
+            fresh = times >= self.head.min_valid_ms
+            self.head.append(
+                refs[fresh].astype(np.int64), times[fresh].astype(np.int64), values[fresh].astype(np.float64)
             )
 
     # --- series -------------------------------------------------------------------------------------
 
     def series_ref(self, labels: Labels) -> int:
         """Get or create; 0 where the soft cap on series allows no more."""
+        self.wait_for_series()
         key = key_of(labels)
         flat = np.frombuffer(bytearray(key), np.uint8)
         offsets = np.array([0, len(key)], np.int64)
@@ -180,6 +255,7 @@ class Store:
 
     def series_refs(self, keys: Bytes, offsets: Int64s) -> Int64s:
         """Get or create many by their series keys; 0 where a key is malformed or the cap is reached."""
+        self.wait_for_series()
         with self.head.lock:
             cap = self.options.series_max
             if cap and len(self.head) + len(offsets) - 1 > cap:
@@ -218,6 +294,9 @@ class Store:
     # --- commit -------------------------------------------------------------------------------------
 
     def commit(self, gathered: Gathered) -> AppendCounts:
+        restore = self.wait_for_series()
+        if restore is not None:
+            restore.wait_for_room()
         total = AppendCounts()
         with self.head.lock:
             self._log_series()
@@ -226,6 +305,8 @@ class Store:
             if gathered.histograms:
                 total.add(self._commit_histograms(gathered.histograms))
             self._commit_rare(gathered)
+            if self.restore is not None and (gathered.histograms or gathered.exemplars or gathered.metadata):
+                self.restore.later.append(gathered)
             self.counts.add(total)
         return total
 
@@ -239,6 +320,15 @@ class Store:
         for first in range(0, len(refs), _SAMPLES_PER_RECORD):
             part = slice(first, first + _SAMPLES_PER_RECORD)
             self.wal.log([records.encode_samples(refs[part], times[part], values[part])])
+        if self.restore is not None:
+            self.restore.pending.add(refs, times, values)
+            return AppendCounts(appended=len(refs), unknown_series=unknown)
+        counts = self._place_floats(refs, times, values)
+        counts.unknown_series += unknown
+        return counts
+
+    def _place_floats(self, refs: Int64s, times: Int64s, values: Float64s) -> AppendCounts:
+        """Samples that are in the log already, into the head; late ones to the out-of-order log and store."""
         outcomes = self.head.append(refs, times, values)
         self.head.spill(self.options.head_chunks_in_memory)
         by = np.bincount(outcomes, minlength=8)
@@ -246,10 +336,10 @@ class Store:
             appended=int(by[head_append.APPENDED]),
             repeated=int(by[head_append.REPEATED]),
             duplicate=int(by[head_append.DUPLICATE]),
-            unknown_series=unknown + int(by[head_append.UNKNOWN_SERIES]),
+            unknown_series=int(by[head_append.UNKNOWN_SERIES]),
         )
-        late = (outcomes == head_append.OUT_OF_ORDER) | (outcomes == head_append.OUT_OF_BOUNDS)
         if by[head_append.OUT_OF_ORDER] or by[head_append.OUT_OF_BOUNDS]:
+            late = (outcomes == head_append.OUT_OF_ORDER) | (outcomes == head_append.OUT_OF_BOUNDS)
             stored = self._commit_late(refs[late], times[late], values[late])
             counts.backfilled = stored
             counts.out_of_order = int(np.count_nonzero(late)) - stored
@@ -282,7 +372,13 @@ class Store:
         counts.unknown_series = len(samples) - len(known)
         if known:
             self.wal.log(rare.encode_histograms_records(known))
-        for sample in known:
+        if self.restore is None:
+            counts.add(self._place_histograms(known))
+        return counts
+
+    def _place_histograms(self, samples: list[rare.HistogramRecord]) -> AppendCounts:
+        counts = AppendCounts()
+        for sample in samples:
             outcome = self._append_histogram(sample)
             setattr(counts, outcome, getattr(counts, outcome) + 1)
         return counts
@@ -305,17 +401,26 @@ class Store:
         return "appended"
 
     def _commit_rare(self, gathered: Gathered) -> None:
-        taken = [
-            rare.ExemplarRecord(ref, e.timestamp_ms, e.value, e.labels)
-            for ref, e in gathered.exemplars
-            if self.exemplars.add(e)
-        ]
-        if taken:
-            self.wal.log([rare.encode_exemplars(taken)])
+        exemplars, metadata = (
+            self._place_rare(gathered) if self.restore is None else (gathered.exemplars, gathered.metadata)
+        )
+        if exemplars:
+            self.wal.log(
+                [
+                    rare.encode_exemplars(
+                        [rare.ExemplarRecord(ref, e.timestamp_ms, e.value, e.labels) for ref, e in exemplars]
+                    )
+                ]
+            )
+        if metadata:
+            self.wal.log([rare.encode_metadata(metadata)])
+
+    def _place_rare(self, gathered: Gathered) -> tuple[list[tuple[int, Exemplar]], list[rare.MetadataRecord]]:
+        """Exemplars and metadata; returns those that are news."""
+        taken = [item for item in gathered.exemplars if self.exemplars.add(item[1])]
         changed = [m for m in gathered.metadata if self.metadata.get(m.ref) != m]
-        if changed:
-            self.metadata.update({m.ref: m for m in changed})
-            self.wal.log([rare.encode_metadata(changed)])
+        self.metadata.update({m.ref: m for m in changed})
+        return taken, changed
 
     def delete(self, refs: list[int], mint_ms: int, maxt_ms: int) -> None:
         """Hide samples of series of the head."""
@@ -324,7 +429,3 @@ class Store:
             self.wal.log([rare.encode_tombstones(stones)])
             for stone in stones:
                 self.tombstones.add(*stone)
-
-
-def _part(progress: Callable[[str, float], None], name: str) -> Callable[[float], Any]:
-    return lambda fraction: progress(name, fraction)

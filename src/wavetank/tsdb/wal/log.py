@@ -23,7 +23,7 @@ from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.options import Compression
 from wavetank.tsdb.wal.framing import PAGE_BYTES, SNAPPY, ZSTD, frame, framed_size_max, scan
 
-__all__ = ["Batch", "Damage", "Log", "checkpoint_of", "read_segment", "segments"]
+__all__ = ["Batch", "Damage", "Log", "checkpoint_of", "expanded", "read_segment", "repair", "segments"]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -57,11 +57,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some records of a segment; record ``i`` is ``data[begins[i]:ends[i]]``, its type the first byte."""
+    """Some records of a segment; record ``i`` is ``data[begins[i]:ends[i]]``, its type the first byte.
+
+    ``reached`` is how far into the segment they go, in bytes.
+    """
 
     data: Bytes
     begins: Int64s
     ends: Int64s
+    reached: int = 0
 
     def types(self) -> Bytes:
         kinds = np.zeros(len(self.begins), np.uint8)
@@ -105,7 +109,7 @@ def read_segment(path: Path, damage: list[Damage]) -> Iterator[Batch]:
         until = min(size, (at + window) // PAGE_BYTES * PAGE_BYTES + PAGE_BYTES)
         out, ends, flags, following, fault, where = scan(data, at, until)
         if len(ends):
-            yield _expanded(out, ends, flags)
+            yield expanded(out, ends, flags, following)
         if fault == 1 and until < size and not len(ends):
             window *= 2  # one record longer than the window
             continue
@@ -133,11 +137,11 @@ def _next_start(data: Bytes, at: int, size: int) -> int:
     return size
 
 
-def _expanded(out: Bytes, ends: Int64s, flags: Int64s) -> Batch:
+def expanded(out: Bytes, ends: Int64s, flags: Int64s, reached: int) -> Batch:
     """Uncompress what is compressed; a record that does not uncompress is left out (its CRC was right)."""
     begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
     if not flags.any():
-        return Batch(out, begins, ends)
+        return Batch(out, begins, ends, reached)
     parts: list[Any] = []
     for begin, end, flag in zip(begins.tolist(), ends.tolist(), flags.tolist(), strict=True):
         piece = out[begin:end]
@@ -147,7 +151,7 @@ def _expanded(out: Bytes, ends: Int64s, flags: Int64s) -> Batch:
     joined = np.empty(max(1, int(new_ends[-1])), np.uint8)
     for part, end, length in zip(parts, new_ends.tolist(), sizes.tolist(), strict=True):
         joined[end - length : end] = np.frombuffer(part, np.uint8) if length else 0
-    return Batch(joined, new_ends - sizes, new_ends)
+    return Batch(joined, new_ends - sizes, new_ends, reached)
 
 
 def _uncompressed(piece: Any, flag: int) -> Any:
