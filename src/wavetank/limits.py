@@ -129,3 +129,10 @@ CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; old
 
 # Storage
 REPLAY_PENDING_SAMPLES_MAX: Final = 8_000_000  # committed during replay; more wait for its end
+
+# Simulation
+SIMULATION_CONCURRENCY_MAX: Final = 4096  # requests that one modelled pod works on at once
+SIMULATION_BACKLOG_MAX: Final = 65_536  # requests waiting at one modelled pod; more are refused (503)
+SIMULATION_SECONDS_MAX: Final = 366 * 86_400  # of one simulation; a longer one is refused
+SIMULATION_TRACE_ROWS_MAX: Final = 5_000_000  # of a recorded trace; more is refused with the count
+SWEEP_POINTS_MAX: Final = 1_000_000  # settings of one sweep; more are refused with the estimate

@@ -10,12 +10,12 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from wavetank.kube.kubelet.runtime import Running, StartError
 from wavetank.limits import KUBELET_PROBE_BODY_BYTES_MAX
 
-__all__ = ["ProbeSpec", "Verdict", "http_get", "parse_probe", "run_probe"]
+__all__ = ["ProbeSpec", "Probed", "Verdict", "http_get", "parse_probe", "run_probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,13 @@ class ProbeSpec:
     success_threshold: int = 1
     failure_threshold: int = 3
     grace: float | None = None
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A container that answers its own probes: a model, which listens on no port."""
+
+    def probe(self, spec: ProbeSpec) -> tuple[bool, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ async def run_probe(
     spec: ProbeSpec, running: Running, pod_ip: str, ports: Sequence[Mapping[str, Any]]
 ) -> tuple[bool, str]:
     """Ask once: (success, message of the failure)."""
+    if isinstance(running, Probed):
+        return running.probe(spec)
     try:
         match spec.action:
             case "httpGet":
