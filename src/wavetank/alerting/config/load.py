@@ -1,0 +1,264 @@
+"""Loading ``alertmanager.yml``: read, check, hand global values down, resolve file names.
+
+A configuration that is returned can be used as it stands: every receiver's section is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from wavetank.alerting.config.model import AlertmanagerConfig, GlobalConfig, NamedIntervals, RouteConfig
+from wavetank.alerting.config.receivers import (
+    NOT_BUILT_IN,
+    ReceiverConfig,
+    check_receiver,
+    integrations,
+)
+from wavetank.alerting.config.routes import check_inhibit_rule, check_route
+from wavetank.alerting.config.sections import complete
+from wavetank.alerting.intervals import compile_interval
+from wavetank.errors import InputError
+from wavetank.monitoring.config.decode import decode_section
+from wavetank.monitoring.config.http import check_http, http_with_paths, join_path
+from wavetank.monitoring.config.show import plain
+from wavetank.yamlfile import Document, load_documents, parse_documents
+
+__all__ = ["load_config", "parse_config", "show_config"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+_PAIRS: Final = (
+    "opsgenie_api_key",
+    "victorops_api_key",
+    "telegram_bot_token",
+    "smtp_auth_password",
+    "rocketchat_token",
+    "rocketchat_token_id",
+    "smtp_auth_secret",
+    "wechat_api_secret",
+    "mattermost_webhook_url",
+)
+
+
+def load_config(path: Path) -> AlertmanagerConfig:
+    """The configuration in a file. Raises InputError with file, line, value and fix."""
+    return _build(load_documents(path), path.parent, str(path))
+
+
+def parse_config(
+    text: str, *, path: str = "alertmanager.yml", base: Path | None = None
+) -> AlertmanagerConfig:
+    """The configuration in a text; file names are taken relative to ``base``."""
+    return _build(parse_documents(text, path=path), base or Path(), path)
+
+
+def show_config(config: AlertmanagerConfig) -> str:
+    """YAML again, secrets masked, as ``/api/v2/status`` shows it."""
+    shown = plain(config)
+    if config.route is not None and "route" not in shown:
+        shown["route"] = {}
+    return yaml.safe_dump(shown, sort_keys=False, default_flow_style=False, allow_unicode=True)
+
+
+def _build(documents: list[Document], base: Path, path: str) -> AlertmanagerConfig:
+    if not documents:
+        raise InputError("no route provided in config", at=path)
+    document = documents[0]
+    if not isinstance(document.value, dict):
+        raise document.error("a configuration is a mapping of sections")
+    _no_empty_sections(document)
+    config = decode_section(document, AlertmanagerConfig)
+    _check_globals(document, config.globals)
+    for section in ("tracing", "event_recorder"):
+        if getattr(config, section):
+            raise document.error(f"{section} is not built in", section, fix="remove the section")
+    receivers = _receivers(document, config)
+    _check_routes(document, config, {receiver.name for receiver in receivers})
+    _check_intervals(document, config)
+    for i, rule in enumerate(config.inhibit_rules):
+        _checked(document, ("inhibit_rules", i), check_inhibit_rule, rule)
+    globals_ = config.globals
+    if globals_.http_config is not None:
+        globals_ = msgspec.structs.replace(globals_, http_config=http_with_paths(globals_.http_config, base))
+    return msgspec.structs.replace(
+        config,
+        globals=globals_,
+        receivers=[_with_paths(receiver, base) for receiver in receivers],
+        templates=[join_path(base, name) for name in config.templates],
+    )
+
+
+def _checked(
+    document: Document, where: tuple[str | int, ...], check: Callable[..., Any], *values: Any
+) -> Any:
+    """``check(*values)``; a ValueError becomes an InputError with the place."""
+    try:
+        return check(*values)
+    except ValueError as error:
+        raise document.error(str(error), *where) from None
+
+
+def _no_empty_sections(document: Document) -> None:
+    """``- `` without content in a list of receivers' sections: upstream has a text for it."""
+    for i, receiver in enumerate(document.value.get("receivers") or []):
+        if not isinstance(receiver, dict):
+            continue
+        for name, entries in receiver.items():
+            if name.endswith("_configs") and isinstance(entries, list) and None in entries:
+                text = f"missing {name.removesuffix('_configs')} config"
+                raise document.error(text, "receivers", i, name, entries.index(None))
+
+
+def _check_globals(document: Document, section: GlobalConfig) -> None:
+    for name in _PAIRS:
+        if getattr(section, name) and getattr(section, f"{name}_file"):
+            text = f"at most one of {name} & {name}_file must be configured"
+            raise document.error(text, "global", name)
+    token = section.slack_app_token or section.slack_app_token_file
+    url = section.slack_api_url or section.slack_api_url_file
+    for name in ("slack_app_token", "slack_api_url"):
+        if getattr(section, name) and getattr(section, f"{name}_file"):
+            text = f"at most one of {name} & {name}_file must be configured"
+            raise document.error(text, "global", name)
+    if token and url and section.slack_api_url.reveal() not in ("<secret>", section.slack_app_url):
+        raise document.error(
+            "at most one of slack_app_token/slack_app_token_file & slack_api_url/slack_api_url_file must be "
+            "configured",
+            "global",
+        )
+    for name in GlobalConfig.__struct_fields__:
+        value = getattr(section, name)
+        if name.endswith("_url") and value:
+            shown = value.reveal() if hasattr(value, "reveal") else value
+            _checked(document, ("global", name), check_url, shown)
+    if section.http_config is not None:
+        _checked(document, ("global", "http_config"), check_http, section.http_config)
+
+
+def check_url(text: str) -> None:
+    """Raises ValueError for what is not an absolute http or https URL."""
+    if text == "<secret>":
+        return
+    try:
+        parts = urlsplit(text)
+        assert parts.port is None or parts.port >= 0
+    except ValueError as error:
+        raise ValueError(f"parse {text!r}: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f'unsupported scheme "{parts.scheme}" for URL')
+    if not parts.netloc:
+        raise ValueError("missing host for URL")
+
+
+def _receivers(document: Document, config: AlertmanagerConfig) -> list[ReceiverConfig]:
+    names: set[str] = set()
+    found = []
+    for i, receiver in enumerate(config.receivers):
+        if not receiver.name:
+            raise document.error("missing name in receiver", "receivers", i)
+        if receiver.name in names:
+            text = f'notification config name "{receiver.name}" is not unique'
+            raise document.error(text, "receivers", i, "name")
+        names.add(receiver.name)
+        label = receiver.labels.get("name", receiver.name)
+        if label != receiver.name:
+            text = f'receiver label "name" must match receiver name "{receiver.name}", got "{label}"'
+            raise document.error(text, "receivers", i, "labels")
+        for field in NOT_BUILT_IN:
+            if getattr(receiver, field):
+                raise document.error(
+                    f"{field} is not built in", "receivers", i, field, fix="use webhook_configs"
+                )
+        found.append(_complete_receiver(document, receiver, config.globals, i))
+    return found
+
+
+def _complete_receiver(
+    document: Document, receiver: ReceiverConfig, section: GlobalConfig, index: int
+) -> ReceiverConfig:
+    changes: dict[str, list[Any]] = {}
+    for name, i, entry in integrations(receiver):
+        field = f"{name}_configs"
+        where = ("receivers", index, field, i)
+        _checked(document, where, check_receiver, entry)
+        done = _checked(document, where, complete, entry, section)
+        http = getattr(done, "http_config", None)
+        if http is not None:
+            _checked(document, (*where, "http_config"), check_http, http)
+        for url in ("url", "api_url", "webhook_url"):
+            value = getattr(done, url, "")
+            text = value.reveal() if hasattr(value, "reveal") else value
+            if text and "{{" not in text:
+                _checked(document, (*where, url), check_url, text)
+        changes.setdefault(field, []).append(done)
+    labels = {**receiver.labels, "name": receiver.name}
+    return msgspec.structs.replace(receiver, labels=labels, **changes)
+
+
+def _with_paths(receiver: ReceiverConfig, base: Path) -> ReceiverConfig:
+    changes: dict[str, list[Any]] = {}
+    for name, _, entry in integrations(receiver):
+        http = getattr(entry, "http_config", None)
+        done = (
+            entry if http is None else msgspec.structs.replace(entry, http_config=http_with_paths(http, base))
+        )
+        changes.setdefault(f"{name}_configs", []).append(done)
+    return msgspec.structs.replace(receiver, **changes)
+
+
+def _check_routes(document: Document, config: AlertmanagerConfig, receivers: set[str]) -> None:
+    route = config.route
+    if route is None:
+        given = document.value.get("route", "absent") is None
+        raise document.error("no routes provided" if given else "no route provided in config", "route")
+    if route.continue_:
+        raise document.error("cannot have continue in root route", "route", "continue")
+    if not route.receiver:
+        raise document.error("root route must specify a default receiver", "route")
+    if route.match or route.match_re or route.matchers:
+        raise document.error("root route must not have any matchers", "route")
+    if route.mute_time_intervals:
+        raise document.error("root route must not have any mute time intervals", "route")
+    if route.active_time_intervals:
+        raise document.error("root route must not have any active time intervals", "route")
+    intervals = {entry.name for entry in [*config.mute_time_intervals, *config.time_intervals]}
+    _walk(document, route, receivers, intervals, ("route",))
+
+
+def _walk(
+    document: Document,
+    route: RouteConfig,
+    receivers: set[str],
+    intervals: set[str],
+    where: tuple[str | int, ...],
+) -> None:
+    _checked(document, where, check_route, route)
+    for i, child in enumerate(route.routes):
+        _walk(document, child, receivers, intervals, (*where, "routes", i))
+    if route.receiver and route.receiver not in receivers:
+        text = f'undefined receiver "{route.receiver}" used in route'
+        raise document.error(text, *where, "receiver")
+    for field in ("active_time_intervals", "mute_time_intervals"):
+        for name in getattr(route, field):
+            if name not in intervals:
+                raise document.error(f'undefined time interval "{name}" used in route', *where, field)
+
+
+def _check_intervals(document: Document, config: AlertmanagerConfig) -> None:
+    names: set[str] = set()
+    for field, word in (("mute_time_intervals", "mute time interval"), ("time_intervals", "time interval")):
+        entries: list[NamedIntervals] = getattr(config, field)
+        for i, entry in enumerate(entries):
+            if not entry.name:
+                raise document.error(f"missing name in {word}", field, i)
+            if entry.name in names:
+                raise document.error(f'{word} "{entry.name}" is not unique', field, i, "name")
+            names.add(entry.name)
+            for j, interval in enumerate(entry.time_intervals):
+                where = (field, i, "time_intervals", j)
+                _checked(document, where, compile_interval, interval)
