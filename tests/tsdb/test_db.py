@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,12 @@ from wavetank.model.histogram import STALE_HISTOGRAM, FloatHistogram
 from wavetank.model.labels import Labels, Matcher, MatchType
 from wavetank.model.series import SelectHints
 from wavetank.model.value import STALE_NAN, is_stale_nan
+from wavetank.tsdb import decode as decode_module
+from wavetank.tsdb import maintenance, querier
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.decode import LooseSamples
 from wavetank.tsdb.errors import LockedError, NotHistogram, QueryLimitExceeded
+from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.options import Options
 from wavetank.tsdb.postings import literal_set, plain_test
 
@@ -92,6 +97,26 @@ def test_snapshot_opens_as_a_database(model: Model, tmp_path: Path) -> None:
     model.check()
 
 
+def test_retention_by_share_of_the_disk(open_db: Callable[..., DB], monkeypatch: pytest.MonkeyPatch) -> None:
+    db = open_db(retention_ms=0, retention_percent=50.0, max_block_ms=2 * HOUR_MS)
+    model = Model(db, series=3)
+    model.write(0, 60 * 12, step_ms=MINUTE_MS)
+    size = 0
+
+    def usage(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(total=2 * size)
+
+    monkeypatch.setattr(maintenance.shutil, "disk_usage", usage)
+    size = 1 << 40
+    db.compact()
+    assert len(db.blocks) == 5
+    newest = db.blocks[-1]
+    log = sum(p.stat().st_size for p in (db.path / "wal").iterdir() if p.is_file())
+    size = newest.bytes_on_disk + log + 1
+    db.compact()
+    assert db.blocks == [newest]
+
+
 def test_retention_by_time_and_size(open_db: Callable[..., DB]) -> None:
     db = open_db(retention_ms=4 * HOUR_MS, max_block_ms=2 * HOUR_MS)
     model = Model(db, series=3)
@@ -145,12 +170,17 @@ def test_what_cannot_be_stored_is_counted(open_db: Callable[..., DB]) -> None:
         db.appender().append_batch(refs[:1], times[:2], np.ones(1))
 
 
-def test_the_soft_cap_drops_the_newest_series(open_db: Callable[..., DB]) -> None:
+def test_the_soft_cap_drops_the_newest_series(
+    open_db: Callable[..., DB], caplog: pytest.LogCaptureFixture
+) -> None:
     db = open_db(series_max=2)
     refs = [db.series_ref(Labels.of(__name__="a", i=str(i))) for i in range(4)]
     assert refs == [1, 2, 0, 0]
     assert db.series_ref(Labels.of(__name__="a", i="1")) == 2
     assert db.counts.series_dropped == 2
+    assert [r.getMessage() for r in caplog.records] == [
+        "the head holds 2 series, its soft cap: samples of further new series are dropped"
+    ]
 
 
 def test_staleness_markers_come_back_bit_for_bit(open_db: Callable[..., DB]) -> None:
@@ -315,6 +345,60 @@ def test_a_query_that_asks_for_too_much_fails_with_its_estimate(model: Model) ->
     with pytest.raises(QueryLimitExceeded, match="timed out"):
         model.db.select(matching("job", "test"), *EVER, late)
     model.check()
+
+
+def test_memory_is_estimated_before_anything_is_decoded(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.write(0, 100)
+    monkeypatch.setattr(querier, "decode", lambda *_, **__: pytest.fail("decoded"))
+    said = r"about 0 MiB of memory for 2000 samples of 20 series, more than the 0 MiB left"
+    with pytest.raises(QueryLimitExceeded, match=said):
+        model.db.select(matching("job", "test"), *EVER, SelectHints(bytes_max=2000 * 16))
+    monkeypatch.undo()
+    model.db.select(matching("job", "test"), *EVER, SelectHints(bytes_max=2000 * 16 + 20 * 1000))
+
+
+def test_a_long_selection_can_be_ended_in_the_middle(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.write(0, 300)
+    monkeypatch.setattr(decode_module, "_SAMPLES_AT_ONCE", 500)
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 6:
+            raise QueryLimitExceeded("cancelled")
+
+    with pytest.raises(QueryLimitExceeded, match="cancelled"):
+        model.db.select(matching("job", "test"), *EVER, SelectHints(check=check))
+    assert asked == 7
+    monkeypatch.undo()
+    model.check()
+
+
+class Claiming:
+    """A source whose chunks claim a million samples and hold none: nobody may come to decode them."""
+
+    asked = 0
+
+    def find(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: querier.Budget
+    ) -> querier.Found | None:
+        self.asked += 1
+        series = np.arange(16)
+        start = np.zeros(16, np.int64)
+        full = np.frombuffer(bytearray(b"\xff\xff"), np.uint8)
+        chunks = ChunkSet(series, start, start, start + 2, start + 1, start, start, [full])
+        budget.admit(16, chunks, LooseSamples())
+        return querier.Found([Labels.of(i=str(i)) for i in series.tolist()], chunks)
+
+
+def test_a_query_over_a_billion_samples_is_refused_with_the_number() -> None:
+    sources = [Claiming() for _ in range(1000)]
+    with pytest.raises(QueryLimitExceeded, match=r"load 5\d{7} samples of \d+ series .* limit of 50000000"):
+        querier.select(sources, matching("job", "test"), *EVER, samples_max=50_000_000)
+    assert sum(source.asked for source in sources) == 48  # it gave up where the limit was passed
 
 
 def test_a_second_process_is_refused(open_db: Callable[..., DB], tmp_path: Path) -> None:

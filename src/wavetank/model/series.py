@@ -8,7 +8,7 @@ may see the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,9 @@ class SelectHints:
     """What the engine will do with the samples; a storage may use it and may ignore it.
 
     Times are in milliseconds; ``func`` is the PromQL function around the selector ("" if none); ``range_ms``
-    its window; ``samples_max`` the most samples the query may still load (0 is no limit); ``deadline`` a
-    monotonic instant after which the storage should give up (0 is none).
+    its window; ``samples_max`` the most samples the query may still load and ``bytes_max`` the most memory
+    they may take (0 is no limit); ``deadline`` a monotonic instant after which the storage should give up (0
+    is none); ``check`` is to be called now and then during long work, and raises once the query is to end.
     """
 
     start_ms: int = 0
@@ -39,6 +40,8 @@ class SelectHints:
     func: str = ""
     samples_max: int = 0
     deadline: float = 0.0
+    bytes_max: int = 0
+    check: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,17 @@ class Selection:
     ) -> SeriesBatch:
         context = self._context
         context.check("query preparation")
-        hints = SelectHints(mint, maxt, steps.interval, range_ms, func, context.samples_max, context.deadline)
+        hints = SelectHints(
+            mint,
+            maxt,
+            steps.interval,
+            range_ms,
+            func,
+            context.samples_max,
+            context.deadline,
+            max(1, context.memory_bytes_max - context.bytes) if context.memory_bytes_max else 0,
+            context.check,
+        )
         try:
             batch = self._queryable.select(matchers, mint, maxt, hints)
         except QueryError:

@@ -20,11 +20,11 @@ from wavetank.model.series import SelectHints, SeriesBatch
 from wavetank.tsdb import maintenance
 from wavetank.tsdb.appender import AppendCounts, Appender, Gathered
 from wavetank.tsdb.block import Block
-from wavetank.tsdb.errors import CorruptionError, LockedError
+from wavetank.tsdb.errors import CorruptionError, LockedError, QueryLimitExceeded
 from wavetank.tsdb.exemplars import Exemplar
 from wavetank.tsdb.head_stats import HeadStats, head_stats
 from wavetank.tsdb.options import Options
-from wavetank.tsdb.querier import Found, Source, find_in_block, merged, select
+from wavetank.tsdb.querier import Budget, Found, Source, find_in_block, merged, select
 from wavetank.tsdb.replay import ReplayReport
 from wavetank.tsdb.restore import HEAD_IS_NOT_WHOLE, ReplayStatus
 from wavetank.tsdb.store import Store
@@ -55,9 +55,9 @@ class _BlockSource:
         self._db = db
         self._block = block
 
-    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None:
+    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget) -> Found | None:
         try:
-            return find_in_block(self._block, matchers, mint_ms, maxt_ms)
+            return find_in_block(self._block, matchers, mint_ms, maxt_ms, budget)
         except CorruptionError as error:
             self._db.quarantine(self._block, str(error))
             return None
@@ -251,15 +251,12 @@ class DB:
 
         Raises QueryLimitExceeded (a CheckFailed) beyond the sample limit or the deadline of ``hints``.
         """
-        deadline = hints.deadline if hints is not None else 0.0
-        expired = (lambda: self.clock.monotonic() > deadline) if deadline else None
+        check = self._check(hints)
         sources = self._sources(mint_ms, maxt_ms)
         maximum = self.options.query_samples_max
         whole = self.is_whole
         try:
-            batch = select(
-                sources, matchers, mint_ms, maxt_ms, hints=hints, samples_max=maximum, expired=expired
-            )
+            batch = select(sources, matchers, mint_ms, maxt_ms, hints=hints, samples_max=maximum, check=check)
             if whole or maxt_ms < self.store.head.min_valid_ms:
                 return batch
             return replace(batch, warnings=[*batch.warnings, HEAD_IS_NOT_WHOLE])
@@ -267,9 +264,21 @@ class DB:
             # A chunk whose checksum is right but whose bits are not: find the block, then answer without it.
             self._find_culprit(matchers, mint_ms, maxt_ms)
             sources = self._sources(mint_ms, maxt_ms)
-            return select(
-                sources, matchers, mint_ms, maxt_ms, hints=hints, samples_max=maximum, expired=expired
-            )
+            return select(sources, matchers, mint_ms, maxt_ms, hints=hints, samples_max=maximum, check=check)
+
+    def _check(self, hints: SelectHints | None) -> Callable[[], None] | None:
+        """What a long selection calls now and then, to be ended."""
+        if hints is None or (hints.check is None and not hints.deadline):
+            return None
+        deadline, ask = hints.deadline, hints.check
+
+        def check() -> None:
+            if ask is not None:
+                ask()
+            if deadline and self.clock.monotonic() > deadline:
+                raise QueryLimitExceeded("query timed out in the storage")
+
+        return check
 
     def _find_culprit(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> None:
         for block in [b for b in self._blocks if b.overlaps(mint_ms, maxt_ms)]:
@@ -279,7 +288,8 @@ class DB:
                 self.quarantine(block, str(error))
 
     def _found(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> list[Labels]:
-        found = [s.find(matchers, mint_ms, maxt_ms) for s in self._sources(mint_ms, maxt_ms)]
+        budget = Budget()
+        found = [s.find(matchers, mint_ms, maxt_ms, budget) for s in self._sources(mint_ms, maxt_ms)]
         present = [f for f in found if f is not None]
         return merged(present).labels if present else []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,6 +33,8 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
 _PARALLEL_SAMPLES_MIN: Final = 500_000  # below this, threads cost more than they save
+_SAMPLES_AT_ONCE: Final = 4_000_000  # decoded between two looks at the query's deadline: some 50 ms
+_HISTOGRAM_CHUNKS_AT_ONCE: Final = 256
 _pool: ThreadPoolExecutor | None = None
 
 
@@ -201,9 +203,17 @@ def _kept(
 
 
 def decode(
-    chunks: ChunkSet, series_count: int, mint_ms: int, maxt_ms: int, loose: LooseSamples | None = None
+    chunks: ChunkSet,
+    series_count: int,
+    mint_ms: int,
+    maxt_ms: int,
+    loose: LooseSamples | None = None,
+    *,
+    check: Callable[[], None] = lambda: None,
 ) -> Columns:
     """All samples of the chunks, and the loose ones, within the inclusive range. Raises CorruptionError.
+
+    ``check`` is called every few million samples; what it raises ends the work.
 
     Of several samples at one time the one of the earlier chunk is kept, and loose ones come last.
     """
@@ -213,7 +223,7 @@ def decode(
     total = int(ends[-1]) if len(ends) else 0
     timestamps = np.empty(total, np.int64)
     values = np.empty(total, np.float64)
-    histograms = _decode_into(ordered, counts, ends - counts, timestamps, values)
+    histograms = _decode_into(ordered, counts, ends - counts, timestamps, values, check)
     offsets = np.zeros(series_count + 1, np.int64)
     np.add.at(offsets, ordered.series + 1, counts)
     np.cumsum(offsets, out=offsets)
@@ -230,7 +240,12 @@ def decode(
 
 
 def _decode_into(
-    chunks: ChunkSet, counts: Int64s, positions: Int64s, timestamps: Int64s, values: Float64s
+    chunks: ChunkSet,
+    counts: Int64s,
+    positions: Int64s,
+    timestamps: Int64s,
+    values: Float64s,
+    check: Callable[[], None],
 ) -> npt.NDArray[Any] | None:
     histograms: npt.NDArray[Any] | None = None
     for source, which in _by_source(chunks):
@@ -242,14 +257,29 @@ def _decode_into(
                 else which[encodings == encoding]
             )
             if encoding in (XOR, XOR2):
-                _decode_floats(chunks, encoding, source, part, counts, positions, timestamps, values)
+                for piece in _pieces(part, counts):
+                    check()
+                    _decode_floats(chunks, encoding, source, piece, counts, positions, timestamps, values)
             elif encoding in (HISTOGRAM, FLOAT_HISTOGRAM):
                 if histograms is None:
                     histograms = np.full(len(timestamps), None, object)
-                _decode_histograms(chunks, encoding, source, part, positions, timestamps, values, histograms)
+                for first in range(0, len(part), _HISTOGRAM_CHUNKS_AT_ONCE):
+                    check()
+                    piece = part[first : first + _HISTOGRAM_CHUNKS_AT_ONCE]
+                    _decode_histograms(
+                        chunks, encoding, source, piece, positions, timestamps, values, histograms
+                    )
             else:
                 raise CorruptionError(f"unknown chunk encoding {encoding}")
     return histograms
+
+
+def _pieces(which: Int64s, counts: Int64s) -> list[Int64s]:
+    """Chunks in groups of about ``_SAMPLES_AT_ONCE`` samples."""
+    if len(which) * 64 <= _SAMPLES_AT_ONCE:
+        return [which]
+    group = np.cumsum(counts[which]) // _SAMPLES_AT_ONCE
+    return np.split(which, np.flatnonzero(np.diff(group)) + 1)
 
 
 def _decode_floats(

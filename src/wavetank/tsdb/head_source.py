@@ -14,7 +14,7 @@ from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.head_histograms import HeadHistograms
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
 from wavetank.tsdb.postings import matching_rows
-from wavetank.tsdb.querier import Found, compacted, without_deleted
+from wavetank.tsdb.querier import Budget, Found, compacted, without_deleted
 from wavetank.tsdb.tombstones import Tombstones
 
 __all__ = ["HeadSource"]
@@ -58,7 +58,7 @@ class HeadSource:
             loose = loose.extended(LooseSamples(*self.pending.of(refs, mint_ms, maxt_ms)))
         return chunks, loose
 
-    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None:
+    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget) -> Found | None:
         head = self._head
         with head.lock:
             rows = self.rows(matchers)
@@ -70,6 +70,7 @@ class HeadSource:
             has[loose.series] = True
             if not has.any():
                 return None
+            budget.admit(int(np.count_nonzero(has)), chunks, loose)
             place = np.cumsum(has) - 1
             chunks = replace(chunks, series=place[chunks.series])
             loose = replace(loose, series=place[loose.series])

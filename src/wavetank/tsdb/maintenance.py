@@ -56,8 +56,16 @@ def run(db: DB) -> None:
         old = [b for b in db.blocks if b.meta.ulid in ulids]
         db.replace_blocks(old, compact_blocks(db.path, old, _ulid(db)))
     log_bytes = sum(p.stat().st_size for _, p in segments(db.path / "wal"))
-    for block in retired(db.blocks, db.options.retention_ms, db.options.retention_bytes, log_bytes):
+    for block in retired(db.blocks, db.options.retention_ms, _bytes_max(db), log_bytes):
         db.remove_block(block)
+
+
+def _bytes_max(db: DB) -> int:
+    """The smaller of the bounds by size and by share of the disk; 0 if there is none."""
+    limits = [db.options.retention_bytes]
+    if db.options.retention_percent:
+        limits.append(int(shutil.disk_usage(db.path).total * db.options.retention_percent / 100))
+    return min((n for n in limits if n > 0), default=0)
 
 
 def _is_settled(db: DB) -> bool:

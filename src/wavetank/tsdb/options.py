@@ -15,6 +15,7 @@ HOUR_MS: Final = 3_600_000
 class Options:
     """Times are in milliseconds, sizes in bytes; zero means no limit.
 
+    retention_percent       how much of its disk the database may take; whole blocks go, oldest first
     out_of_order_window_ms  how much older than the newest sample of the head a sample may be. None takes
                             samples of any age, which Prometheus cannot.
     series_max              soft cap on active series: samples of further new series are dropped and counted
@@ -27,6 +28,7 @@ class Options:
     max_block_ms: int = 31 * 24 * HOUR_MS
     retention_ms: int = 15 * 24 * HOUR_MS
     retention_bytes: int = 0
+    retention_percent: float = 0.0
     out_of_order_window_ms: int | None = None
     series_max: int = 0
     exemplars_max: int = 100_000

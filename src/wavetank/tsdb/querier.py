@@ -8,24 +8,31 @@ for too much fails with the number, and nothing else suffers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.limits import MIB
 from wavetank.model.labels import Labels, Matcher
 from wavetank.model.series import SelectHints, SeriesBatch, empty_batch
 from wavetank.tsdb.block import Block
+from wavetank.tsdb.chunkenc import XOR, XOR2
 from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset
 from wavetank.tsdb.errors import QueryLimitExceeded
 from wavetank.tsdb.head import ChunkSet
 
-__all__ = ["Found", "Source", "find_in_block", "select", "without_deleted"]
+__all__ = ["Budget", "Found", "Source", "find_in_block", "select", "without_deleted"]
 
 Int64s = npt.NDArray[np.int64]
 Ranges = list[tuple[int, int]]
+
+# What the estimate of a query's memory takes for each
+_SERIES_BYTES: Final = 600  # labels as Python objects
+_SAMPLE_BYTES: Final = 16
+_HISTOGRAM_BYTES: Final = 400
 
 
 @dataclass(slots=True)
@@ -40,18 +47,67 @@ class Found:
 class Source(Protocol):
     """Something that holds series: the head, a block."""
 
-    def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None: ...
+    def find(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
+    ) -> Found | None: ...
 
 
-def find_in_block(block: Block, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Found | None:
+class Budget:
+    """What one query may still load. Sources ask it before they decode anything or make any label set.
+
+    The estimate counts the samples of whole chunks, because whole chunks are decoded.
+    """
+
+    def __init__(
+        self, samples_max: int = 0, bytes_max: int = 0, check: Callable[[], None] | None = None
+    ) -> None:
+        self.check = check or (lambda: None)
+        self._samples_max = samples_max
+        self._bytes_max = bytes_max
+        self._series = self._samples = self._bytes = 0
+
+    def admit(self, series: int, chunks: ChunkSet, loose: LooseSamples) -> None:
+        """Take these into account. Raises QueryLimitExceeded with the estimate, or what ``check`` raises."""
+        self.check()
+        if not (self._samples_max or self._bytes_max):
+            return
+        counts = count_samples(chunks)
+        self._series += series
+        self._samples += int(counts.sum()) + len(loose)
+        self._bytes += series * _SERIES_BYTES + _SAMPLE_BYTES * (int(counts.sum()) + len(loose))
+        self._bytes += _HISTOGRAM_BYTES * int(counts[_holds_histograms(chunks.encoding)].sum())
+        if self._samples_max and self._samples > self._samples_max:
+            raise QueryLimitExceeded(
+                f"query would load {self._samples} samples of {self._series} series into memory, "
+                f"more than its limit of {self._samples_max}",
+                fix="narrow the selector or the time range, or raise the limit",
+            )
+        if self._bytes_max and self._bytes > self._bytes_max:
+            raise QueryLimitExceeded(
+                f"query would use about {self._bytes / MIB:.0f} MiB of memory for {self._samples} samples of "
+                f"{self._series} series, more than the {self._bytes_max / MIB:.0f} MiB left of its budget",
+                fix="narrow the selector or the time range, or raise the budget",
+            )
+
+
+def find_in_block(
+    block: Block, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
+) -> Found | None:
     """Series of a block, with what tombstones delete taken out. Raises CorruptionError."""
     ids, entries = block.find(matchers)
     if not len(ids):
         return None
     chunks = block.chunks(entries, mint_ms, maxt_ms)
+    budget.admit(_distinct(chunks.series, len(ids)), chunks, LooseSamples())
     labels = block.labels(entries)
     chunks, loose = without_deleted(chunks, LooseSamples(), block.deleted(ids), mint_ms, maxt_ms)
     return compacted(labels, chunks, loose)
+
+
+def _distinct(series: Int64s, count: int) -> int:
+    has = np.zeros(count, np.bool_)
+    has[series] = True
+    return int(np.count_nonzero(has))
 
 
 def compacted(labels: Sequence[Labels], chunks: ChunkSet, loose: LooseSamples) -> Found | None:
@@ -134,6 +190,11 @@ def merged(found: Sequence[Found]) -> Found:
     return Found(every, joined(sets), loose)
 
 
+def _holds_histograms(encoding: Int64s) -> npt.NDArray[np.bool_]:
+    floats: npt.NDArray[np.bool_] = np.isin(encoding, (XOR, XOR2))
+    return ~floats
+
+
 def _limit(hints: SelectHints | None, samples_max: int) -> int:
     given = hints.samples_max if hints is not None else 0
     limits = [n for n in (given, samples_max) if n > 0]
@@ -148,32 +209,23 @@ def select(
     *,
     hints: SelectHints | None = None,
     samples_max: int = 0,
-    expired: Any = None,
+    check: Callable[[], None] | None = None,
 ) -> SeriesBatch:
     """All samples of matching series of all sources. Raises QueryLimitExceeded, CorruptionError.
 
-    ``expired`` is asked between the steps whether the query's deadline has passed or it was cancelled.
+    ``check`` is called during long work; it raises when the query's deadline has passed or it was cancelled.
     """
+    budget = Budget(_limit(hints, samples_max), hints.bytes_max if hints is not None else 0, check)
     found = []
     for source in sources:
-        each = source.find(matchers, mint_ms, maxt_ms)
+        each = source.find(matchers, mint_ms, maxt_ms, budget)
         if each is not None:
             found.append(each)
-        if expired is not None and expired():
-            raise QueryLimitExceeded("query timed out in the storage")
+        budget.check()
     if not found:
         return empty_batch()
     whole = merged(found)
-    limit = _limit(hints, samples_max)
-    if limit:
-        touched = int(count_samples(whole.chunks).sum()) + len(whole.loose)
-        if touched > limit:
-            raise QueryLimitExceeded(
-                f"query would load {touched} samples of {len(whole.labels)} series into memory, "
-                f"more than its limit of {limit}",
-                fix="narrow the selector or the time range, or raise the limit",
-            )
-    columns = decode(whole.chunks, len(whole.labels), mint_ms, maxt_ms, whole.loose)
+    columns = decode(whole.chunks, len(whole.labels), mint_ms, maxt_ms, whole.loose, check=budget.check)
     return _without_empty(whole.labels, columns)
 
 

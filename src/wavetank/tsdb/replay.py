@@ -3,7 +3,8 @@
 Order: the newest checkpoint, then the later segments. Two passes: the first reads the series
 (``read_series``), after which every ref is known; the second reads the rest (``replay``). Segments are read
 in slices of a few megabytes, decoded by one thread while another appends, so memory stays bounded whatever
-the log's size. Damage is reported, never fatal: the rest is read, and the last segment is cut where it was torn.
+the log's size. Damage is reported, never fatal: the rest is read, and the last segment is cut where it was
+torn.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ acknowledged when the log's bytes are with the operating system.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -45,6 +46,7 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
+_LOG = logging.getLogger(__name__)
 _SAMPLES_PER_RECORD: Final = 200_000  # a record must fit a segment
 _TURN_SECONDS: Final = 0.0002  # how long replay leaves the head to others, between two pieces
 
@@ -67,6 +69,7 @@ class Store:
         self.restore: Restore | None = None
         self.replay_status = ReplayStatus()
         self._files: tuple[LogFiles, LogFiles] | None = None
+        self._said_full = False
         self._new_series: list[tuple[int, bytes]] = []
         self._wal: Log | None = None
         self._wbl: Log | None = None
@@ -245,11 +248,12 @@ class Store:
             if cap and len(self.head) >= cap:
                 row = int(self.head.table.find(flat, offsets)[0])
                 if row < 0:
-                    self.counts.series_dropped += 1
+                    self._drop_series()
                     return 0
                 return int(self.head.ref_of_row[row])
             refs, fresh = self.head.add_series(flat, offsets)
             if len(fresh):
+                self._said_full = False
                 self._new_series.append((int(refs[0]), key))
         return int(refs[0])
 
@@ -279,9 +283,19 @@ class Store:
             return int(refs[0])
         row = int(self.head.table.find(flat, offsets)[0])
         if row < 0:
-            self.counts.series_dropped += 1
+            self._drop_series()
             return 0
         return int(self.head.ref_of_row[row])
+
+    def _drop_series(self) -> None:
+        """Count a series beyond the cap, and say so the first time since the head was below it."""
+        self.counts.series_dropped += 1
+        if not self._said_full:
+            self._said_full = True
+            _LOG.warning(
+                "the head holds %d series, its soft cap: samples of further new series are dropped",
+                len(self.head),
+            )
 
     def _log_series(self) -> None:
         if self._new_series and self._wal is not None:
