@@ -58,15 +58,13 @@ async def measure(clock: Clock, seconds: float) -> None:
         manifests = load_manifests(directory, ["idle.yaml"], Document({}, "idle.yaml", 1, {}))
         tank = await Tank.open(clock)
         try:
+            await tank.start_monitoring()
             await tank.start_control_plane(Cluster())
             targets = internal_targets(tank.addresses, tank.metrics_address, 1)
-            await tank.start_monitoring(
-                monitoring_config(directory, Monitoring(), targets, tank.files.account, "5s")
-            )
             await tank.apply(manifests)
             facts = WorkloadFacts(namespace="default", name="idle", kind="Deployment", replicas=PODS)
             await wait_for_workloads([facts], await tank.client(), clock)
-            await tank.monitoring_ready()
+            await tank.monitor(monitoring_config(directory, Monitoring(), targets, tank.files.account, "5s"))
             await clock.sleep(15.0)
             await report(tank, clock, seconds)
         finally:

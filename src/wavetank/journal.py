@@ -8,6 +8,7 @@ file of its own in the run's directory; readers merge them by ``at``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +16,9 @@ from typing import Any, Protocol
 import msgspec
 
 from wavetank.clock import Clock
-from wavetank.limits import JOURNAL_LINE_BYTES_MAX
+from wavetank.limits import JOURNAL_LINE_BYTES_MAX, LINES_WAITING_MAX
 
-__all__ = ["FileJournal", "Journal", "MemoryJournal", "read_journals"]
+__all__ = ["FileJournal", "Journal", "LineFile", "MemoryJournal", "read_journals"]
 
 Record = dict[str, Any]
 
@@ -41,12 +42,47 @@ class MemoryJournal:
         return [r for r in self.records if r["kind"] in kinds]
 
 
-class FileJournal:
-    """Appends to ``path``, each line whole and at once: a killed process tears none but its last."""
+class LineFile:
+    """Appends lines to ``path``, each whole and at once: a killed process tears none but its last.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    A full disk stops nobody: lines then wait in memory, and are written when there is room again. Beyond
+    ``LINES_WAITING_MAX`` the oldest are lost; ``lost`` counts them.
+    """
+
+    def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
+        self._waiting: deque[bytes] = deque()
+        self.lost = 0
+
+    def write(self, line: bytes) -> None:
+        """``line`` without its end."""
+        self._waiting.append(line + b"\n")
+        try:
+            while self._waiting:
+                self._whole(self._waiting[0])
+                self._waiting.popleft()
+        except OSError:
+            if len(self._waiting) > LINES_WAITING_MAX:
+                self._waiting.popleft()
+                self.lost += 1
+
+    def _whole(self, line: bytes) -> None:
+        written = self._file.write(line)
+        if written != len(line):
+            # Readers leave out the torn piece, once a line of its own; the whole is written again after it.
+            self._waiting[0] = b"\n" + line.lstrip(b"\n")
+            raise OSError("no space left")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class FileJournal:
+    """A journal in a file: one of these per process."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._file = LineFile(path)
         self._clock = clock
         self._encode = msgspec.json.Encoder().encode
 
@@ -54,7 +90,7 @@ class FileJournal:
         line = self._encode({"at": self._clock.now(), "kind": kind, **fields})
         if len(line) > JOURNAL_LINE_BYTES_MAX:
             line = self._encode({"at": self._clock.now(), "kind": "journal.refused", "refused": kind})
-        self._file.write(line + b"\n")
+        self._file.write(line)
 
     def close(self) -> None:
         self._file.close()

@@ -26,6 +26,7 @@ CHILD_TAIL_BYTES: Final = 64 * KIB  # how much of a log is read for an error mes
 
 # Journal
 JOURNAL_LINE_BYTES_MAX: Final = 1 * MIB  # larger records are refused: they are not events
+LINES_WAITING_MAX: Final = 100_000  # of a journal on a full disk; then the oldest are lost, and counted
 SALVAGE_SECONDS: Final = 30.0  # how long the warden lets the salvage of a report take
 
 # Kubernetes control plane

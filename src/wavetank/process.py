@@ -56,6 +56,12 @@ class Child:
         """Wait for the process to end; the same answer at every call."""
         return await asyncio.shield(self._exit)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it still runs."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     async def stop(self, grace_seconds: float = CHILD_STOP_SECONDS) -> int:
         """SIGTERM to the process, then SIGKILL to its whole group when ``grace_seconds`` have passed."""
         if self.returncode is None:

@@ -36,7 +36,7 @@ class Warden:
     """The owner's end: hold it for as long as the tank lives."""
 
     def __init__(self, child: Child, pipe: int) -> None:
-        self._child = child
+        self.child = child
         self._pipe = pipe
 
     @classmethod
@@ -77,11 +77,7 @@ class Warden:
         with suppress(BrokenPipeError):
             os.write(self._pipe, b"done\n")
         os.close(self._pipe)
-        await self._child.wait()
-
-    async def died(self) -> int:
-        """Wait until the warden itself ends, which it should not while the tank lives."""
-        return await self._child.wait()
+        await self.child.wait()
 
 
 def sweep(tank: str, directories: Sequence[Path]) -> None:

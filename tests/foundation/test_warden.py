@@ -105,5 +105,5 @@ def _group_alive(pgid: int) -> bool:
 
 async def test_the_warden_tells_that_it_died(tmp_path: Path) -> None:
     warden = await Warden.start("test-none", [], log_path=tmp_path / "log", clock=RealClock())
-    os.kill(warden._child.pid, signal.SIGKILL)
-    assert await warden.died() == -signal.SIGKILL
+    os.kill(warden.child.pid, signal.SIGKILL)
+    assert await warden.child.wait() == -signal.SIGKILL

@@ -16,11 +16,12 @@ from typing import Final
 
 from wavetank.errors import InputError
 
-__all__ = ["API_PORT", "Addresses", "claim_addresses"]
+__all__ = ["API_PORT", "METRICS_PORT", "Addresses", "claim_addresses"]
 
 FIRST_BLOCK: Final = 16
 LAST_BLOCK: Final = 250
 API_PORT: Final = 6443
+METRICS_PORT: Final = 8080  # of the control plane, on the address of its API
 
 
 @dataclass(frozen=True, slots=True)

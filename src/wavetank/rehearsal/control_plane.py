@@ -18,6 +18,12 @@ from typing import Protocol
 
 import msgspec
 
+from wavetank.autoscaling.adapter.custom import CustomMetricsApi
+from wavetank.autoscaling.adapter.external import ExternalMetricsApi
+from wavetank.autoscaling.adapter.naming import Mapper
+from wavetank.autoscaling.adapter.resource import ResourceMetricsApi
+from wavetank.autoscaling.adapter.rules import default_config, load_config
+from wavetank.autoscaling.adapter.series import SeriesRegistry
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.hpa.options import HpaOptions
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
@@ -43,16 +49,16 @@ from wavetank.mesh.registration import register_mesh
 from wavetank.mesh.translate import Placement
 from wavetank.model import duration
 from wavetank.process import TANK_VARIABLE
-from wavetank.rehearsal.addresses import API_PORT
+from wavetank.rehearsal.addresses import API_PORT, METRICS_PORT
 from wavetank.rehearsal.control_plane_metrics import metrics_app
 from wavetank.rehearsal.image_model import ImageModel, image_model
 from wavetank.rehearsal.metrics_client import PrometheusQuery
+from wavetank.rehearsal.scrape import MONITORING_PORT
 from wavetank.rehearsal.settings import ControlPlaneFacts, ControlPlaneSettings, read_settings
 from wavetank.rehearsal.spec import Node
 
 __all__ = ["CompositeControlPlane"]
 
-METRICS_PORT = 8080
 #: After Envoy acknowledged that a pod is gone, requests that were already on their way may still come.
 DRAIN_SECONDS = 0.1
 GATEWAY_PORTS = range(1, 1024)
@@ -74,6 +80,7 @@ class CompositeControlPlane:
         self._stack = AsyncExitStack()
         self._images = image_model(settings.image_pull)
         self._kubelets = LocalKubelets()
+        self._adapter = load_config(Path(settings.adapter)) if settings.adapter else default_config()
         addresses = settings.addresses
         self.plane = ControlPlane(
             clock,
@@ -103,7 +110,9 @@ class CompositeControlPlane:
             await self._enter(kubelet)
             await self._enter(self._kubelet_server(kubelet))
         metrics = self._metrics_server()
-        plane.add_extension(metrics)
+        if not self._adapter.resource_rules:
+            plane.add_extension(metrics)
+        self._serve_adapter()
         await self._enter(metrics)
         hpa = self._hpa()
         await self._enter(hpa)
@@ -118,7 +127,6 @@ class CompositeControlPlane:
             api_url=plane.url,
             enforcer=kubelets[0].enforcer if kubelets else "none: there is no node",
             runtime="process",
-            metrics_address=f"{host}:{METRICS_PORT}",
             modelled=[("image pull", self._images.shown), *_node_notes(settings)],
         )
 
@@ -190,6 +198,20 @@ class CompositeControlPlane:
         return MetricsServer(
             self.plane.client("metrics-server"), scraper, self._clock, self._journal, options
         )
+
+    def _serve_adapter(self) -> None:
+        """The custom and external metrics APIs, asked of the tank's monitoring."""
+        url = f"http://{self._settings.addresses.monitoring}:{MONITORING_PORT}"
+        prometheus = PrometheusQuery(url)
+        self._stack.push_async_callback(prometheus.close)
+        client, clock, config = self.plane.client("prometheus-adapter"), self._clock, self._adapter
+        mapper = Mapper(self.plane.registry.resources)
+        registry = SeriesRegistry(prometheus, mapper, clock, config.rules, config.external_rules)
+        for version in ("v1beta2", "v1beta1"):
+            self.plane.add_extension(CustomMetricsApi(registry, client, version))
+        self.plane.add_extension(ExternalMetricsApi(registry))
+        if config.resource_rules:
+            self.plane.add_extension(ResourceMetricsApi(config, prometheus, mapper, client, clock))
 
     def _hpa(self) -> HpaController:
         client = self.plane.client("horizontal-pod-autoscaler")

@@ -157,14 +157,16 @@ def apply_order(manifests: Sequence[Manifest]) -> list[Manifest]:
     return sorted(manifests, key=rank)
 
 
-def check_manifests(manifests: Sequence[Manifest]) -> None:
-    """What can be told before starting. Raises InputError for the first thing that could not work."""
+def check_manifests(manifests: Sequence[Manifest], *, programs: bool = True) -> None:
+    """What can be told before starting. Raises InputError for the first thing that could not work.
+
+    ``programs``: whether the containers' commands must be installed here."""
     for manifest in manifests:
         _check_fields(manifest)
     for manifest in manifests:
         if manifest.kind == "HorizontalPodAutoscaler":
             _check_hpa(manifest, manifests)
-        elif manifest.kind in _WORKLOADS:
+        elif programs and manifest.kind in _WORKLOADS:
             _check_commands(manifest)
 
 

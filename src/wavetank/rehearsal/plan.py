@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wavetank.analysis.query import expand
+from wavetank.autoscaling.adapter.rules import load_config
 from wavetank.errors import InputError, did_you_mean
 from wavetank.kube.quantity import milli, whole
 from wavetank.load.stages import Stage, total_seconds
@@ -63,26 +64,39 @@ class Plan:
         return self.rehearsal.metadata.name
 
     @property
+    def adapter(self) -> Path | None:
+        """The file with the metrics adapter's rules."""
+        name = self.spec.monitoring.adapter
+        return None if name is None else self.directory / name
+
+    @property
     def load_seconds(self) -> float:
         return total_seconds(self.stages)
 
 
-def make_plan(directory: Path) -> Plan:
-    """Read and check the rehearsal of a directory. Raises InputError with place and fix."""
+def make_plan(directory: Path, *, simulated: bool = False) -> Plan:
+    """Read and check the rehearsal of a directory. Raises InputError with place and fix.
+
+    ``simulated``: nothing will be started, so neither programs nor the locustfile need to be here."""
     rehearsal, document = load_spec(directory)
     spec = rehearsal.spec
     stages = stages_of(spec.load, document, directory)
     image_model(spec.cluster.image_pull, document)
     manifests = load_manifests(directory, spec.manifests, document)
-    check_manifests(manifests)
+    check_manifests(manifests, programs=not simulated)
     warnings = check_documents({id(m.document): m.document for m in manifests}.values())
     slos = tuple(_slo(slo, document, i) for i, slo in enumerate(spec.slos))
     locustfile = directory / spec.load.locustfile
-    if not locustfile.is_file():
+    if not simulated and not locustfile.is_file():
         message = f"locustfile: no such file: {locustfile}"
         raise document.error(message, "spec", "load", "locustfile")
     if spec.monitoring.prometheus is not None:
         check_monitoring(directory, spec.monitoring, document)
+    if spec.monitoring.adapter is not None:
+        if not (directory / spec.monitoring.adapter).is_file():
+            message = f"monitoring: no such file: {directory / spec.monitoring.adapter}"
+            raise document.error(message, "spec", "monitoring", "adapter")
+        load_config(directory / spec.monitoring.adapter)
     return Plan(
         directory=directory,
         rehearsal=rehearsal,

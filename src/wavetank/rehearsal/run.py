@@ -22,6 +22,7 @@ from rich.console import Console
 
 from wavetank.clock import Clock, RealClock
 from wavetank.errors import InternalError, WavetankError
+from wavetank.journal import LineFile
 from wavetank.load.endpoint import metrics_endpoint
 from wavetank.load.generator import LoadGenerator, LoadOptions, LoadTarget
 from wavetank.load.results import Second
@@ -167,13 +168,13 @@ class _Run:
             endpoint = metrics_endpoint(generator.snapshot, host, LOAD_EXPORTER_PORT)
             port = await self._resources.enter_async_context(endpoint)
             self._load_metrics = f"{host}:{port}"
+            await tank.start_monitoring()
             checking = asyncio.create_task(generator.check())
             try:
-                facts = await tank.start_control_plane(plan.spec.cluster, plan.directory)
+                facts = await tank.start_control_plane(plan.spec.cluster, plan.directory, plan.adapter)
                 self._record.enforcer, self._record.runtime = facts.enforcer, facts.runtime
                 self._record.modelled = facts.modelled
                 enter(entry_of(tank, kind="rehearsal", name=plan.name, started_at=clock.now(), ports=[]))
-                await tank.start_monitoring(self._monitoring_config(tank))
                 await tank.apply(plan.manifests)
                 await checking
                 await self._pods_ready(tank)
@@ -182,14 +183,13 @@ class _Run:
                     checking.cancel()
                 await asyncio.gather(checking, return_exceptions=True)
         async with watch.phase("loading kernels (they are compiled the first time)"):
-            await self._tank.monitoring_ready()
+            await self._tank.monitor(self._monitoring_config(self._tank))
             await generator.start()
 
     async def _pods_ready(self, tank: Tank) -> None:
         found = await wait_for_workloads(self._plan.workloads, await tank.client(), self._clock)
-        self._record.notes.extend(found.pending)
         for text in found.pending:
-            self._view.say(text)
+            self._note(text)
 
     async def _drive(self) -> None:
         assert self._tank is not None and self._generator is not None
@@ -197,7 +197,8 @@ class _Run:
         self._record.state = "running"
         self._record.load_started_at = self._clock.now()
         self._save()
-        rows = self._resources.enter_context((tank.files.directory / LOAD_FILE).open("ab", buffering=0))
+        rows = LineFile(tank.files.directory / LOAD_FILE)
+        self._resources.callback(rows.close)
         generator.listeners.append(lambda second: self._on_second(rows.write, second))
         watch = Watch(self._view, self._clock, self._record.started_at)
         stages = self._or_failure(generator.run_stages(self._plan.stages))
@@ -270,7 +271,7 @@ class _Run:
     def _on_second(self, write: Callable[[bytes], object], second: Second) -> None:
         if self._record.first_request_at is None and second.requests > second.failures:
             self._record.first_request_at = float(second.second)
-        write(msgspec.json.encode(load_row(second)) + b"\n")
+        write(msgspec.json.encode(load_row(second)))
 
     async def _or_failure(self, work: Awaitable[None]) -> None:
         """Do the work, unless a process of the tank ends first: that ends the run."""
@@ -289,8 +290,17 @@ class _Run:
                     await one
 
     def _save(self) -> None:
+        """Keep the record of the run where the salvage finds it, should this process die."""
         assert self._tank is not None
-        write_record(self._tank.files.directory, self._record)
+        try:
+            write_record(self._tank.files.directory, self._record)
+        except OSError as error:
+            self._note(f"the run's record could not be written: {error}; a report needs this process alive")
+
+    def _note(self, text: str) -> None:
+        if text not in self._record.notes:
+            self._record.notes.append(text)
+            self._view.say(text)
 
 
 async def _figures(tank: Tank) -> dict[str, float]:

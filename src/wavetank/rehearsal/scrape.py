@@ -72,6 +72,8 @@ def monitoring_config(
     if rules:
         config["rule_files"] = [*config.get("rule_files", []), *rules]
     jobs = config.setdefault("scrape_configs", [])
+    if monitoring.prometheus is None:
+        jobs.append(_annotated_pods())
     scrapes_nodes = any(
         sd.get("role") == "node" for job in jobs for sd in job.get("kubernetes_sd_configs") or []
     )
@@ -80,6 +82,35 @@ def monitoring_config(
             continue  # the user's own job collects these series; twice would double every sum
         jobs.append(_job(name, scheme, path, addresses, account, interval))
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def _annotated_pods() -> dict[str, Any]:
+    """Without a configuration of the user's: pods that ask to be scraped by the usual annotations, with the
+    labels ``namespace`` and ``pod`` that the metrics adapter's default rules go by."""
+    meta = "__meta_kubernetes_pod"
+    annotation = f"{meta}_annotation_prometheus_io"
+    return {
+        "job_name": "wavetank/pods",
+        "kubernetes_sd_configs": [{"role": "pod"}],
+        "relabel_configs": [
+            {"source_labels": [f"{annotation}_scrape"], "regex": "true", "action": "keep"},
+            {"source_labels": [f"{annotation}_scheme"], "regex": "(https?)", "target_label": "__scheme__"},
+            {
+                "source_labels": [f"{annotation}_path"],
+                "regex": "(.+)",
+                "target_label": "__metrics_path__",
+            },
+            {
+                "source_labels": ["__address__", f"{annotation}_port"],
+                "regex": r"([^:]+)(?::\d+)?;(\d+)",
+                "replacement": "$1:$2",
+                "target_label": "__address__",
+            },
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": [f"{meta}_name"], "target_label": "pod"},
+            {"source_labels": [f"{meta}_node_name"], "target_label": "node"},
+        ],
+    }
 
 
 def _user_config(directory: Path, monitoring: Monitoring) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class ControlPlaneSettings(Struct, kw_only=True):
     metric_resolution_seconds: float = 15.0
     housekeeping_seconds: float = 10.0
     vpa: Vpa = field(default_factory=Vpa)
+    adapter: str | None = None  # the file with the metrics adapter's rules
 
     @property
     def addresses(self) -> Addresses:
@@ -105,7 +106,6 @@ class ControlPlaneFacts(Struct, kw_only=True):
     api_url: str
     enforcer: str
     runtime: str
-    metrics_address: str
     modelled: list[tuple[str, str]] = []
 
 

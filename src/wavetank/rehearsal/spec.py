@@ -113,6 +113,7 @@ class SLO(Struct, forbid_unknown_fields=True):
 
 class Monitoring(Struct, forbid_unknown_fields=True):
     prometheus: str | None = None
+    adapter: str | None = None  # prometheus-adapter's configuration file
     rules: list[str] = []
     dashboards: list[str] = []
 

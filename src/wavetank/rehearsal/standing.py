@@ -106,15 +106,18 @@ async def _own(directory: Path | None, clock: Clock, ready: int) -> None:
 async def _start(tank: Tank, plan: Plan | None, clock: Clock) -> None:
     cluster = plan.spec.cluster if plan is not None else Cluster()
     directory = plan.directory if plan is not None else Path()
-    await tank.start_control_plane(cluster, plan.directory if plan is not None else None)
+    await tank.start_monitoring()
+    if plan is None:
+        await tank.start_control_plane(cluster)
+    else:
+        await tank.start_control_plane(cluster, plan.directory, plan.adapter)
     monitoring = plan.spec.monitoring if plan is not None else Monitoring()
     targets = internal_targets(tank.addresses, tank.metrics_address, len(cluster.nodes))
     config = monitoring_config(directory, monitoring, targets, tank.files.account, SCRAPE_INTERVAL)
-    await tank.start_monitoring(config)
     if plan is not None:
         await tank.apply(plan.manifests)
         await wait_for_workloads(plan.workloads, await tank.client(), clock)
-    await tank.monitoring_ready()
+    await tank.monitor(config)
 
 
 async def _until_stopped(tank: Tank, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from wavetank.kube.pki import make_credentials
 from wavetank.limits import KERNELS_SECONDS, TANK_START_SECONDS
 from wavetank.load.stages import parse_duration
 from wavetank.process import TANK_VARIABLE, Child, python_argv, spawn
-from wavetank.rehearsal.addresses import Addresses, claim_addresses
+from wavetank.rehearsal.addresses import METRICS_PORT, Addresses, claim_addresses
 from wavetank.rehearsal.manifests import Manifest
 from wavetank.rehearsal.metrics_client import PrometheusQuery
 from wavetank.rehearsal.scrape import MONITORING_PORT
@@ -84,11 +85,12 @@ class Tank:
     # --- starting
 
     async def start_control_plane(
-        self, cluster: Cluster, working_directory: Path | None = None
+        self, cluster: Cluster, working_directory: Path | None = None, adapter: Path | None = None
     ) -> ControlPlaneFacts:
         """Start API server, controllers, kubelets, autoscaler, xDS and Envoy; wait until they are ready.
 
-        Containers whose pods name no directory start in ``working_directory``.
+        Containers whose pods name no directory start in ``working_directory``; ``adapter`` is the file
+        with the metrics adapter's rules.
         """
         settings = ControlPlaneSettings(
             tank=self.id,
@@ -102,6 +104,7 @@ class Tank:
             metric_resolution_seconds=parse_duration(cluster.metric_resolution),
             housekeeping_seconds=parse_duration(cluster.housekeeping_interval),
             vpa=cluster.vpa,
+            adapter=str(adapter.resolve()) if adapter else None,
         )
         settings.write()
         # Made here, since making certificates takes memory that the control plane would never give back.
@@ -112,25 +115,45 @@ class Tank:
         self.facts = read_facts(self.files.facts)
         return self.facts
 
-    async def start_monitoring(self, config: str) -> None:
-        """Start the Prometheus server on a configuration text; wait until it is ready."""
+    async def start_monitoring(self) -> None:
+        """Start the Prometheus server, with nothing to scrape yet; do not wait.
+
+        It loads its kernels while the control plane starts; ``monitor`` says what to scrape.
+        """
         directory = self.files.monitoring
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "prometheus.yml"
-        path.write_text(config, encoding="utf-8")
+        path = self._monitoring_file
+        path.write_text("scrape_configs: []\n", encoding="utf-8")
         argv = python_argv(
             "wavetank", "prometheus", f"--config.file={path}", f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address={self.addresses.monitoring}:{MONITORING_PORT}",
         )  # fmt: skip
-        child = await self._spawn("monitoring", argv, {"KUBECONFIG": str(self.files.kubeconfig)})
-        self.monitoring = child
+        self.monitoring = await self._spawn("monitoring", argv, {"KUBECONFIG": str(self.files.kubeconfig)})
 
-    async def monitoring_ready(self) -> None:
+    async def monitor(self, config: str) -> None:
+        """Put a configuration text in force, as soon as the server is ready for it."""
         assert self.monitoring is not None
         end = self._clock.monotonic() + KERNELS_SECONDS
         while not await self.query.ready():
             self._alive(self.monitoring, end)
             await self._clock.sleep(0.02)
+        before = await self.query.get("status/runtimeinfo")
+        self._monitoring_file.write_text(config, encoding="utf-8")
+        self.monitoring.signal(signal.SIGHUP)
+        while (now := await self.query.get("status/runtimeinfo"))["lastConfigTime"] == before[
+            "lastConfigTime"
+        ]:
+            if not now["reloadConfigSuccess"]:
+                last = self.monitoring.tail(1)
+                raise InternalError(
+                    f"monitoring refused its configuration: {last}", at=self.monitoring.log_path
+                )
+            self._alive(self.monitoring, end)
+            await self._clock.sleep(0.02)
+
+    @property
+    def _monitoring_file(self) -> Path:
+        return self.files.monitoring / "prometheus.yml"
 
     @property
     def monitoring_url(self) -> str:
@@ -139,8 +162,7 @@ class Tank:
     @property
     def metrics_address(self) -> str:
         """Where the control plane serves metrics for the scrape."""
-        assert self.facts is not None
-        return self.facts.metrics_address
+        return f"{self.addresses.api_server}:{METRICS_PORT}"
 
     def gateway_url(self, port: int) -> str:
         return f"http://{self.addresses.gateway}:{self.addresses.gateway_port(port)}"
@@ -189,6 +211,8 @@ class Tank:
     async def failed_child(self) -> Child:
         """Wait until a process that should run has ended."""
         children = [c for c in (self.control_plane, self.monitoring) if c is not None]
+        if self._warden is not None:
+            children.append(self._warden.child)
         tasks = {asyncio.create_task(c.wait()): c for c in children}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
