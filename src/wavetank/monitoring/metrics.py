@@ -104,7 +104,19 @@ def storage_families(db: DB) -> Iterable[MetricFamily]:
     """``prometheus_tsdb_*``: what became of samples, and how many blocks there are."""
     counts = db.counts
     float_type = {"type": "float"}
+    head = db.store.head
+    empty = head.samples_appended == 0
     for name, kind, labels, value in (
+        ("prometheus_tsdb_head_series", "gauge", {}, len(head)),
+        ("prometheus_tsdb_head_series_limit", "gauge", {}, db.options.series_max),
+        ("prometheus_tsdb_head_series_dropped_total", "counter", {}, counts.series_dropped),
+        ("prometheus_tsdb_head_chunks", "gauge", {}, head.closed_count + head.open_count),
+        ("prometheus_tsdb_head_min_time", "gauge", {}, 0 if empty else head.mint_ms),
+        ("prometheus_tsdb_head_max_time", "gauge", {}, 0 if empty else head.maxt_ms),
+        ("prometheus_tsdb_data_replay_duration_seconds", "gauge", {}, db.replay_status.seconds),
+        ("prometheus_tsdb_data_replay_ratio", "gauge", {}, 1.0 if db.is_whole else db.replay_status.fraction),
+        ("prometheus_tsdb_wal_corruptions_total", "counter", {}, sum(len(r.damage) for r in db.replays)),
+        ("prometheus_tsdb_blocks_quarantined", "gauge", {}, len(db.quarantined)),
         ("prometheus_tsdb_head_samples_appended_total", "counter", float_type, counts.appended),
         ("prometheus_tsdb_out_of_order_samples_appended_total", "counter", float_type, counts.backfilled),
         ("prometheus_tsdb_out_of_order_samples_total", "counter", float_type, counts.out_of_order),

@@ -35,8 +35,11 @@ from wavetank.monitoring.rules.load import load_groups
 from wavetank.monitoring.scrape.loop import TargetLoop
 from wavetank.monitoring.scrape.pool import ScrapePools
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.options import Options as StorageOptions
 
 _UPKEEP_SECONDS: Final = 60.0
+_REPLAY_LOOK_SECONDS: Final = 0.1
+_REPLAY_SAY_SECONDS: Final = 5.0
 _LOG = logging.getLogger(__name__)
 
 __all__ = ["Parts", "ServerState"]
@@ -73,6 +76,9 @@ class Parts:
         self.state = ServerState(config, clock.now())
         self._options = options
         self._clock = clock
+        self._db = db
+        self._groups: dict[str, Group] = {}
+        self._waiting: asyncio.Task[None] | None = None
         self._journal = journal
         self._seen: set[str] = set()
         self._rule_options = replace(options.rules, external_url=external_url)
@@ -146,12 +152,37 @@ class Parts:
         for name in again:
             self._discovery.republish(name)
         await self._notifier.apply(config)
-        await self._rules.apply(groups)
+        self._db.reconfigure(_retention(self._options.storage, config))
+        self._groups = groups
+        if self._db.is_whole:
+            await self._rules.apply(groups)
+        elif self._waiting is None:
+            self._waiting = asyncio.create_task(self._when_whole())
 
     def set_ready(self) -> None:
         """The server is at work."""
         self.state.ready = True
         self.metrics.ready.set(1)
+
+    async def _when_whole(self) -> None:
+        """Rules look at the past: they begin once replay has brought it back."""
+        said = self._clock.monotonic()
+        while not self._db.is_whole:
+            await self._clock.sleep(_REPLAY_LOOK_SECONDS)
+            if self._clock.monotonic() - said >= _REPLAY_SAY_SECONDS:
+                said = self._clock.monotonic()
+                status = self._db.replay_status
+                _LOG.info("replaying the head: %s, %d %%", status.phase, int(status.fraction * 100))
+        found = self._db.replays
+        _LOG.info(
+            "the head is whole: %d series and %d samples replayed in %.1f s",
+            sum(r.series for r in found),
+            sum(r.samples for r in found),
+            self._db.replay_status.seconds,
+        )
+        for damage in [d for report in found for d in report.damage]:
+            _LOG.warning("the log is damaged: %s", damage)
+        await self._rules.apply(self._groups)
 
     async def _keep_up(self, db: DB) -> None:
         """Compact and apply retention, as often as upstream looks."""
@@ -185,10 +216,24 @@ class Parts:
     async def close(self) -> None:
         """End everything, in the order in which work flows."""
         self._upkeep.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.gather(self._waiting, return_exceptions=True)
         await self._discovery.close()
         await asyncio.gather(self._pools.close(), self._rules.close())
         await self._notifier.close()
         self._queries.close()
+
+
+def _retention(options: StorageOptions, config: Config) -> StorageOptions:
+    """The flags', where the configuration file says nothing else."""
+    given = config.storage.tsdb.retention
+    return replace(
+        options,
+        retention_ms=options.retention_ms if given.time is None else int(given.time),
+        retention_bytes=options.retention_bytes if given.size is None else int(given.size),
+        retention_percent=given.percentage or options.retention_percent,
+    )
 
 
 def _seed(config: Config) -> int:

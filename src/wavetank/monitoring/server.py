@@ -85,7 +85,8 @@ class Server:
         from wavetank.tsdb.db import DB
 
         assert parts
-        return DB.open(self._storage_path, self.options.storage, self._clock)
+        # Replay goes on in the background: scrapes are stored, queries answered, rules wait for its end.
+        return DB.open(self._storage_path, self.options.storage, self._clock, background=True)
 
     def _warm(self) -> None:
         from wavetank.monitoring.warm import warm_kernels

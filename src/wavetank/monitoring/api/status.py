@@ -81,7 +81,15 @@ def routes(services: Services) -> list[Route]:
         return answer({"blocks": [msgspec.to_builtins(block.meta) for block in services.db.blocks]})
 
     async def walreplay(request: Request) -> Response:
-        return answer({"min": 0, "max": 0, "current": 0, "state": "done" if state.ready else "in progress"})
+        status = services.db.replay_status
+        return answer(
+            {
+                "min": status.first_segment,
+                "max": status.last_segment,
+                "current": status.current_segment,
+                "state": "done" if services.db.is_whole else "in progress",
+            }
+        )
 
     async def features(request: Request) -> Response:
         return answer({"api": {"query_stats": True, "label_values_match": True, "time_range_labels": True}})
