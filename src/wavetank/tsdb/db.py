@@ -209,13 +209,13 @@ class DB:
         """What became of all samples since the open."""
         return self.store.counts
 
-    def reconfigure(self, options: Options, retention_percent: float = 0.0) -> None:
-        """Retention as of now, from ``options`` and a configuration file that was read anew."""
+    def reconfigure(self, options: Options) -> None:
+        """Take the retention of ``options`` from now on."""
         self.options = replace(
             self.options,
             retention_ms=options.retention_ms,
             retention_bytes=options.retention_bytes,
-            retention_percent=retention_percent or options.retention_percent,
+            retention_percent=options.retention_percent,
         )
 
     # --- writing ------------------------------------------------------------------------------------
