@@ -9,58 +9,71 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from wavetank.monitoring.options import ServerOptions
+    from wavetank.monitoring.options import ServerOptions, WebOptions
 
 __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PAGE_TITLE: Final = "Prometheus Time Series Collection and Processing Server"
 
-# Flags of Prometheus that change nothing here: accepted, so that a unit file need not be edited.
-_ACCEPTED: Final = (
-    "--web.config.file",
-    "--web.read-timeout",
-    "--web.max-connections",
-    "--web.route-prefix",
-    "--web.user-assets",
-    "--web.page-title",
-    "--web.cors.origin",
-    "--web.console.templates",
-    "--web.console.libraries",
-    "--web.search.max-limit",
-    "--storage.remote.flush-deadline",
-    "--storage.remote.read-sample-limit",
-    "--storage.remote.read-concurrent-limit",
-    "--storage.remote.read-max-bytes-in-frame",
-    "--storage.tsdb.wal-segment-size",
-    "--storage.tsdb.head-chunks-write-queue-size",
-    "--storage.tsdb.samples-per-chunk",
-    "--rules.max-concurrent-evals",
-    "--scrape.discovery-reload-interval",
-    "--auto-gomemlimit.ratio",
-    "--log.format",
-)
-_ACCEPTED_SWITCHES: Final = (
-    "--storage.tsdb.wal-compression",
-    "--storage.tsdb.allow-overlapping-blocks",
-    "--scrape.adjust-timestamps",
-    "--auto-gomemlimit",
-    "--auto-gomaxprocs",
-    "--alertmanager.drain-notification-queue-on-shutdown",
-    "--web.enable-otlp-receiver",
-)
+# Flags of Prometheus that would change nothing here. They are refused with the reason, so that nobody relies
+# on what does not happen; docs/prometheus/differences.md lists them.
+_REFUSED: Final = {
+    "--web.search.max-limit": "the search API is not built in",
+    "--storage.tsdb.samples-per-chunk": "chunks have 120 samples, as upstream's by default",
+    "--storage.tsdb.max-block-chunk-segment-size": "segments have 512 MiB, as upstream's by default",
+    "--storage.tsdb.block-reload-interval": "blocks are served as soon as they are written",
+    "--storage.tsdb.delay-compact-file.path": "compaction does not wait for an uploader",
+    "--rules.max-concurrent-evals": "the rules of a group run one after another",
+    "--auto-gomemlimit.ratio": "there is no Go runtime here",
+    "--scrape.name-escaping-scheme": "use metric_name_escaping_scheme in the configuration",
+}
+# Switches that stand for what this server does anyway: the other position is refused.
+_FIXED: Final = {
+    "--storage.tsdb.allow-overlapping-blocks": (True, "overlapping blocks are always served and merged"),
+    "--auto-gomemlimit": (False, "there is no Go runtime here"),
+    "--auto-gomaxprocs": (False, "there is no Go runtime here"),
+}
 
 
-def _accepted(function: F) -> F:
-    for name in _ACCEPTED:
-        function = click.option(name, hidden=True, expose_value=False)(function)
-    for name in _ACCEPTED_SWITCHES:
-        pair = f"{name}/--no-{name.removeprefix('--')}"
-        function = click.option(pair, hidden=True, expose_value=False, default=None)(function)
+def _refuse(reason: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value is not None:
+            raise click.UsageError(f"{parameter.opts[0]} has no effect here: {reason}; leave it out")
+
+    return callback
+
+
+def _fix(position: bool, reason: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value is not None and value != position:
+            raise click.UsageError(f"{parameter.opts[0]} cannot be {str(value).lower()} here: {reason}")
+
+    return callback
+
+
+def _refused(function: F) -> F:
+    for name, reason in _REFUSED.items():
+        function = click.option(name, hidden=True, expose_value=False, callback=_refuse(reason))(function)
+    for name, (position, reason) in _FIXED.items():
+        function = click.option(
+            f"{name}/--no-{name.removeprefix('--')}",
+            hidden=True,
+            expose_value=False,
+            default=None,
+            callback=_fix(position, reason),
+        )(function)
     return function
 
 
-def _switch(name: str, dest: str, text: str) -> Callable[[F], F]:
-    return click.option(f"--{name}/--no-{name}", dest, default=False, help=text)
+def _only_zero(context: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value:
+        raise click.UsageError(f"{parameter.opts[0]} can only be 0 here: there is no such queue")
+    return value
+
+
+def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callable[[F], F]:
+    return click.option(f"--{name}/--no-{name}", dest, default=default, help=text)
 
 
 @click.command()
@@ -71,12 +84,26 @@ def _switch(name: str, dest: str, text: str) -> Callable[[F], F]:
 @click.option("--config.auto-reload-interval", "auto_reload_interval", default="30s", show_default=True)
 @click.option(
     "--web.listen-address",
-    "listen_address",
-    default="127.0.0.1:9090",
+    "listen_addresses",
+    multiple=True,
+    default=["127.0.0.1:9090"],
     show_default=True,
-    help="host:port, port 0 for any, or unix:/path.",
+    help="host:port, port 0 for any, or unix:/path; may be repeated.",
 )
+@click.option("--web.config.file", "web_config_file", default="", help="TLS, passwords, response headers.")
 @click.option("--web.external-url", "external_url", default="", help="The URL others reach this server by.")
+@click.option(
+    "--web.route-prefix", "route_prefix", help="Path of all routes. [default: --web.external-url's]"
+)
+@click.option("--web.read-timeout", "read_timeout", default="5m", show_default=True)
+@click.option(
+    "--web.max-connections", "connections_max", default=512, show_default=True, type=click.IntRange(1)
+)
+@click.option("--web.cors.origin", "cors_origin", help="Regex of web pages' origins. [default: none]")
+@click.option("--web.page-title", "page_title", default=_PAGE_TITLE, show_default=True)
+@click.option("--web.user-assets", "user_assets", default="", help="A directory served at /user.")
+@click.option("--web.console.templates", "console_templates", default="consoles", show_default=True)
+@click.option("--web.console.libraries", "console_libraries", default="console_libraries", show_default=True)
 @_switch("web.enable-lifecycle", "enable_lifecycle", "Shutdown and reload via HTTP.")
 @_switch("web.enable-admin-api", "enable_admin_api", "Deleting series and snapshots via HTTP.")
 @_switch("web.enable-remote-write-receiver", "enable_remote_write_receiver", "Accept remote write 1.0.")
@@ -90,6 +117,23 @@ def _switch(name: str, dest: str, text: str) -> Callable[[F], F]:
 @click.option(
     "--storage.tsdb.no-lockfile", "no_lockfile", is_flag=True, help="No lock file in the data directory."
 )
+@_switch("storage.tsdb.wal-compression", "wal_compression", "Compress the log.", default=True)
+@click.option(
+    "--storage.tsdb.wal-compression-type",
+    "wal_compression_type",
+    type=click.Choice(["snappy", "zstd"]),
+    default="snappy",
+    show_default=True,
+)
+@click.option("--storage.tsdb.wal-segment-size", "wal_segment", help="10MB to 256MB. [default: 128MB]")
+@click.option(
+    "--storage.tsdb.head-chunks-write-queue-size",
+    "head_queue",
+    default=0,
+    hidden=True,
+    callback=_only_zero,
+    expose_value=False,
+)
 @click.option("--query.lookback-delta", "lookback", default="5m", show_default=True)
 @click.option("--query.timeout", "query_timeout", default="2m", show_default=True)
 @click.option("--query.max-concurrency", "query_concurrency", default=20, show_default=True)
@@ -100,6 +144,21 @@ def _switch(name: str, dest: str, text: str) -> Callable[[F], F]:
 @click.option(
     "--alertmanager.notification-queue-capacity", "queue_capacity", default=10_000, show_default=True
 )
+@_switch(
+    "alertmanager.drain-notification-queue-on-shutdown",
+    "drain_alerts",
+    "Send what is queued before the end.",
+    default=True,
+)
+@_switch("scrape.adjust-timestamps", "adjust_timestamps", "Snap to the ideal tick.", default=True)
+@click.option("--scrape.timestamp-tolerance", "timestamp_tolerance", default="2ms", show_default=True)
+@click.option(
+    "--scrape.discovery-reload-interval",
+    "discovery_interval",
+    default="100ms",
+    show_default=True,
+    help="How long changes of discovery are gathered.",
+)
 @click.option("--enable-feature", "features", multiple=True, help="Feature names, separated by commas.")
 @click.option(
     "--log.level",
@@ -108,8 +167,11 @@ def _switch(name: str, dest: str, text: str) -> Callable[[F], F]:
     default="info",
     show_default=True,
 )
+@click.option(
+    "--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True
+)
 @click.option("--journal", "journal_path", type=click.Path(path_type=Path), help="Note first scrapes here.")
-@_accepted
+@_refused
 @click.pass_context
 def command(context: click.Context, /, **flags: Any) -> None:
     """A Prometheus server: discovers, scrapes, stores, evaluates rules, and answers the HTTP API v1."""
@@ -117,7 +179,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
     from wavetank.monitoring.logs import set_up_logging
 
-    set_up_logging(flags["log_level"])
+    set_up_logging(flags["log_level"], flags["log_format"])
     options = _options(context, flags)
     asyncio.run(_run(flags, options))
 
@@ -146,8 +208,18 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     flags["max_block"] = flags["max_block"] or "31d"
     features = _features(flags["features"])
     return ServerOptions(
-        listen_address=flags["listen_address"],
+        listen_address=flags["listen_addresses"][0],
+        web=_web(flags, ms("read_timeout", "web.read-timeout") / 1000),
+        drain_alerts=flags["drain_alerts"],
+        snap_seconds=(
+            ms("timestamp_tolerance", "scrape.timestamp-tolerance") / 1000
+            if flags["adjust_timestamps"]
+            else 0.0
+        ),
+        gather_seconds=ms("discovery_interval", "scrape.discovery-reload-interval") / 1000,
         storage=StorageOptions(
+            wal_compression=flags["wal_compression_type"] if flags["wal_compression"] else "none",
+            wal_segment_bytes=_segment_bytes(flags["wal_segment"]),
             min_block_ms=min_block,
             max_block_ms=max(min_block, ms("max_block", "storage.tsdb.max-block-duration")),
             retention_ms=ms("retention_time", "storage.tsdb.retention.time"),
@@ -179,6 +251,54 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         ),
         flags=_shown_flags(context, flags),
     )
+
+
+def _web(flags: dict[str, Any], read_timeout_seconds: float) -> WebOptions:
+    """How the server is reached. Raises InputError."""
+    import re2
+
+    from wavetank.errors import InputError
+    from wavetank.monitoring.options import WebOptions
+
+    origin = None
+    if flags["cors_origin"] is not None:
+        try:
+            origin = re2.compile(flags["cors_origin"])
+        except re2.error as error:
+            raise InputError(f"--web.cors.origin: {error}") from None
+    assets = Path(flags["user_assets"]) if flags["user_assets"] else None
+    if assets is not None and not assets.is_dir():
+        raise InputError(f"--web.user-assets: {assets} is not a directory")
+    if read_timeout_seconds <= 0:
+        raise InputError("--web.read-timeout must be more than 0", fix="e.g. 5m")
+    return WebOptions(
+        config_file=Path(flags["web_config_file"]) if flags["web_config_file"] else None,
+        listen_also=tuple(flags["listen_addresses"][1:]),
+        read_timeout_seconds=read_timeout_seconds,
+        connections_max=flags["connections_max"],
+        route_prefix=flags["route_prefix"],
+        cors_origin=origin,
+        page_title=flags["page_title"],
+        user_assets=assets,
+        console_templates=Path(flags["console_templates"]),
+        console_libraries=Path(flags["console_libraries"]),
+    )
+
+
+def _segment_bytes(text: str | None) -> int:
+    """Size of the log's segments. Raises InputError."""
+    from wavetank.errors import InputError
+    from wavetank.monitoring.config.values import parse_size
+
+    if not text:
+        return 128 << 20
+    try:
+        size = int(parse_size(text))
+    except ValueError as error:
+        raise InputError(f"--storage.tsdb.wal-segment-size: {error}", fix="e.g. 64MB") from None
+    if not 10 << 20 <= size <= 256 << 20:
+        raise InputError("--storage.tsdb.wal-segment-size must be between 10MB and 256MB")
+    return size
 
 
 def _features(values: tuple[str, ...]) -> set[str]:

@@ -180,14 +180,14 @@ class Notifier:
         self._count("sent", manager.url, len(entries))
         return True
 
-    async def close(self) -> None:
-        """Send what is queued, for a moment, and stop."""
+    async def close(self, *, drain: bool = True) -> None:
+        """Stop; with ``drain``, send what is queued before, for a moment."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
-                while self._queue and any(self.active.values()):
+                while drain and self._queue and any(self.active.values()):
                     await self._send_batch()
         except TimeoutError:
             _LOG.warning("%d alerts could not be sent before the end", len(self._queue))

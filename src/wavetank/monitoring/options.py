@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from wavetank.monitoring.config import ScrapeConfig
 from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
 from wavetank.tsdb.options import Options as StorageOptions
 
-__all__ = ["ServerOptions"]
+__all__ = ["ServerOptions", "WebOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """The ``--web.*`` flags that decide how the server is reached.
+
+    route_prefix  the path everything is served below; None takes the external URL's
+    cors_origin   web pages of these origins may read; None sends no CORS headers
+    """
+
+    config_file: Path | None = None
+    listen_also: Sequence[str] = ()
+    read_timeout_seconds: float = 300.0
+    connections_max: int = 512
+    route_prefix: str | None = None
+    cors_origin: re.Pattern[str] | None = None
+    page_title: str = "Prometheus Time Series Collection and Processing Server"
+    user_assets: Path | None = None
+    console_templates: Path = Path("consoles")
+    console_libraries: Path = Path("console_libraries")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
     """``extra_scrape_configs`` are scraped beside those of the configuration file and survive reloads;
-    ``environment`` is where discovery looks for ``KUBECONFIG``."""
+    ``environment`` is where discovery looks for ``KUBECONFIG``; ``snap_seconds`` is how far a scrape may be
+    from its tick to be stored at the tick; ``gather_seconds`` how long changes of discovery are gathered."""
 
     listen_address: str = "127.0.0.1:9090"
+    web: WebOptions = field(default_factory=WebOptions)
     storage: StorageOptions = field(default_factory=StorageOptions)
     engine: EngineOptions = field(default_factory=EngineOptions)
     rules: RuleOptions = field(default_factory=RuleOptions)
@@ -31,6 +55,9 @@ class ServerOptions:
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
     auto_reload_seconds: float = 0.0
+    drain_alerts: bool = True
+    snap_seconds: float = 0.002
+    gather_seconds: float = 0.1
     flags: Mapping[str, str] = field(default_factory=dict)
     extra_scrape_configs: Sequence[ScrapeConfig] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -96,9 +97,13 @@ class Parts:
             options.notification_queue_capacity,
             metrics.notified,
         )
-        self._pools = ScrapePools(db, clock, _seed(config), self._scraped)
+        self._pools = ScrapePools(db, clock, _seed(config), self._scraped, options.snap_seconds)
         self._discovery = DiscoveryPool(
-            clock, options.environment, self._pools.sync, metrics.discovery_failures.inc
+            clock,
+            options.environment,
+            self._pools.sync,
+            metrics.discovery_failures.inc,
+            gather_seconds=options.gather_seconds,
         )
         self._rules = RuleEngine(
             db,
@@ -125,6 +130,12 @@ class Parts:
                 enable_remote_write_receiver=options.enable_remote_write_receiver,
                 retention=format_duration(options.storage.retention_ms),
                 loopback_only=loopback_only,
+                page_title=options.web.page_title,
+                route_prefix=_route_prefix(options, external_url),
+                cors_origin=options.web.cors_origin,
+                user_assets=options.web.user_assets,
+                console_templates=options.web.console_templates,
+                console_libraries=options.web.console_libraries,
             ),
             state=self.state,
             reload=reload,
@@ -221,8 +232,15 @@ class Parts:
             await asyncio.gather(self._waiting, return_exceptions=True)
         await self._discovery.close()
         await asyncio.gather(self._pools.close(), self._rules.close())
-        await self._notifier.close()
+        await self._notifier.close(drain=self._options.drain_alerts)
         self._queries.close()
+
+
+def _route_prefix(options: ServerOptions, external_url: str) -> str:
+    """The path all routes are below, without a slash at its end."""
+    given = options.web.route_prefix
+    path = urlsplit(external_url).path if given is None else given
+    return "/" + path.strip("/") if path.strip("/") else ""
 
 
 def _retention(options: StorageOptions, config: Config) -> StorageOptions:

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError, InternalError
 from wavetank.journal import Journal
 from wavetank.monitoring.config import Config, load_config
 from wavetank.monitoring.config.load import expand_glob
-from wavetank.monitoring.listen import Doorway, Listener, bind, is_loopback
+from wavetank.monitoring.listen import Doorway, Listener, bind, is_loopback, serve
 from wavetank.monitoring.options import ServerOptions
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
+from wavetank.monitoring.web.front import ReadTimeout
+from wavetank.monitoring.web.guard import Guard, GuardedApp
 
 if TYPE_CHECKING:
     from wavetank.monitoring.api.services import Services
@@ -66,9 +69,23 @@ class Server:
         """
         config = self._load()
         load_groups(config, RuleOptions(), restored=False)
-        listener = bind(self.options.listen_address)
+        web = self.options.web
+        guard = Guard(web.config_file) if web.config_file is not None else None
+        listeners = self._bind(secure=guard is not None and guard.with_tls)
+        listener = listeners[0]
         doorway = Doorway()
-        serving = asyncio.create_task(listener.serve(doorway, stop))
+        app: ASGIApp = ReadTimeout(doorway, self._clock, web.read_timeout_seconds)
+        serving = asyncio.create_task(
+            serve(
+                listeners,
+                app if guard is None else GuardedApp(app, guard, self._clock),
+                self._clock,
+                stop,
+                context=guard.context if guard is not None and guard.with_tls else None,
+                connections_max=web.connections_max,
+                idle_seconds=web.read_timeout_seconds,
+            )
+        )
         try:
             db = await asyncio.to_thread(self._open)
             try:
@@ -78,6 +95,18 @@ class Server:
         finally:
             stop.set()
             await asyncio.gather(serving, return_exceptions=True)
+
+    def _bind(self, *, secure: bool) -> list[Listener]:
+        """All addresses or none. Raises InputError."""
+        bound: list[Listener] = []
+        try:
+            addresses = (self.options.listen_address, *self.options.web.listen_also)
+            bound.extend(bind(address, secure=secure) for address in addresses)
+        except InputError:
+            for listener in bound:
+                listener.close()
+            raise
+        return bound
 
     def _open(self) -> DB:
         """The storage. Imported here: loading the kernels takes longer than all else at the start."""
@@ -118,7 +147,8 @@ class Server:
             return self.options.external_url.rstrip("/")
         if listen_url.startswith("unix:"):
             return "http://localhost"
-        return f"http://{socket.gethostname()}:{listen_url.rpartition(':')[2]}"
+        scheme = listen_url.partition(":")[0]
+        return f"{scheme}://{socket.gethostname()}:{listen_url.rpartition(':')[2]}"
 
     async def _serve(
         self,
@@ -138,7 +168,9 @@ class Server:
             db,
             self._clock,
             external_url=self._external_url(listener.url),
-            loopback_only=is_loopback(self.options.listen_address),
+            loopback_only=all(
+                is_loopback(a) for a in (self.options.listen_address, *self.options.web.listen_also)
+            ),
             reload=self.reload,
             quit=stop.set,
             journal=self._journal,

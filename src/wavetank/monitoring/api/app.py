@@ -2,7 +2,7 @@
 
 Mirrors web/web.go of prometheus/prometheus. A server that listens on loopback only answers requests whose
 Host names a loopback address, so that no web page can reach it through a DNS name of its own; CORS headers
-are not sent.
+are sent where ``--web.cors.origin`` asks for them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wavetank.errors import InputError
 from wavetank.monitoring.api import query, rules, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
+from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
 from wavetank.monitoring.rfc3339 import format_time
+from wavetank.monitoring.web.front import Cors, Prefixed
 
 __all__ = ["create_app"]
 
@@ -52,7 +55,12 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
         exception_handlers={Exception: _fault},
     )
     settings = services.settings
-    return HostCheck(CancelOnDisconnect(app), settings.loopback_only, settings.external_url)
+    served: ASGIApp = CancelOnDisconnect(app)
+    if settings.cors_origin is not None:
+        served = Cors(served, settings.cors_origin)
+    if settings.route_prefix:
+        served = Prefixed(served, settings.route_prefix)
+    return HostCheck(served, settings.loopback_only, settings.external_url)
 
 
 async def _unknown(request: Request) -> Response:
@@ -60,6 +68,8 @@ async def _unknown(request: Request) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)  # nobody reads it
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return failure(ApiFailure("internal", f"{type(error).__name__}: {error}"))
 
@@ -118,7 +128,7 @@ def _admin(services: Services) -> list[Route]:
     ]
 
 
-def _pages(services: Services) -> list[Route]:
+def _pages(services: Services) -> list[BaseRoute]:
     """What is not below ``/api/v1``."""
     enabled = services.settings.enable_lifecycle
 
@@ -159,11 +169,15 @@ def _pages(services: Services) -> list[Route]:
 
     async def home(request: Request) -> Response:
         return PlainTextResponse(
+            f"{services.settings.page_title}\n\n"
             "Wavetank's Prometheus server. The HTTP API is below /api/v1, see docs/monitoring.md.\n"
         )
 
     changing = ["POST", "PUT"]
+    assets = services.settings.user_assets
     return [
+        *([] if assets is None else [Mount("/user", app=StaticFiles(directory=assets))]),
+        Route("/consoles/{path:path}", console_page(services)),
         Route("/-/healthy", healthy, methods=["GET", "HEAD"]),
         Route("/-/ready", ready, methods=["GET", "HEAD"]),
         Route("/-/reload", reload, methods=changing),

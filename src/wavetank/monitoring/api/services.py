@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from wavetank.clock import Clock
@@ -30,6 +32,12 @@ class Settings:
     enable_remote_write_receiver: bool = False
     retention: str = "15d"
     loopback_only: bool = True
+    page_title: str = ""
+    route_prefix: str = ""
+    cors_origin: re.Pattern[str] | None = None
+    user_assets: Path | None = None
+    console_templates: Path = Path("consoles")
+    console_libraries: Path = Path("console_libraries")
 
 
 class State(Protocol):

@@ -21,7 +21,6 @@ from wavetank.monitoring.discovery.kubernetes import KubernetesDiscovery
 
 __all__ = ["DiscoveryPool", "discoverers"]
 
-_GATHER_SECONDS: Final = 0.1
 _RESTART_SECONDS: Final = 5.0
 _LOG = logging.getLogger(__name__)
 
@@ -52,8 +51,11 @@ class DiscoveryPool:
         environment: Mapping[str, str],
         on_groups: OnGroups,
         count_failure: Callable[[], None] = lambda: None,
+        *,
+        gather_seconds: float = 0.1,
     ) -> None:
         self._clock = clock
+        self._gather_seconds = gather_seconds
         self._environment = environment
         self._on_groups = on_groups
         self._count_failure = count_failure
@@ -71,7 +73,7 @@ class DiscoveryPool:
             if running is not None:
                 running.stop()
             made = discoverers(config, self._clock, self._count_failure, self._environment)
-            self._jobs[name] = _Job(name, sections, made, self._clock, self._on_groups)
+            self._jobs[name] = _Job(name, sections, made, self._clock, self._on_groups, self._gather_seconds)
 
     def republish(self, name: str) -> None:
         """Hand out a job's groups again: for a job whose other settings changed."""
@@ -96,8 +98,15 @@ class _Job:
     """The discoverers of one job and the groups they gave."""
 
     def __init__(
-        self, name: str, sections: object, made: Sequence[Discoverer], clock: Clock, on_groups: OnGroups
+        self,
+        name: str,
+        sections: object,
+        made: Sequence[Discoverer],
+        clock: Clock,
+        on_groups: OnGroups,
+        gather_seconds: float,
     ) -> None:
+        self._gather_seconds = gather_seconds
         self.sections = sections
         self._name = name
         self._clock = clock
@@ -138,5 +147,5 @@ class _Job:
             await self._clock.sleep(_RESTART_SECONDS)
 
     async def _hand_out_soon(self) -> None:
-        await self._clock.sleep(_GATHER_SECONDS)
+        await self._clock.sleep(self._gather_seconds)
         self.hand_out()

@@ -12,7 +12,6 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError
@@ -24,7 +23,6 @@ from wavetank.monitoring.scrape.target import Target, first_scrape
 
 __all__ = ["Observe", "TargetLoop"]
 
-_SNAP_SECONDS: Final = 0.002
 _LOG = logging.getLogger(__name__)
 
 # Called after every scrape: the loop, the time, whether it went well.
@@ -53,7 +51,9 @@ class TargetLoop:
         seed: int = 0,
         refuse: str = "",
         observe: Observe = lambda loop, at, ok: None,
+        snap_seconds: float = 0.002,
     ) -> None:
+        self._snap_seconds = snap_seconds
         self.target = target
         self.config = config
         self.store = store
@@ -92,7 +92,7 @@ class TargetLoop:
             now = self._clock.now()
             tick = self._next
             self._next += max(1, math.floor((now - tick) / interval) + 1) * interval
-            at = tick if abs(now - tick) <= min(_SNAP_SECONDS, interval / 100) else now
+            at = tick if abs(now - tick) <= min(self._snap_seconds, interval / 100) else now
             try:
                 await self.scrape(at)
             except Exception:

@@ -31,7 +31,16 @@ _LOG = logging.getLogger(__name__)
 class ScrapePool:
     """One job."""
 
-    def __init__(self, config: ScrapeConfig, db: DB, clock: Clock, seed: int, observe: Observe) -> None:
+    def __init__(
+        self,
+        config: ScrapeConfig,
+        db: DB,
+        clock: Clock,
+        seed: int,
+        observe: Observe,
+        snap_seconds: float = 0.002,
+    ) -> None:
+        self._snap_seconds = snap_seconds
         self.config = config
         self.loops: dict[Target, TargetLoop] = {}
         self.targets = TargetSet((), (), (), 0)
@@ -70,6 +79,7 @@ class ScrapePool:
             self._clock,
             seed=self._seed,
             observe=self._observed,
+            snap_seconds=self._snap_seconds,
         )
         self.loops[target] = loop
         loop.start()
@@ -124,7 +134,10 @@ class ScrapePool:
 class ScrapePools:
     """All jobs, by name."""
 
-    def __init__(self, db: DB, clock: Clock, seed: int, observe: Observe) -> None:
+    def __init__(
+        self, db: DB, clock: Clock, seed: int, observe: Observe, snap_seconds: float = 0.002
+    ) -> None:
+        self._snap_seconds = snap_seconds
         self.pools: dict[str, ScrapePool] = {}
         self._db = db
         self._clock = clock
@@ -139,7 +152,9 @@ class ScrapePools:
         for name, config in configs.items():
             pool = self.pools.get(name)
             if pool is None:
-                self.pools[name] = ScrapePool(config, self._db, self._clock, self._seed, self._observe)
+                self.pools[name] = ScrapePool(
+                    config, self._db, self._clock, self._seed, self._observe, self._snap_seconds
+                )
                 again.append(name)
             elif pool.config != config:
                 await pool.reload(config)
