@@ -19,7 +19,7 @@ NAMESPACES: Final = Resource(
 NODES: Final = Resource("", "v1", "Node", "nodes", False, "node", ("no",), subresources=("status", "proxy"))
 PODS: Final = Resource(
     "", "v1", "Pod", "pods", True, "pod", ("po",), ALL,
-    ("status", "log", "binding", "eviction", "exec", "portforward", "resize"),
+    ("status", "log", "binding", "eviction", "exec", "attach", "portforward", "resize"),
 )  # fmt: skip
 PODTEMPLATES: Final = Resource("", "v1", "PodTemplate", "podtemplates", True, "podtemplate")
 SERVICES: Final = Resource("", "v1", "Service", "services", True, "service", ("svc",), ALL, ("status",))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from wavetank.kube.api import Api
-from wavetank.kube.apiserver import discovery
-from wavetank.kube.apiserver.auth import Guard, User, access_review, rules_review
+from wavetank.kube.apiserver import discovery, pods
+from wavetank.kube.apiserver.auth import Guard, User, access_review, check_stream, rules_review
 from wavetank.kube.apiserver.metrics import ServerMetrics
 from wavetank.kube.apiserver.negotiation import discovery_version
 from wavetank.kube.apiserver.openapi import EMPTY_V2, V2_MEDIA, OpenApi
@@ -90,11 +91,30 @@ class ApiServer:
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application. Paths are taken apart by ``parse_target``, so there is no router."""
-        if scope["type"] != "http":
-            raise NotImplementedError(f"{scope['type']} is not served")
+        if scope["type"] == "websocket":
+            await self._stream(WebSocket(scope, receive, send))
+            return
         request = Request(scope, receive)
         response = await self._endpoint(request)
         await response(scope, receive, send)
+
+    async def _stream(self, socket: WebSocket) -> None:
+        """Exec, attach and port-forward. What is refused is answered over HTTP, before the upgrade."""
+        path = socket.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
+        try:
+            user = self.options.guard.check("GET", path, socket.headers)
+            target = parse_target(self.api.registry, path)
+            if target is None or target.resource != PODS or target.subresource not in pods.STREAMS:
+                raise bad_request(f"{path} is not served over websockets")
+            check_stream(user, target)
+            await pods.stream(self.api, self._kubelet(), socket, target)
+        except ApiError as error:
+            await socket.send_denial_response(error_response(error))
+        except WebSocketDisconnect:
+            pass  # the client left while it was being answered
+        except Exception as error:  # a fault of ours ends one connection, not the server
+            traceback.print_exception(error)
+            raise
 
     async def _endpoint(self, request: Request) -> Response:
         started = self.api.clock.monotonic()
@@ -128,10 +148,12 @@ class ApiServer:
         return await self._document(request, path)
 
     async def _resource(self, request: Request, target: Target) -> Response:
+        if target.resource == PODS and target.subresource in pods.STREAMS:
+            return pods.refuse_spdy(self.api, request, target)
         match request.method:
             case "GET" | "HEAD":
-                if target.subresource == "log" and target.resource == PODS:
-                    return await self._log(request, target)
+                if target.resource == PODS and target.subresource == "log":
+                    return await pods.log(self.api, self._kubelet(), request.query_params, target)
                 if target.subresource == "proxy" and target.resource == NODES:
                     return await self._node_proxy(request, target)
                 if flag(request.query_params, "watch"):
@@ -240,29 +262,6 @@ class ApiServer:
             raise ApiError(503, "ServiceUnavailable", "no kubelet is attached to this control plane")
         return self.options.kubelet
 
-    async def _log(self, request: Request, target: Target) -> Response:
-        pod = self.api.stored(PODS, target.namespace, target.name)
-        query = request.query_params
-        lines = self._kubelet().logs(
-            pod,
-            _container(pod, query.get("container", "")),
-            follow=flag(query, "follow"),
-            tail_lines=_integer(query, "tailLines"),
-            timestamps=flag(query, "timestamps"),
-            since_seconds=_integer(query, "sinceSeconds"),
-            previous=flag(query, "previous"),
-        )
-        # The first piece tells whether there is a log at all: an error must still have its own status.
-        first = await anext(lines, None)
-
-        async def stream() -> Any:
-            if first is not None:
-                yield first
-            async for piece in lines:
-                yield piece
-
-        return StreamingResponse(stream(), media_type="text/plain")
-
     async def _node_proxy(self, request: Request, target: Target) -> Response:
         self.api.stored(NODES, None, target.name)
         query = request.url.query
@@ -302,30 +301,3 @@ class ApiServer:
 
 
 _LOCAL: Final = User("system:wavetank", ("system:masters",), True)
-
-
-def _container(pod: Mapping[str, Any], given: str) -> str:
-    spec = pod.get("spec") or {}
-    names = [c["name"] for c in spec.get("containers") or ()]
-    inits = [c["name"] for c in spec.get("initContainers") or ()]
-    name = pod["metadata"]["name"]
-    if given:
-        if given not in names and given not in inits:
-            raise bad_request(f"container {given} is not valid for pod {name}")
-        return given
-    if len(names) != 1:
-        choices = f"choose one of: [{' '.join(names)}]"
-        if inits:
-            choices += f" or one of the init containers: [{' '.join(inits)}]"
-        raise bad_request(f"a container name must be specified for pod {name}, {choices}")
-    return str(names[0])
-
-
-def _integer(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise bad_request(f"{name} must be an integer") from None

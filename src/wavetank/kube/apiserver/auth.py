@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from wavetank.kube.apiserver.request import Target
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.pki import Tokens, same_token
 
-__all__ = ["Guard", "User", "access_review", "rules_review"]
+__all__ = ["Guard", "User", "access_review", "check_stream", "rules_review"]
 
 _LOCAL: Final = frozenset(
     {"127.0.0.1", "localhost", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
@@ -71,6 +72,14 @@ class Guard:
             name = urlsplit(origin).hostname or ""
             if name not in self._hosts and not name.startswith("127."):
                 raise ApiError(403, "Forbidden", f"requests from origin {origin!r} are not allowed")
+
+
+def check_stream(user: User, target: Target) -> None:
+    """Running commands and reaching ports is more than reading, although it begins with GET."""
+    if not user.may_write:
+        what = f'cannot create resource "pods/{target.subresource}" in API group "" in the namespace'
+        text = f'pods "{target.name}" is forbidden: User "{user.name}" {what} "{target.namespace}"'
+        raise ApiError(403, "Forbidden", text)
 
 
 def _verb(method: str) -> str:

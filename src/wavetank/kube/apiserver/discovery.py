@@ -23,6 +23,7 @@ _SUBRESOURCES: Final[Mapping[str, tuple[tuple[str, str, str] | None, tuple[str, 
     "binding": (("", "v1", "Binding"), ("create",)),
     "eviction": (("policy", "v1", "Eviction"), ("create",)),
     "exec": (("", "v1", "PodExecOptions"), ("create", "get")),
+    "attach": (("", "v1", "PodAttachOptions"), ("create", "get")),
     "portforward": (("", "v1", "PodPortForwardOptions"), ("create", "get")),
     "proxy": (("", "v1", "NodeProxyOptions"), ("create", "delete", "get", "patch", "update")),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from typing import Any
@@ -11,9 +12,23 @@ import uvicorn
 
 from wavetank.errors import InputError, InternalError
 from wavetank.kube.pki import Credentials
+from wavetank.limits import KUBE_EXEC_MESSAGE_BYTES_MAX
 from wavetank.serving import EmbeddedServer
 
 __all__ = ["Listener"]
+
+
+def _websocket(**arguments: Any) -> asyncio.Protocol:
+    """A websocket connection. The library is imported when the first comes: most servers never see one."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    protocol = WebSocketsSansIOProtocol(**arguments)
+    # kubectl names a protocol with a slash in it, which the library refuses; the application chooses anyway.
+    protocol.conn.process_subprotocol = lambda headers: None  # type: ignore[method-assign]
+    # It would complain of every request that is refused before the upgrade; the application tells of faults.
+    protocol.logger = logging.getLogger("wavetank.kube.websocket")
+    protocol.logger.setLevel(logging.CRITICAL)
+    return protocol
 
 
 class Listener:
@@ -27,7 +42,9 @@ class Listener:
             interface="asgi3",
             proxy_headers=False,
             http="httptools",
-            ws="none",
+            ws=_websocket,  # type: ignore[arg-type]
+            ws_max_size=KUBE_EXEC_MESSAGE_BYTES_MAX,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,

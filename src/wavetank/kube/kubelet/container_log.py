@@ -23,7 +23,7 @@ from wavetank.limits import (
     KUBELET_MESSAGE_BYTES_MAX,
 )
 
-__all__ = ["ContainerLog", "read_log"]
+__all__ = ["ContainerLog", "new_output", "read_log"]
 
 
 class ContainerLog:
@@ -145,24 +145,39 @@ async def read_log(
     entries = [entry for entry in _entries(path) if since is None or _at(entry) >= since]
     if tail_lines is not None:
         entries = _last_lines(entries, tail_lines)
+    if entries:
+        yield b"".join(_shown(entry, timestamps) for entry in entries)
+    if file is not None and log is not None:
+        async for lines in _follow(log, file):
+            yield b"".join(_shown(line, timestamps) for line in lines)
+
+
+async def new_output(log: ContainerLog) -> AsyncIterator[tuple[str, bytes]]:
+    """(stream, text) of all that the container says from now on."""
+    file = log.path.open("rb")
+    file.seek(0, os.SEEK_END)
+    async for lines in _follow(log, file):
+        for entry in lines:
+            yield entry.split(b" ", 2)[1].decode("ascii", "replace"), _shown(entry, False)
+
+
+async def _follow(log: ContainerLog, file: BinaryIO) -> AsyncIterator[list[bytes]]:
+    """The entries after ``file``'s place, as they are written, until the log is closed."""
     try:
-        if entries:
-            yield b"".join(_shown(entry, timestamps) for entry in entries)
-        while file is not None and log is not None:
+        while True:
             growth, closed = log.growth, log.closed
             lines = file.readlines()
             if lines:
-                yield b"".join(_shown(line, timestamps) for line in lines)
-            elif path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                yield lines
+            elif log.path.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 file.close()
-                file = path.open("rb")
+                file = log.path.open("rb")
             elif closed:
                 return
             else:
                 await growth.wait()
     finally:
-        if file is not None:
-            file.close()
+        file.close()
 
 
 def _entries(path: Path) -> Iterator[bytes]:

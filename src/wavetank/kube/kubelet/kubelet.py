@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from wavetank.clock import Clock
@@ -17,12 +17,14 @@ from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.cadvisor import Cadvisor
 from wavetank.kube.kubelet.container_log import read_log
 from wavetank.kube.kubelet.context import Context
+from wavetank.kube.kubelet.exec_session import AttachedOutput
 from wavetank.kube.kubelet.images import ImageStore, ModelledPuller
 from wavetank.kube.kubelet.metrics import KubeletMetrics
 from wavetank.kube.kubelet.node import NodeReporter
 from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
 from wavetank.kube.kubelet.pod_worker import PodWorker
-from wavetank.kube.kubelet.runtime import Runtime
+from wavetank.kube.kubelet.runtime import Running, Runtime, StartError
+from wavetank.kube.providers import ExecSession
 from wavetank.kube.resources import PODS
 
 __all__ = ["Kubelet"]
@@ -181,3 +183,34 @@ class Kubelet:
             since_seconds=since_seconds,
         ):
             yield chunk
+
+    async def execute(
+        self, pod: Object, container: str, argv: Sequence[str], *, stdin: bool, tty: bool
+    ) -> ExecSession:
+        """Start a command beside a container's processes. Raises ApiError 500 where it cannot, as a runtime
+        does."""
+        running = self._running(pod, container)
+        try:
+            return await running.open(argv, stdin=stdin, tty=tty)
+        except StartError as error:
+            text = f"error executing command in container: {error.message}"
+            raise ApiError(500, "InternalError", f"Internal error occurred: {text}") from None
+
+    async def attach(self, pod: Object, container: str) -> ExecSession:
+        """What a container says from now on."""
+        return AttachedOutput(self._running(pod, container))
+
+    def _running(self, pod: Object, container: str) -> Running:
+        worker = self.workers.get(pod["metadata"]["uid"])
+        running = worker.running.get(container) if worker is not None else None
+        if running is None:
+            text = f'unable to upgrade connection: container not found ("{container}")'
+            raise ApiError(500, "InternalError", text)
+        return running
+
+    async def connect(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a port of the pod's address."""
+        worker = self.workers.get(pod["metadata"]["uid"])
+        if worker is None or not worker.ip:
+            raise OSError("the pod is not running")
+        return await asyncio.open_connection(worker.ip, port)

@@ -23,8 +23,10 @@ from wavetank.kube.kubelet.background import background
 from wavetank.kube.kubelet.cgroups import choose_cgroups
 from wavetank.kube.kubelet.container_log import ContainerLog
 from wavetank.kube.kubelet.enforcer import Enforcer, Group, Limits, Usage
+from wavetank.kube.kubelet.exec_session import open_session
 from wavetank.kube.kubelet.runtime import ContainerConfig, Exit, StartError
 from wavetank.kube.kubelet.signals import CONTAINER_VARIABLE, SignalEnforcer, container_marker
+from wavetank.kube.providers import ExecSession
 from wavetank.process import TANK_VARIABLE
 
 __all__ = ["ProcessRuntime", "choose_enforcer"]
@@ -197,6 +199,17 @@ class ProcessContainer:
             await process.wait()
             raise
         return process.returncode or 0, output[:_READ_BYTES].decode("utf-8", "replace")
+
+    async def open(self, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecSession:
+        program = find_program(argv, self._environment["PATH"], self._config.directory)
+        command = self._group.wrap([program, *argv[1:]])
+        try:
+            return await open_session(
+                command, self._environment, self._config.directory, stdin=stdin, tty=tty
+            )
+        except OSError as error:
+            message = f'exec: "{argv[0]}": {(error.strerror or str(error)).lower()}'
+            raise StartError("RunContainerError", message) from None
 
     def _watch_end(self) -> None:
         """Learn of the end through a pidfd where there are such, else from a waiting thread."""

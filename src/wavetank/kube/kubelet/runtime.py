@@ -10,6 +10,7 @@ from typing import Protocol
 from wavetank.errors import WavetankError
 from wavetank.kube.kubelet.container_log import ContainerLog
 from wavetank.kube.kubelet.enforcer import Limits, Usage
+from wavetank.kube.providers import ExecSession
 
 __all__ = ["ContainerConfig", "Exit", "Running", "Runtime", "StartError"]
 
@@ -72,6 +73,10 @@ class Running(Protocol):
     async def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, str]:
         """Run a command beside the container's processes: (exit code, first of its output). Raises
         TimeoutError, after killing it, and StartError."""
+        ...
+
+    async def open(self, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecSession:
+        """Start a command beside the container's processes, with streams. Raises StartError."""
         ...
 
 
