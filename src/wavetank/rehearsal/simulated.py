@@ -1,0 +1,242 @@
+"""``wavetank simulate``: the plan of a rehearsal, run by ``wavetank.simulation``, judged and reported as one.
+
+The report is made by the same code from the same kinds of files. What differs is said in it: which numbers
+of the pods' models are measured and which assumed. Nothing of the machine or the hour enters it, so that two
+runs with the same input, seed and version write the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wavetank.clock import VirtualClock
+from wavetank.load.stages import RateStage, parse_duration
+from wavetank.monitoring.config.load import load_config
+from wavetank.monitoring.rules.group import Group
+from wavetank.monitoring.rules.load import RuleOptions, load_groups
+from wavetank.rehearsal.image_model import image_model
+from wavetank.rehearsal.outcome.build import build_report
+from wavetank.rehearsal.outcome.environment import versions
+from wavetank.rehearsal.outcome.load import load_summary
+from wavetank.rehearsal.outcome.record import LOAD_FILE, LoadSecond, RunRecord, write_record
+from wavetank.rehearsal.plan import Plan, make_plan
+from wavetank.rehearsal.report import FORMATS, Report, print_summary, write_report
+from wavetank.rehearsal.scrape import monitoring_config
+
+__all__ = ["Options", "run"]
+
+#: (load up to, scrape interval): the interval of the built-in jobs, in seconds.
+_SCRAPES = ((900.0, 2.0), (3600.0, 5.0), (6 * 3600.0, 15.0))
+_SCRAPE_LONG = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``files`` names single report files by format; the others go to ``out``."""
+
+    directory: Path
+    out: Path
+    files: dict[str, Path] = field(default_factory=dict)
+    seed: int = 0
+    until: str | None = None
+    keep: bool = False
+    quiet: bool = False
+
+
+def run(options: Options) -> int:
+    """Simulate, report, and return the exit code. Raises WavetankError where nothing could be reported."""
+    plan = make_plan(options.directory, simulated=True)
+    with tempfile.TemporaryDirectory(prefix="wavetank-simulation-") as temporary:
+        directory = Path(temporary)
+        with _progress(plan.name, quiet=options.quiet) as tell:
+            report = simulate_plan(plan, options, directory, tell)
+        if options.keep:
+            kept = options.out / "run"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(directory, kept)
+    _write(report, plan, options)
+    print_summary(report, Console())
+    return {"held": 0, "failed": 1, "incomplete": 3}[report.outcome]
+
+
+def simulate_plan(
+    plan: Plan, options: Options, directory: Path, tell: Callable[[float], None] | None = None
+) -> Report:
+    """The report of a simulation of ``plan``; its journal and TSDB are left in ``directory``."""
+    from wavetank.simulation.query import EngineQuery
+    from wavetank.simulation.run import open_database, simulate
+    from wavetank.simulation.virtual_loop import run_virtual
+
+    given, modelled = simulation_of(plan, options)
+    clock = VirtualClock(given.start, options.seed)
+    done = run_virtual(clock, simulate(given, directory, clock, tell))
+    record = _record(plan, options, done, modelled)
+    _write_rows(directory / LOAD_FILE, done.traffic)
+    write_record(directory, record)
+    db = open_database(directory, clock)
+    try:
+        report = asyncio.run(build_report(directory, EngineQuery(db), done.ended_at))
+    finally:
+        db.close()
+    return _anonymous(report)
+
+
+def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, str]]]:
+    """The plan as ``wavetank.simulation`` takes it, and what of it is modelled and how."""
+    from wavetank.simulation.cluster import ClusterOptions, NodeBudget
+    from wavetank.simulation.input import Applied, find_services, rates_of
+    from wavetank.simulation.model import load_models
+    from wavetank.simulation.run import Simulation
+
+    cluster = plan.spec.cluster
+    images = image_model(cluster.image_pull, plan.document)
+    models = load_models(plan.directory, tuple(w.name for w in plan.workloads))
+    objects = [Applied(m.resource, m.namespace, m.object) for m in plan.manifests]
+    rates = rates_of(plan.stages, models.think_seconds)
+    if options.until is not None:
+        rates = rates[: max(1, int(parse_duration(options.until, "--until")))]
+    groups, scrape, job = _monitoring(plan, float(len(rates)))
+    given = Simulation(
+        cluster=ClusterOptions(
+            nodes=[NodeBudget(n.name, str(n.cpu), str(n.memory), n.pods, n.labels) for n in cluster.nodes],
+            hpa_sync=parse_duration(cluster.hpa_sync_period),
+            metric_resolution=parse_duration(cluster.metric_resolution),
+            housekeeping=parse_duration(cluster.housekeeping_interval),
+            image_sizes=images.sizes or {},
+            image_bandwidth=images.bandwidth,
+            image_decompress=images.decompress,
+            image_rtt=images.rtt,
+        ),
+        objects=objects,
+        destinations=find_services(objects, plan.target.host),
+        models=models,
+        rates=rates,
+        poisson=any(isinstance(s, RateStage) and s.arrivals == "poisson" for s in plan.stages),
+        scrape_seconds=scrape,
+        cadvisor_job=job,
+        marks=_marks(plan),
+        groups=groups,
+        seed=options.seed,
+    )
+    modelled = [
+        ("resolution", "each request by itself; percentiles are of modelled requests"),
+        ("image pull", images.shown),
+        *models.origins,
+    ]
+    if any(not isinstance(stage, RateStage) for stage in plan.stages):
+        how = f"users as an open load, one request each {models.think_seconds:g} s"
+        modelled.append(("stages of users", how))
+    return given, modelled
+
+
+def _monitoring(plan: Plan, seconds: float) -> tuple[dict[str, Group], float, str]:
+    """Rule groups, the scrape interval, and the job under which cAdvisor's series are."""
+    interval = next((step for longest, step in _SCRAPES if seconds <= longest), _SCRAPE_LONG)
+    monitoring = plan.spec.monitoring
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "prometheus.yml"
+        path.write_text(monitoring_config(plan.directory, monitoring, {}, path.parent, f"{interval:g}s"))
+        config = load_config(path)
+    nodes = [job.job_name for job in config.scrape_configs if job.metrics_path.endswith("/cadvisor")]
+    groups = load_groups(config, RuleOptions(), restored=True)
+    return groups, interval, nodes[0] if nodes else "wavetank/cadvisor"
+
+
+def _marks(plan: Plan) -> list[tuple[float, dict[str, object]]]:
+    """The journal records of the stages' begins."""
+    marks: list[tuple[float, dict[str, object]]] = []
+    at = 0.0
+    for index, stage in enumerate(plan.stages):
+        fields: dict[str, object] = {"index": index, "duration": stage.duration_seconds}
+        if isinstance(stage, RateStage):
+            fields |= {"rps": stage.points[0][1], "arrivals": stage.arrivals}
+        else:
+            fields |= {"users": stage.users, "arrivals": "closed"}
+        marks.append((at, fields))
+        at += stage.duration_seconds
+    return marks
+
+
+def _record(plan: Plan, options: Options, done: Any, modelled: list[tuple[str, str]]) -> RunRecord:
+    from wavetank.simulation.telemetry import load_snapshot
+
+    snapshot = load_snapshot(done.load_ended_at, [t for _, t in done.traffic])
+    seconds = done.load_ended_at - done.load_started_at
+    return RunRecord(
+        name=plan.name,
+        tank="simulation",
+        started_at=done.started_at,
+        state="ended",
+        ended_at=done.ended_at,
+        load_started_at=done.load_started_at,
+        load_ended_at=done.load_ended_at,
+        first_request_at=done.first_request_at,
+        seed=options.seed,
+        command=f"wavetank simulate {plan.name} --seed {options.seed}",
+        enforcer="modelled",
+        runtime="simulated",
+        versions=versions(),
+        modelled=modelled,
+        notes=list(done.notes),
+        workloads=list(plan.workloads),
+        slos=list(plan.slos),
+        load=load_summary(snapshot, seconds),
+        figures={"samples": float(done.samples), "series": float(done.series)},
+    )
+
+
+def _write_rows(path: Path, traffic: Any) -> None:
+    """The load's seconds, of all services together."""
+    from wavetank.simulation.seconds import load_seconds
+
+    rows = [LoadSecond(**second) for second in load_seconds([t for _, t in traffic])]
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def _anonymous(report: Report) -> Report:
+    """Without the machine: a simulation does not depend on it, and its report must not either."""
+    replace = msgspec.structs.replace
+    machine = replace(
+        report.environment.machine,
+        cpu_model="none: virtual time", cpu_count=0, memory_bytes=0, kernel="", architecture="",
+    )  # fmt: skip
+    return replace(report, environment=replace(report.environment, machine=machine))
+
+
+def _write(report: Report, plan: Plan, options: Options) -> None:
+    """Every format of the rehearsal file goes to ``out``, or to the file named for it."""
+    formats = [kind for kind in plan.spec.report.formats if kind not in options.files]
+    write_report(report, options.out, formats)
+    for kind, path in options.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(FORMATS[kind][1](report))
+
+
+class _progress:
+    """A progress bar on a terminal; nothing elsewhere."""
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("simulating {task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal, transient=True,
+        )  # fmt: skip
+        self._name = name
+
+    def __enter__(self) -> Callable[[float], None]:
+        self._bar.start()
+        task = self._bar.add_task(self._name, total=1.0)
+        return lambda share: self._bar.update(task, completed=share)
+
+    def __exit__(self, *failure: object) -> None:
+        self._bar.stop()

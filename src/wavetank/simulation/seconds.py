@@ -1,0 +1,48 @@
+"""The seconds of a run in the load generator's terms, for the report's timeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from wavetank.simulation import kernels as k
+from wavetank.simulation.traffic import Traffic
+
+__all__ = ["load_seconds"]
+
+
+def load_seconds(services: Sequence[Traffic]) -> Iterator[dict[str, Any]]:
+    """A row a second, from the first with an arrival on, all services together; a percentile is the worst
+    service's. Durations in seconds."""
+    if not services:
+        return
+    length = max(len(t.rows) for t in services)
+    total = np.zeros((length, k.ROW))
+    worst = np.full((length, 3), -np.inf)
+    for traffic in services:
+        rows = traffic.rows
+        total[: len(rows)] += np.nan_to_num(rows)
+        some = rows[:, k.COMPLETED] > 0
+        percentiles = np.where(some[:, None], rows[:, k.P50 : k.P99 + 1], -np.inf)
+        worst[: len(rows)] = np.fmax(worst[: len(rows)], percentiles)
+    busy = np.flatnonzero(total[:, k.ARRIVED] + total[:, k.COMPLETED])
+    if not len(busy):
+        return
+    origin = int(services[0].origin)
+    for i in range(int(busy[0]), int(busy[-1]) + 1):
+        row = total[i]
+        p50, p95, p99 = (float(v) if math.isfinite(v) else None for v in worst[i])
+        yield {
+            "second": origin + i,
+            "scheduled": round(row[k.ARRIVED]),
+            "started": round(row[k.ARRIVED]),
+            "requests": round(row[k.COMPLETED]),
+            "failures": round(row[k.FAILED]),
+            "busy": round(row[k.IN_FLIGHT]),
+            "p50": p50,
+            "p95": p95,
+            "p99": p99,
+        }

@@ -1,0 +1,273 @@
+"""What a rehearsal's monitoring would have scraped, written into the same database under the same names.
+
+Every scrape takes the metric families that the parts of the cluster expose anyway (cAdvisor, kube-state) or
+makes those of the parts that are modelled (the gateway's ``istio_*``, the load generator's), and appends them
+with ``job`` and ``instance``, staleness markers for what has gone, and ``up``. There is no text and no parser
+between, since both ends are here. Left out: target discovery and relabelling of the user's own jobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wavetank.exporters.kube_state import KINDS
+from wavetank.exporters.kube_state import families as state_families
+from wavetank.exposition.render import MetricFamily, Sample
+from wavetank.kube.kubelet.cadvisor import cadvisor_families
+from wavetank.kube.resources import BUILT_IN, PODS
+from wavetank.load.exporter import families as load_families
+from wavetank.load.histogram import LogHistogram
+from wavetank.load.results import Entry, Snapshot
+from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.value import STALE_NAN
+from wavetank.simulation import kernels as k
+from wavetank.simulation.cluster import VirtualCluster
+from wavetank.simulation.traffic import Traffic
+from wavetank.tsdb.db import DB
+
+__all__ = ["Scraper", "ServiceFacts", "load_snapshot", "log_histogram"]
+
+#: Envoy's bucket bounds for durations, in milliseconds.
+_ENVOY_BUCKETS = (
+    *(0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0),
+    *(10000.0, 30000.0, 60000.0, 300000.0, 600000.0, 1800000.0, 3600000.0),
+)
+_STATE_KINDS = {resource.kind: resource for resource in BUILT_IN if resource.kind in KINDS}
+_GATEWAY = {
+    "reporter": "source",
+    "source_workload": "istio-ingressgateway",
+    "source_workload_namespace": "istio-system",
+    "source_app": "istio-ingressgateway",
+    "source_canonical_service": "istio-ingressgateway",
+    "source_principal": "unknown",
+    "source_version": "unknown",
+    "source_cluster": "Kubernetes",
+    "source_canonical_revision": "latest",
+    "destination_principal": "unknown",
+    "destination_cluster": "Kubernetes",
+    "connection_security_policy": "none",
+    "request_protocol": "http",
+}
+_FLAGS = {"200": "-", "504": "UT", "503": "UH"}
+#: The nearest kernel bin below each bound, so that a bucket is a sum over bins.
+_EDGES = np.array([k.bin_bounds(i)[0] for i in range(k.BINS)])
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """How the gateway names a service's requests, and whose they are."""
+
+    namespace: str
+    name: str
+    workload: str
+    app: str = "unknown"
+    version: str = "unknown"
+
+    def labels(self) -> dict[str, str]:
+        return {
+            **_GATEWAY,
+            "destination_workload": self.workload,
+            "destination_workload_namespace": self.namespace,
+            "destination_app": self.app,
+            "destination_version": self.version,
+            "destination_service": f"{self.name}.{self.namespace}.svc.cluster.local",
+            "destination_service_name": self.name,
+            "destination_service_namespace": self.namespace,
+            "destination_canonical_service": self.app,
+            "destination_canonical_revision": self.version,
+        }
+
+
+@dataclass(slots=True)
+class _Target:
+    """One target's series: refs by what was exposed, and which were there at the last scrape."""
+
+    job: str
+    instance: str
+    refs: dict[Key, int] = field(default_factory=dict)
+    last: set[int] = field(default_factory=set)
+
+
+class Scraper:
+    """``scrape`` appends one scrape of everything at the clock's time."""
+
+    def __init__(
+        self,
+        db: DB,
+        cluster: VirtualCluster,
+        services: Sequence[tuple[ServiceFacts, Traffic]],
+        *,
+        cadvisor_job: str = "wavetank/cadvisor",
+    ) -> None:
+        self._db = db
+        self._cluster = cluster
+        self._services = services
+        self._appender = db.appender()
+        self._cadvisor_job = cadvisor_job
+        self._targets: dict[tuple[str, str], _Target] = {}
+        self._uids: dict[str, str] = {}
+        self._born: set[Key] = set()
+        self._before_ms = int(cluster.clock.now() * 1000)
+
+    def scrape(self) -> None:
+        clock = self._cluster.clock
+        now_ms = round(clock.now() * 1000)
+        for _, traffic in self._services:
+            traffic.advance()
+        for kubelet in self._cluster.kubelets:
+            instance = f"{kubelet.node.ip}:10250"
+            self._store(self._cadvisor_job, instance, cadvisor_families(kubelet.cadvisor), now_ms)
+        self._store("wavetank/kube-state", "control-plane", self._state(), now_ms)
+        self._store("wavetank/gateway", "gateway", self._gateway(), now_ms, births=True)
+        self._store("wavetank/load", "load", self._load(), now_ms)
+        self._appender.commit()
+        self._before_ms = now_ms
+
+    def _state(self) -> list[MetricFamily]:
+        api = self._cluster.plane.api
+        return state_families({kind: api.bucket(r).objects() for kind, r in _STATE_KINDS.items()})
+
+    def _store(
+        self, job: str, instance: str, found: Iterable[MetricFamily], now_ms: int, *, births: bool = False
+    ) -> None:
+        target = self._targets.get((job, instance))
+        if target is None:
+            target = self._targets[job, instance] = _Target(job, instance)
+        seen: set[int] = set()
+        append = self._appender.append
+        for family in found:
+            for sample in family.samples:
+                key = (sample.name, *sample.labels.values())
+                ref = target.refs.get(key)
+                if ref is None:
+                    ref = target.refs[key] = self._ref(target, sample.name, sample.labels)
+                    if births:
+                        append(ref, None, self._before_ms, 0.0)
+                seen.add(ref)
+                at = now_ms if sample.timestamp_ms is None else sample.timestamp_ms
+                append(ref, None, at, float(sample.value))
+        for ref in target.last - seen:
+            append(ref, None, now_ms, STALE_NAN)
+        target.last = seen
+        up = target.refs.get(("up",))
+        if up is None:
+            up = target.refs["up",] = self._ref(target, "up", {})
+        append(up, None, now_ms, 1.0)
+
+    def _ref(self, target: _Target, name: str, labels: object) -> int:
+        pairs = {**dict(labels), "job": target.job, "instance": target.instance}  # type: ignore[call-overload]
+        return self._db.series_ref(Labels.of({METRIC_NAME: name, **pairs}))
+
+    # --- the modelled parts
+
+    def _gateway(self) -> list[MetricFamily]:
+        total: list[Sample] = []
+        buckets: list[Sample] = []
+        pods = {p["metadata"]["uid"]: p["metadata"]["name"] for p in self._pods()}
+        self._uids.update(pods)
+        for facts, traffic in self._services:
+            labels = facts.labels()
+            for code, pod, count in _outcomes(traffic, self._uids):
+                more = {"response_code": code, "response_flags": _FLAGS[code], "destination_pod": pod}
+                total.append(Sample("istio_requests_total", {**labels, **more}, count))
+            if int(traffic.totals.sum()):
+                buckets.extend(_histogram(traffic, {**labels, "response_code": "200", "response_flags": "-"}))
+        duration = "istio_request_duration_milliseconds"
+        return [
+            MetricFamily("istio_requests", "counter", samples=total),
+            MetricFamily(duration, "histogram", samples=buckets),
+        ]
+
+    def _pods(self) -> Iterable[dict[str, dict[str, str]]]:
+        return self._cluster.plane.api.bucket(PODS).objects()
+
+    def _load(self) -> list[MetricFamily]:
+        return load_families(load_snapshot(self._cluster.clock.now(), [t for _, t in self._services]))
+
+
+def _outcomes(traffic: Traffic, names: dict[str, str]) -> Iterable[tuple[str, str, int]]:
+    """(response code, pod, count) of all requests so far."""
+    for uid in traffic.known():
+        done, timed_out = traffic.outcomes(uid)
+        pod = names.get(uid, "unknown")
+        if done:
+            yield "200", pod, done
+        if timed_out:
+            yield "504", pod, timed_out
+    refused = int(traffic.totals[k.UNAVAILABLE])
+    if refused:
+        yield "503", "unknown", refused
+
+
+def _histogram(traffic: Traffic, labels: dict[str, str]) -> Iterable[Sample]:
+    name = "istio_request_duration_milliseconds"
+    cumulative = np.cumsum(traffic.cumulative)
+    for bound in _ENVOY_BUCKETS:
+        below = int(np.searchsorted(_EDGES, bound / 1000.0, side="left"))
+        yield Sample(f"{name}_bucket", {**labels, "le": f"{bound:g}"}, int(cumulative[max(0, below - 1)]))
+    count = int(cumulative[-1])
+    yield Sample(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
+    yield Sample(f"{name}_sum", labels, float(traffic.rows[:, k.LATENCY_SUM].sum() * 1000))
+    yield Sample(f"{name}_count", labels, count)
+
+
+def log_histogram(bins: np.ndarray[tuple[int], np.dtype[np.int64]]) -> LogHistogram:
+    """A kernel's histogram as the load generator's."""
+    histogram = LogHistogram()
+    for i in np.flatnonzero(bins).tolist():
+        low, high = k.bin_bounds(i)
+        histogram.record((low + high) / 2, int(bins[i]))
+    return histogram
+
+
+def load_snapshot(now: float, services: Sequence[Traffic], window: int = 5) -> Snapshot:
+    """The load generator's account of requests of all services, as it would give it."""
+    entries: dict[tuple[str, str, str], Entry] = {}
+    rates: dict[tuple[str, str], float] = {}
+    response = LogHistogram()
+    totals = np.zeros(k.COUNTS, np.int64)
+    rps = failed = flying = 0.0
+    percentiles = [math.nan] * 3
+    for traffic in services:
+        histogram = log_histogram(traffic.cumulative)
+        response.merge(histogram)
+        totals += traffic.totals
+        end = int(now - traffic.origin)
+        rows = traffic.rows[max(0, end - window) : max(0, end)]
+        rate = float(rows[:, k.COMPLETED].sum()) / max(1, len(rows))
+        rates["GET", traffic.name] = rate
+        rps += rate
+        failed += float(rows[:, k.FAILED].sum()) / max(1, len(rows))
+        flying += float(rows[-1, k.IN_FLIGHT]) if len(rows) else 0.0
+        for i, column in enumerate((k.P50, k.P95, k.P99)):
+            values = rows[:, column]
+            if len(values) and not np.isnan(values).all():
+                percentiles[i] = float(np.nanmax([percentiles[i], np.nanmax(values)]))
+        for status, count in zip(("200", "504", "503"), traffic.totals.tolist(), strict=True):
+            if count:
+                whole = histogram if status == "200" else LogHistogram()
+                lost = 0 if status == "200" else count
+                entries["GET", traffic.name, status] = Entry(count, lost, 0, whole, whole)
+    failures = int(totals[1:].sum())
+    return Snapshot(
+        at=now, window_seconds=float(window), state="running", users=round(flying), busy=round(flying),
+        backlog=0, workers=1, rps=rps, failure_ratio=failed / rps if rps else 0.0, p50=percentiles[0],
+        p95=percentiles[1], p99=percentiles[2], requests=int(totals.sum()), failures=failures,
+        scheduled=int(sum(t.rows[:, k.ARRIVED].sum() for t in services)),
+        started=int(sum(t.rows[:, k.ARRIVED].sum() for t in services)), dropped=0,
+        finished=int(totals.sum()), task_exceptions=0, interrupted=0, cpu_seconds=0.0, runq_seconds=0.0,
+        response=response, service=response, lateness=LogHistogram(), entries=entries, current_rps=rates,
+        errors={
+            ("GET", t.name, f"HTTP {code}"): int(count)
+            for t in services
+            for code, count in (("504", t.totals[k.GATEWAY_TIMEOUT]), ("503", t.totals[k.UNAVAILABLE]))
+            if count
+        },
+        warnings=(),
+    )  # fmt: skip

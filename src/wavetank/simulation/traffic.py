@@ -1,0 +1,211 @@
+"""One service's requests: arrivals, the balancer, pods in slots, and what came of them.
+
+The shell around the kernels of ``kernels``: it owns the arrays, gives slots to pods, and is brought up to the
+clock whenever somebody looks. Who looks and how often does not change what happens, since the random numbers
+are drawn one request after another in order of arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wavetank.clock import Clock
+from wavetank.kube.kubelet.enforcer import Usage
+from wavetank.limits import SIMULATION_BACKLOG_MAX
+from wavetank.simulation import kernels as k
+from wavetank.simulation.model import PodModel
+
+__all__ = ["BALANCERS", "Route", "Traffic", "generator"]
+
+BALANCERS = {
+    "ROUND_ROBIN": k.ROUND_ROBIN,
+    "LEAST_REQUEST": k.LEAST_REQUEST,
+    "LEAST_CONN": k.LEAST_REQUEST,
+    "RANDOM": k.RANDOM,
+}
+
+Floats = npt.NDArray[np.float64]
+
+
+def generator(seed: int, stream: str) -> np.random.Generator:
+    """A stream of its own for each name, as ``Clock.random``, for kernels."""
+    digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
+    return np.random.Generator(np.random.SFC64(int.from_bytes(digest[:16], "big")))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How requests reach the pods: the VirtualService's timeout (seconds) and the DestinationRule's
+    balancer."""
+
+    timeout: float = 15.0
+    balancer: int = k.LEAST_REQUEST
+    poisson: bool = False
+
+
+class Traffic:
+    """All pods have the CPU limit ``limit_cores`` (0: none). ``begin`` says what arrives, from then on."""
+
+    def __init__(self, clock: Clock, name: str, model: PodModel, route: Route, limit_cores: float) -> None:
+        self.name = name
+        self.model = model
+        self.origin = clock.now()
+        self.rates = np.zeros(0)
+        self._clock = clock
+        self._rng = generator(clock.seed, f"traffic/{name}")
+        self._route = route
+        self._parameters = self._pack(limit_cores)
+        self._stream = np.array([0.0, self._first_need()])
+        self._place = np.zeros(2, np.int64)
+        self._ready = np.zeros(0, np.int64)
+        self._slots: dict[str, int] = {}
+        self._born: dict[str, None] = {}
+        self._free: list[int] = []
+        self._pods = np.zeros((0, k.POD_FLOATS))
+        self._counts = np.zeros((0, k.POD_INTS), np.int64)
+        self._heaps = [np.zeros((0, model.concurrency)) for _ in range(2)]
+        self._queues = [np.zeros((0, min(model.backlog, SIMULATION_BACKLOG_MAX))) for _ in range(2)]
+        self._histogram = np.zeros(k.BINS, np.int64)
+        self.cumulative = np.zeros(k.BINS, np.int64)
+        self.rows = np.zeros((1, k.ROW))
+        self.totals = np.zeros(k.COUNTS, np.int64)
+        self.gone: dict[str, tuple[int, int]] = {}
+
+    def _pack(self, limit_cores: float) -> Floats:
+        p = np.zeros(k.PARAMETERS)
+        model, route = self.model, self._route
+        p[k.CONCURRENCY], p[k.CORES], p[k.CPU_SHARE] = model.concurrency, model.cores, model.cpu_share
+        p[k.QUOTA] = limit_cores
+        p[k.TIMEOUT], p[k.BALANCER] = route.timeout, route.balancer
+        p[k.ARRIVALS] = k.POISSON if route.poisson else k.EVEN
+        p[k.KIND], p[k.A], p[k.B] = model.service.kind, model.service.a, model.service.b
+        self._table = model.service.quantiles()
+        return p
+
+    def _first_need(self) -> float:
+        return float(self._rng.standard_exponential()) if self._route.poisson else 0.5
+
+    # --- time
+
+    def begin(self, rates: Floats) -> None:
+        """``rates`` float64[seconds]: arrivals a second from now, a whole second after ``origin``, on."""
+        self.advance()
+        lead = round(self.seconds)
+        self.rates = np.concatenate([np.zeros(lead), rates])
+        rows = np.zeros((len(self.rates) + k.AFTERMATH, k.ROW))
+        rows[: len(self.rows)] = self.rows[: len(rows)]
+        self.rows = rows
+
+    @property
+    def seconds(self) -> float:
+        """Since the load's begin."""
+        return self._clock.now() - self.origin
+
+    def advance(self) -> None:
+        """Serve everything up to now."""
+        self.advance_to(self.seconds)
+
+    def advance_to(self, until: float) -> None:
+        if until <= self._stream[k.NOW]:
+            return
+        k.advance(
+            until, self.rates, self._ready, self._parameters, self._stream, self._place, self._table,
+            self._pods, self._counts, self._heaps[0], self._heaps[1], self._queues[0], self._queues[1],
+            self._histogram, self.cumulative, self.rows, self.totals, self._rng,
+        )  # fmt: skip
+
+    # --- pods
+
+    def start(self, pod: str) -> None:
+        """The pod's program answers from now on (it gets requests once it is among the ready ones)."""
+        self.advance()
+        if not self._free:
+            self._grow()
+        slot = self._slots[pod] = self._free.pop(0)
+        self._born[pod] = None
+        self._pods[slot] = 0.0
+        self._pods[slot, k.AT] = self._pods[slot, k.BORN] = self.seconds
+        self._pods[slot, k.WARM_FACTOR] = self.model.warm_factor
+        self._pods[slot, k.WARM_SECONDS] = self.model.warm_seconds
+        self._pods[slot, k.FIRST] = -1.0
+        self._counts[slot] = 0
+        self._counts[slot, k.PERIOD] = -1
+
+    def stop(self, pod: str) -> None:
+        """The pod's program is gone; what it was working on fails."""
+        self.advance()
+        slot = self._slots.pop(pod, None)
+        if slot is None:
+            return
+        lost = int(self._counts[slot, k.ACTIVE] + self._counts[slot, k.QUEUED])
+        if lost:
+            self.totals[k.UNAVAILABLE] += lost
+            row = self.rows[min(int(self._place[k.SECOND]), len(self.rows) - 1)]
+            row[k.FAILED] += lost
+            row[k.COMPLETED] += lost
+            self._histogram[0] += lost
+        self.gone[pod] = (int(self._counts[slot, k.DONE]), int(self._counts[slot, k.TIMED_OUT]))
+        self._counts[slot] = 0
+        self._free.append(slot)
+        self._free.sort()
+        self._ready = self._ready[self._ready != slot]
+
+    def set_ready(self, pods: Sequence[str]) -> None:
+        """The endpoints that the proxy sends requests to, in their order."""
+        self.advance()
+        self._ready = np.array([self._slots[p] for p in pods if p in self._slots], np.int64)
+
+    def _grow(self) -> None:
+        before = len(self._pods)
+        more = max(4, before)
+        self._free = list(range(before, before + more))
+
+        def grown(array: Any) -> Any:
+            return np.concatenate([array, np.zeros((more, array.shape[1]), array.dtype)])
+
+        self._pods, self._counts = grown(self._pods), grown(self._counts)
+        self._heaps = [grown(a) for a in self._heaps]
+        self._queues = [grown(a) for a in self._queues]
+
+    # --- what can be seen
+
+    def in_flight(self, pod: str) -> int:
+        slot = self._slots.get(pod)
+        return 0 if slot is None else int(self._counts[slot, k.ACTIVE] + self._counts[slot, k.QUEUED])
+
+    def first_request(self, pod: str) -> float | None:
+        """When the pod got its first request (Unix seconds)."""
+        slot = self._slots.get(pod)
+        if slot is None or self._pods[slot, k.FIRST] < 0:
+            return None
+        return self.origin + float(self._pods[slot, k.FIRST])
+
+    def outcomes(self, pod: str) -> tuple[int, int]:
+        """(answered, timed out) so far."""
+        slot = self._slots.get(pod)
+        if slot is None:
+            return self.gone.get(pod, (0, 0))
+        return int(self._counts[slot, k.DONE]), int(self._counts[slot, k.TIMED_OUT])
+
+    def known(self) -> list[str]:
+        """All pods that were ever started, first to last."""
+        return list(self._born)
+
+    def usage(self, pod: str) -> Usage:
+        """CPU of the pod's requests, and CFS throttling."""
+        slot = self._slots.get(pod)
+        if slot is None:
+            return Usage()
+        pods, counts = self._pods[slot], self._counts[slot]
+        return Usage(
+            cpu_ns=int(pods[k.CPU] * 1e9),
+            periods=int(counts[k.PERIODS]),
+            throttled_periods=int(counts[k.THROTTLED_PERIODS]),
+            throttled_ns=int(pods[k.THROTTLED] * 1e9),
+        )
