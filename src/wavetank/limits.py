@@ -142,7 +142,9 @@ SWEEP_POINTS_MAX: Final = 1_000_000  # settings of one sweep; more are refused w
 ALERTS_MAX: Final = 1_000_000  # alerts known at a time; more are refused with 500 and counted
 ALERT_BODY_BYTES_MAX: Final = 32 * MIB  # one request of the API; larger answers 413
 ALERT_GROUPS_MAX: Final = 200_000  # aggregation groups; alerts that would need more are dropped and counted
-ALERT_FLUSH_SECONDS_MIN: Final = 10.0  # a notification may take at least this long, however short the interval
+ALERT_FLUSH_SECONDS_MIN: Final = (
+    10.0  # a notification may take at least this long, however short the interval
+)
 NOTIFY_ANSWER_BYTES_MAX: Final = 64 * KIB  # of a receiver's answer; the rest is not read
 PUSH_BODY_BYTES_MAX: Final = 64 * MIB  # one push after decompression; larger answers 413
 PUSH_GROUPS_MAX: Final = 100_000  # groups of a pushgateway; a push that would make more answers 429
@@ -151,14 +153,18 @@ PUSH_GROUPS_MAX: Final = 100_000  # groups of a pushgateway; a push that would m
 DASHBOARD_BYTES_MAX: Final = 16 * MIB  # larger files: refused
 DASHBOARD_DEPTH_MAX: Final = 64  # objects and lists inside each other; deeper: refused
 DASHBOARD_PANELS_MAX: Final = 5_000  # panels read from a file; the rest is left out, and said so
-DASHBOARD_REPEATS_MAX: Final = 200  # repetitions of one panel or row; further values are left out, and said so
+DASHBOARD_REPEATS_MAX: Final = (
+    200  # repetitions of one panel or row; further values are left out, and said so
+)
 DASHBOARD_OPTIONS_MAX: Final = 10_000  # options of one variable; further ones are left out, and said so
 DASHBOARD_SERIES_MAX: Final = 500  # series drawn in one panel; further ones are left out, and said so
 DASHBOARD_ROWS_MAX: Final = 5_000  # rows of a table; further ones are left out, and said so
 DASHBOARD_ITEMS_MAX: Final = 300  # values of a stat, gauge, bar gauge or pie; further ones are left out
 DASHBOARD_POINTS_MAX: Final = 11_000  # steps of a panel's query, as the server allows
 DASHBOARD_SAMPLES_MAX: Final = 5_000_000  # samples of one panel's answer; more: the panel fails alone
-DASHBOARD_ANSWER_BYTES_MAX: Final = 256 * MIB  # of one answer of an HTTP data source; larger: the panel fails alone
+DASHBOARD_ANSWER_BYTES_MAX: Final = (
+    256 * MIB
+)  # of one answer of an HTTP data source; larger: the panel fails alone
 DASHBOARD_STORE_FILES_MAX: Final = 5_000  # dashboards of one store; further files are not listed
 DASHBOARD_QUERY_THREADS: Final = 4  # queries of one refresh asked at a time
 DASHBOARD_QUERY_SECONDS: Final = 60.0  # one query of a panel; longer: the panel fails alone
