@@ -206,7 +206,9 @@ class CompositeControlPlane:
         self._stack.push_async_callback(prometheus.close)
         client, clock, config = self.plane.client("prometheus-adapter"), self._clock, self._adapter
         mapper = Mapper(self.plane.registry.resources)
-        registry = SeriesRegistry(prometheus, mapper, clock, config.rules, config.external_rules)
+        registry = SeriesRegistry(
+            prometheus, mapper, clock, self._journal, config.rules, config.external_rules
+        )
         for version in ("v1beta2", "v1beta1"):
             self.plane.add_extension(CustomMetricsApi(registry, client, version))
         self.plane.add_extension(ExternalMetricsApi(registry))
