@@ -7,18 +7,16 @@ are sent where ``--web.cors.origin`` asks for them.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from wavetank.errors import InputError
 from wavetank.monitoring.api import query, rules, series, status, targets
@@ -31,6 +29,7 @@ from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.web.front import Cors, Prefixed
+from wavetank.monitoring.web.hosts import HostCheck
 
 __all__ = ["create_app"]
 
@@ -186,30 +185,3 @@ def _pages(services: Services) -> list[BaseRoute]:
         Route("/federate", federated),
         Route("/", home),
     ]
-
-
-class HostCheck:
-    """Refuses requests whose Host is neither an address nor a name this server is known by."""
-
-    def __init__(self, app: ASGIApp, loopback_only: bool, external_url: str) -> None:
-        self._app = app
-        self._loopback_only = loopback_only
-        self._names = {"localhost", (urlsplit(external_url).hostname or "localhost").lower()}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._loopback_only and not self._known(scope):
-            await PlainTextResponse("unknown Host; set --web.external-url\n", 403)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _known(self, scope: Scope) -> bool:
-        raw = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        host = raw.decode("latin-1").lower()
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if name in self._names or name == "" or name.endswith(".localhost"):
-            return True
-        try:
-            ipaddress.ip_address(name.strip("[]"))
-        except ValueError:
-            return False
-        return True
