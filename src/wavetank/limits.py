@@ -146,6 +146,7 @@ ALERT_FLUSH_SECONDS_MIN: Final = (
     10.0  # a notification may take at least this long, however short the interval
 )
 NOTIFY_ANSWER_BYTES_MAX: Final = 64 * KIB  # of a receiver's answer; the rest is not read
+SMTP_SECONDS_MAX: Final = 60.0  # a mail server may be silent for this long; then the attempt has failed
 PUSH_BODY_BYTES_MAX: Final = 64 * MIB  # one push after decompression; larger answers 413
 PUSH_GROUPS_MAX: Final = 100_000  # groups of a pushgateway; a push that would make more answers 429
 

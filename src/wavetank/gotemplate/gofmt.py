@@ -20,7 +20,9 @@ _WIDTH_MAX: Final = 1000
 
 
 def sprint(value: Any) -> str:
-    """As ``%v`` prints it."""
+    """As ``%v`` prints it; a value with a ``String`` method as that says."""
+    if (shown := getattr(type(value), "go_methods", {}).get("String")) is not None:
+        return str(shown(value))
     match value:
         case None:
             return "<no value>"

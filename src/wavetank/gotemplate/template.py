@@ -360,7 +360,7 @@ class Template:
         """``functions`` names those there will be; None leaves it to the rendering. ``definitions`` are
         templates it may call, beside its own. Raises TemplateError."""
         parser = _Parser(text, variables, functions)
-        self._nodes = parser.parse() if "{{" in text else [_Text(text)]
+        self.nodes: list[Any] = parser.parse() if "{{" in text else [_Text(text)]
         self._definitions = {**(definitions or {}), **parser.definitions}
 
     def render(
@@ -375,7 +375,7 @@ class Template:
         run = _Run(self._definitions, functions, escape)
         scope = {"$": dot, **{f"${name}": value for name, value in variables.items()}}
         try:
-            run.nodes(self._nodes, dot, scope)
+            run.nodes(self.nodes, dot, scope)
         except (ArithmeticError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise TemplateError(str(error)) from None
         return "".join(run.out)
