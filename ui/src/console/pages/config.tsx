@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function ConfigPage() { return <Page title="Config">{null}</Page>; }

@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function DiscoveryPage() { return <Page title="Discovery">{null}</Page>; }

@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function FlagsPage() { return <Page title="Flags">{null}</Page>; }

@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function RulesPage() { return <Page title="Rules">{null}</Page>; }

@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function StatusPage() { return <Page title="Status">{null}</Page>; }

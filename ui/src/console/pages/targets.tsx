@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function TargetsPage() { return <Page title="Targets">{null}</Page>; }

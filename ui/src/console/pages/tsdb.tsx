@@ -1,0 +1,2 @@
+import { Page } from "../ui";
+export function TsdbPage() { return <Page title="Tsdb">{null}</Page>; }
