@@ -100,6 +100,11 @@ TEMPLATE_STEPS_MAX: Final = 100_000  # actions of one template run; more: the ex
 WEB_PASSWORDS_REMEMBERED_MAX: Final = 100  # outcomes of bcrypt comparisons; then the oldest goes
 WEB_HANDSHAKE_SECONDS: Final = 10.0  # TLS handshakes that take longer are given up
 
+# Monitoring: remote write and read
+REMOTE_HISTOGRAM_BUCKETS_MAX: Final = 65_536  # of one received histogram; more: 400
+REMOTE_ANSWER_BYTES_MAX: Final = 512  # how much of a receiver's complaint is kept
+REMOTE_READ_BYTES_MAX: Final = 512 * MIB  # an answer of a remote_read server; larger: a warning, no samples
+
 # Kubelet
 KUBELET_LOG_BYTES_MAX: Final = 10 * MIB  # a container's log file is rotated at this size (upstream's default)
 KUBELET_LOG_FILES_MAX: Final = 5  # rotated files kept a container; the oldest is removed
@@ -129,6 +134,8 @@ CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused w
 CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; older ones are in the journals
 
 # Storage
+BLOCK_MATCHED_SERIES_KEPT: Final = 4_000  # series of the selections a block remembers; at more it forgets all
+BLOCK_MATCHED_SERIES_MAX: Final = 1_000  # a selection of more series is not remembered
 REPLAY_PENDING_SAMPLES_MAX: Final = 8_000_000  # committed during replay; more wait for its end
 
 # Simulation

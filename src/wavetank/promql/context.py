@@ -6,8 +6,8 @@ budget of its own in bytes: a query over it fails alone, with the estimate, befo
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
+from typing import Final
 
 from wavetank.clock import Clock, RealClock
 from wavetank.limits import PROMQL_MEMORY_BYTES_MAX
@@ -38,6 +38,9 @@ class EngineOptions:
     use_start_timestamps: bool = False
 
 
+_CLOCK: Final = RealClock()
+
+
 class QueryContext:
     """One query's deadline, cancel flag and account of what it holds in memory.
 
@@ -52,7 +55,7 @@ class QueryContext:
         deadline: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
-        self.clock: Clock = clock or RealClock()
+        self.clock: Clock = clock or _CLOCK
         self.deadline = deadline
         self.samples_max = samples_max
         self.memory_bytes_max = memory_bytes_max
@@ -61,12 +64,12 @@ class QueryContext:
         self.samples_peak = 0
         self.bytes_peak = 0
         self.samples_read = 0
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     @classmethod
     def of(cls, options: EngineOptions, clock: Clock | None = None) -> QueryContext:
         """A fresh context with the engine's limits, its time running from now."""
-        clock = clock or RealClock()
+        clock = clock or _CLOCK
         deadline = clock.monotonic() + options.timeout_seconds if options.timeout_seconds > 0 else 0.0
         return cls(
             samples_max=options.samples_max,
@@ -76,11 +79,11 @@ class QueryContext:
         )
 
     def cancel(self) -> None:
-        self._cancelled.set()
+        self._cancelled = True
 
     def check(self, stage: str = "expression evaluation") -> None:
         """Raises QueryCanceled or QueryTimeout."""
-        if self._cancelled.is_set():
+        if self._cancelled:
             raise QueryCanceled(f"query was canceled in {stage}")
         if self.deadline and self.clock.monotonic() > self.deadline:
             raise QueryTimeout(f"query timed out in {stage}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
+from wavetank.limits import BLOCK_MATCHED_SERIES_KEPT, BLOCK_MATCHED_SERIES_MAX
 from wavetank.model.labels import Labels, Matcher
 from wavetank.tsdb.chunkenc.bits import Word, u32_at, uvarint_at
 from wavetank.tsdb.crc32c import crc32c
@@ -21,7 +23,7 @@ from wavetank.tsdb.meta import BlockMeta, read_meta
 from wavetank.tsdb.postings import matching_rows
 from wavetank.tsdb.tombstones import read_tombstones
 
-__all__ = ["CHUNKS_HEADER", "Block"]
+__all__ = ["CHUNKS_HEADER", "Block", "Matched"]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -49,6 +51,16 @@ def _locate(data: Bytes, offsets: Int64s, starts: Int64s, lengths: Int64s, encod
     return -1
 
 
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Series that matchers choose: ids, entries, each chunk's series, and labels unless there are many."""
+
+    ids: Int64s
+    entries: SeriesEntries
+    series: Int64s
+    labels: list[Labels] | None
+
+
 class Block:
     """An open block. Safe for any number of readers; ``tombstones`` change under the database's lock."""
 
@@ -58,6 +70,8 @@ class Block:
         self.meta: BlockMeta = read_meta(directory)
         self.index = IndexReader(directory / "index")
         self.tombstones = read_tombstones(directory / "tombstones")
+        self._matched: dict[tuple[Matcher, ...], Matched] = {}
+        self._matched_series = 0
         self._segments: list[Bytes] = []
         for path in sorted((directory / "chunks").glob("[0-9]*")):
             self._segments.append(self._mapped(path))
@@ -88,29 +102,54 @@ class Block:
         ids = matching_rows(self.index, matchers)
         return ids, self.index.entries(ids)
 
+    def matched(self, matchers: Sequence[Matcher]) -> Matched:
+        """The matching series with their labels. Remembered while few: dashboards and rules ask again."""
+        key = tuple(matchers)
+        found = self._matched.get(key)
+        if found is None:
+            ids, entries = self.find(matchers)
+            series = np.repeat(np.arange(len(ids)), np.diff(entries.chunk_offsets))
+            found = Matched(ids, entries, series, None)
+            if len(ids) <= BLOCK_MATCHED_SERIES_MAX:
+                found = replace(found, labels=self.index.labels(entries))
+                if self._matched_series > BLOCK_MATCHED_SERIES_KEPT:
+                    self._matched.clear()
+                    self._matched_series = 0
+                self._matched[key] = found
+                self._matched_series += 1 + len(ids)
+        return found
+
     def labels(self, entries: SeriesEntries) -> list[Labels]:
         return self.index.labels(entries)
 
-    def chunks(self, entries: SeriesEntries, mint_ms: int, maxt_ms: int) -> ChunkSet:
-        """Chunks of decoded series in the inclusive range. Raises CorruptionError."""
-        series = np.repeat(np.arange(len(entries.chunk_offsets) - 1), np.diff(entries.chunk_offsets))
+    def chunks(
+        self, entries: SeriesEntries, mint_ms: int, maxt_ms: int, series: Int64s | None = None
+    ) -> ChunkSet:
+        """Chunks of decoded series in the inclusive range. Raises CorruptionError.
+
+        ``series`` is which series each chunk belongs to, where that is known already.
+        """
+        if series is None:
+            series = np.repeat(np.arange(len(entries.chunk_offsets) - 1), np.diff(entries.chunk_offsets))
         inside = (entries.mint <= maxt_ms) & (entries.maxt >= mint_ms)
         series, refs = series[inside], entries.refs[inside]
         source = refs >> 32
         offsets = refs & 0xFFFF_FFFF
         starts, lengths, encodings = (np.empty(len(refs), np.int64) for _ in range(3))
         run: Any = _locate
-        for segment in np.unique(source).tolist():
+        one = len(self._segments) == 1 and not source.any()
+        if one:
+            bad = run(self._segments[0], offsets, starts, lengths, encodings)
+            if bad >= 0:
+                raise self._damaged(0, int(offsets[bad]))
+        for segment in [] if one else np.unique(source).tolist():
             if not 0 <= segment < len(self._segments):
                 raise CorruptionError(f"chunk segment {segment + 1} does not exist", at=self.directory)
             which = np.flatnonzero(source == segment)
             parts = tuple(np.empty(len(which), np.int64) for _ in range(3))
             bad = run(self._segments[segment], offsets[which], *parts)
             if bad >= 0:
-                raise CorruptionError(
-                    f"chunk at offset {int(offsets[which][bad])} is damaged",
-                    at=self.directory / "chunks" / f"{segment + 1:06d}",
-                )
+                raise self._damaged(segment, int(offsets[which][bad]))
             starts[which], lengths[which], encodings[which] = parts
         return ChunkSet(
             series,
@@ -123,6 +162,11 @@ class Block:
             list(self._segments),
         )
 
+    def _damaged(self, segment: int, offset: int) -> CorruptionError:
+        return CorruptionError(
+            f"chunk at offset {offset} is damaged", at=self.directory / "chunks" / f"{segment + 1:06d}"
+        )
+
     def deleted(self, ids: Int64s) -> list[tuple[int, list[tuple[int, int]]]]:
         """Of these series, those with tombstones: index and ranges."""
         if not len(self.tombstones):
@@ -131,4 +175,5 @@ class Block:
 
     def close(self) -> None:
         self.index.close()
+        self._matched.clear()
         self._segments = []

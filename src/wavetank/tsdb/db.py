@@ -300,7 +300,7 @@ class DB:
         budget = Budget()
         found = [s.find(matchers, mint_ms, maxt_ms, budget) for s in self._sources(mint_ms, maxt_ms)]
         present = [f for f in found if f is not None]
-        return merged(present).labels if present else []
+        return list(merged(present).labels) if present else []
 
     def series(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> list[Labels]:
         """Label sets of series with chunks in the range, sorted."""

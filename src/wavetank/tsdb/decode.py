@@ -35,13 +35,14 @@ Float64s = npt.NDArray[np.float64]
 _PARALLEL_SAMPLES_MIN: Final = 500_000  # below this, threads cost more than they save
 _SAMPLES_AT_ONCE: Final = 4_000_000  # decoded between two looks at the query's deadline: some 50 ms
 _HISTOGRAM_CHUNKS_AT_ONCE: Final = 256
+_WORKERS: Final = os.cpu_count() or 1
 _pool: ThreadPoolExecutor | None = None
 
 
 def _threads() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
+        _pool = ThreadPoolExecutor(_WORKERS, "decode")
     return _pool
 
 
@@ -144,6 +145,28 @@ def count_samples(chunks: ChunkSet) -> Int64s:
     return out
 
 
+@kernel("boolean(int64[::1], int64[::1])")
+def _is_ordered(series: Int64s, mint: Int64s) -> bool:
+    """Whether chunks stand by series, and within one by time."""
+    for k in range(1, len(series)):
+        if series[k] < series[k - 1] or (series[k] == series[k - 1] and mint[k] < mint[k - 1]):
+            return False
+    return True
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64[::1])")
+def _layout(series: Int64s, counts: Int64s, positions: Int64s, offsets: Int64s) -> Word:
+    """Where each chunk's samples go, and each series' begin; chunks stand by series. Returns how many."""
+    at = 0
+    for k in range(len(series)):
+        positions[k] = at
+        at += counts[k]
+        offsets[series[k] + 1] = at
+    for i in range(1, len(offsets)):
+        offsets[i] = max(offsets[i], offsets[i - 1])
+    return at
+
+
 def _by_source(chunks: ChunkSet) -> list[tuple[int, Int64s]]:
     if not len(chunks.series):
         return []
@@ -202,6 +225,33 @@ def _kept(
     return total
 
 
+@kernel("int64(int64[::1], int64[::1], float64[::1], int64, int64, int64[::1], int64[::1])")
+def _compress(
+    offsets: Int64s,
+    timestamps: Int64s,
+    values: Float64s,
+    mint: Word,
+    maxt: Word,
+    flags: Int64s,
+    new_offsets: Int64s,
+) -> Word:
+    """Move what is inside the range, and of equal times the first, to the front of the columns."""
+    total = 0
+    for i in range(len(offsets) - 1):
+        new_offsets[i] = total
+        repeated = flags[i] & 1
+        last = np.int64(0)
+        for k in range(offsets[i], offsets[i + 1]):
+            t = timestamps[k]
+            if mint <= t <= maxt and not (repeated and k > offsets[i] and t == last):
+                timestamps[total] = t
+                values[total] = values[k]
+                total += 1
+            last = t
+    new_offsets[len(offsets) - 1] = total
+    return total
+
+
 def decode(
     chunks: ChunkSet,
     series_count: int,
@@ -217,16 +267,16 @@ def decode(
 
     Of several samples at one time the one of the earlier chunk is kept, and loose ones come last.
     """
-    ordered = subset(chunks, np.lexsort((chunks.mint, chunks.series)))
+    ordered = chunks
+    if not _is_ordered(chunks.series, chunks.mint):
+        ordered = subset(chunks, np.lexsort((chunks.mint, chunks.series)))
     counts = count_samples(ordered)
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
+    positions = np.empty(len(counts), np.int64)
+    offsets = np.zeros(series_count + 1, np.int64)
+    total = _layout(ordered.series, counts, positions, offsets)
     timestamps = np.empty(total, np.int64)
     values = np.empty(total, np.float64)
-    histograms = _decode_into(ordered, counts, ends - counts, timestamps, values, check)
-    offsets = np.zeros(series_count + 1, np.int64)
-    np.add.at(offsets, ordered.series + 1, counts)
-    np.cumsum(offsets, out=offsets)
+    histograms = _decode_into(ordered, counts, positions, timestamps, values, check)
     if loose is not None and len(loose):
         own = LooseSamples(
             np.repeat(np.arange(series_count), np.diff(offsets)), timestamps, values, histograms
@@ -250,12 +300,10 @@ def _decode_into(
     histograms: npt.NDArray[Any] | None = None
     for source, which in _by_source(chunks):
         encodings = chunks.encoding[which]
-        for encoding in np.unique(encodings).tolist():
-            part = (
-                which
-                if encoding == encodings[0] and np.all(encodings == encoding)
-                else which[encodings == encoding]
-            )
+        first_encoding = int(encodings[0])
+        uniform = bool((encodings == first_encoding).all())
+        for encoding in [first_encoding] if uniform else np.unique(encodings).tolist():
+            part = which if uniform else which[encodings == encoding]
             if encoding in (XOR, XOR2):
                 for piece in _pieces(part, counts):
                     check()
@@ -303,7 +351,7 @@ def _decode_floats(
         values,
     )
     read: Any = decode_xor if encoding == XOR else decode_xor2
-    workers = os.cpu_count() or 1
+    workers = _WORKERS
     if int(sizes.sum()) < _PARALLEL_SAMPLES_MIN or workers == 1:
         results = [read(*arguments, 0, len(which))]
     else:
@@ -354,9 +402,10 @@ def _trimmed(columns: Columns, mint_ms: int, maxt_ms: int) -> Columns:
             values[part] = values[part][by_time]
             if histograms is not None:
                 histograms[part] = histograms[part][by_time]
-    keep = np.empty(len(timestamps), np.bool_)
     new_offsets = np.empty(len(offsets), np.int64)
+    if histograms is None:
+        total = _compress(offsets, timestamps, values, mint_ms, maxt_ms, flags, new_offsets)
+        return Columns(new_offsets, timestamps[:total], values[:total])
+    keep = np.empty(len(timestamps), np.bool_)
     _kept(offsets, timestamps, mint_ms, maxt_ms, flags, keep, new_offsets)
-    return Columns(
-        new_offsets, timestamps[keep], values[keep], None if histograms is None else histograms[keep]
-    )
+    return Columns(new_offsets, timestamps[keep], values[keep], histograms[keep])

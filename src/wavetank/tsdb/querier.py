@@ -39,7 +39,7 @@ _HISTOGRAM_BYTES: Final = 400
 class Found:
     """Matching series of one source that have samples in the range; chunk ``series`` index ``labels``."""
 
-    labels: list[Labels]
+    labels: Sequence[Labels]  # not to be changed: a block may keep them
     chunks: ChunkSet
     loose: LooseSamples = field(default_factory=LooseSamples)
 
@@ -94,13 +94,16 @@ def find_in_block(
     block: Block, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
 ) -> Found | None:
     """Series of a block, with what tombstones delete taken out. Raises CorruptionError."""
-    ids, entries = block.find(matchers)
-    if not len(ids):
+    found = block.matched(matchers)
+    count = len(found.ids)
+    if not count:
         return None
-    chunks = block.chunks(entries, mint_ms, maxt_ms)
-    budget.admit(_distinct(chunks.series, len(ids)), chunks, LooseSamples())
-    labels = block.labels(entries)
-    chunks, loose = without_deleted(chunks, LooseSamples(), block.deleted(ids), mint_ms, maxt_ms)
+    chunks = block.chunks(found.entries, mint_ms, maxt_ms, found.series)
+    if not len(chunks.series):
+        return None
+    budget.admit(_distinct(chunks.series, count), chunks, LooseSamples())
+    labels = block.labels(found.entries) if found.labels is None else found.labels
+    chunks, loose = without_deleted(chunks, LooseSamples(), block.deleted(found.ids), mint_ms, maxt_ms)
     return compacted(labels, chunks, loose)
 
 
@@ -114,9 +117,10 @@ def compacted(labels: Sequence[Labels], chunks: ChunkSet, loose: LooseSamples) -
     """Without the series that have nothing in the range."""
     has = np.zeros(len(labels), np.bool_)
     has[chunks.series] = True
-    has[loose.series] = True
+    if len(loose):
+        has[loose.series] = True
     if has.all():
-        return Found(list(labels), chunks, loose)
+        return Found(labels, chunks, loose)
     if not has.any():
         return None
     place = np.cumsum(has) - 1
@@ -175,7 +179,7 @@ def merged(found: Sequence[Found]) -> Found:
     if len(found) == 1:
         only = found[0]
         pairs = [labels.pairs for labels in only.labels]
-        if all(a <= b for a, b in itertools.pairwise(pairs)):
+        if len(pairs) == 1 or all(a <= b for a, b in itertools.pairwise(pairs)):
             return only
         every = sorted(only.labels, key=lambda labels: labels.pairs)
     else:
@@ -191,8 +195,8 @@ def merged(found: Sequence[Found]) -> Found:
 
 
 def _holds_histograms(encoding: Int64s) -> npt.NDArray[np.bool_]:
-    floats: npt.NDArray[np.bool_] = np.isin(encoding, (XOR, XOR2))
-    return ~floats
+    other: npt.NDArray[np.bool_] = (encoding != XOR) & (encoding != XOR2)
+    return other
 
 
 def _limit(hints: SelectHints | None, samples_max: int) -> int:
@@ -229,7 +233,7 @@ def select(
     return _without_empty(whole.labels, columns)
 
 
-def _without_empty(labels: list[Labels], columns: Any) -> SeriesBatch:
+def _without_empty(labels: Sequence[Labels], columns: Any) -> SeriesBatch:
     sizes = np.diff(columns.offsets)
     offsets = columns.offsets
     if not sizes.all():
