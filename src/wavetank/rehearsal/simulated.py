@@ -36,8 +36,8 @@ from wavetank.rehearsal.scrape import monitoring_config
 __all__ = ["Options", "run"]
 
 #: (load up to, scrape interval): the interval of the built-in jobs, in seconds.
-_SCRAPES = ((900.0, 2.0), (3600.0, 5.0), (6 * 3600.0, 15.0))
-_SCRAPE_LONG = 30.0
+_SCRAPES = ((900.0, 2.0), (3600.0, 5.0), (6 * 3600.0, 15.0), (12 * 3600.0, 30.0))
+_SCRAPE_LONG = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,10 @@ class SimulatedContainer:
     async def open(self, argv: Sequence[str], *, stdin: bool, tty: bool) -> Never:
         raise StartError("RunContainerError", "a modelled container runs no commands")
 
+    @property
+    def steady(self) -> bool:
+        return self._answering
+
     def probe(self, spec: ProbeSpec) -> tuple[bool, str]:
         """A probe succeeds as soon as the program answers."""
         return (True, "") if self._answering else (False, f"{spec.action}: connection refused")

@@ -19,7 +19,7 @@ from wavetank.exporters.kube_state import families as state_families
 from wavetank.exposition.render import MetricFamily, Sample
 from wavetank.kube.kubelet.cadvisor import cadvisor_families
 from wavetank.kube.resources import BUILT_IN, PODS
-from wavetank.load.exporter import families as load_families
+from wavetank.load.exporter import BUCKETS_SECONDS
 from wavetank.load.histogram import LogHistogram
 from wavetank.load.results import Entry, Snapshot
 from wavetank.model.labels import METRIC_NAME, Labels
@@ -36,6 +36,8 @@ _ENVOY_BUCKETS = (
     *(0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0),
     *(10000.0, 30000.0, 60000.0, 300000.0, 600000.0, 1800000.0, 3600000.0),
 )
+_LOAD_HISTOGRAMS = ("locust_request_duration_seconds", "wavetank_response_seconds")
+_WINDOW_SECONDS = 5
 _STATE_KINDS = {resource.kind: resource for resource in BUILT_IN if resource.kind in KINDS}
 _GATEWAY = {
     "reporter": "source",
@@ -167,6 +169,7 @@ class Scraper:
     # --- the modelled parts
 
     def _gateway(self) -> list[MetricFamily]:
+        duration = "istio_request_duration_milliseconds"
         total: list[Sample] = []
         buckets: list[Sample] = []
         pods = {p["metadata"]["uid"]: p["metadata"]["name"] for p in self._pods()}
@@ -177,8 +180,8 @@ class Scraper:
                 more = {"response_code": code, "response_flags": _FLAGS[code], "destination_pod": pod}
                 total.append(Sample("istio_requests_total", {**labels, **more}, count))
             if int(traffic.totals.sum()):
-                buckets.extend(_histogram(traffic, {**labels, "response_code": "200", "response_flags": "-"}))
-        duration = "istio_request_duration_milliseconds"
+                answered = {**labels, "response_code": "200", "response_flags": "-"}
+                buckets.extend(_buckets(traffic, duration, answered, _ENVOY_BUCKETS, 0.001))
         return [
             MetricFamily("istio_requests", "counter", samples=total),
             MetricFamily(duration, "histogram", samples=buckets),
@@ -188,7 +191,25 @@ class Scraper:
         return self._cluster.plane.api.bucket(PODS).objects()
 
     def _load(self) -> list[MetricFamily]:
-        return load_families(load_snapshot(self._cluster.clock.now(), [t for _, t in self._services]))
+        """The load generator's counters and gauges that say how it went, as ``wavetank.load.exporter``."""
+        counters: list[Sample] = []
+        rates: list[Sample] = []
+        histograms: dict[str, list[Sample]] = {name: [] for name in _LOAD_HISTOGRAMS}
+        for _, traffic in self._services:
+            who = {"method": "GET", "name": traffic.name}
+            for status, count in zip(("200", "504", "503"), traffic.totals.tolist(), strict=True):
+                counters.append(Sample("locust_requests_total", {**who, "status": status}, count))
+            end = int(traffic.seconds)
+            recent = traffic.rows[max(0, end - _WINDOW_SECONDS) : max(1, end), k.COMPLETED]
+            rates.append(Sample("locust_requests_current_rps", who, float(recent.mean())))
+            for name, rows in histograms.items():
+                rows.extend(_buckets(traffic, name, who, BUCKETS_SECONDS, 1.0))
+        return [
+            MetricFamily("locust_up", "gauge", samples=[Sample("locust_up", {}, 1.0)]),
+            MetricFamily("locust_requests", "counter", samples=counters),
+            MetricFamily("locust_requests_current_rps", "gauge", samples=rates),
+            *(MetricFamily(name, "histogram", samples=rows) for name, rows in histograms.items()),
+        ]
 
 
 def _outcomes(traffic: Traffic, names: dict[str, str]) -> Iterable[tuple[str, str, int]]:
@@ -205,16 +226,18 @@ def _outcomes(traffic: Traffic, names: dict[str, str]) -> Iterable[tuple[str, st
         yield "503", "unknown", refused
 
 
-def _histogram(traffic: Traffic, labels: dict[str, str]) -> Iterable[Sample]:
-    name = "istio_request_duration_milliseconds"
+def _buckets(
+    traffic: Traffic, name: str, labels: dict[str, str], bounds: Sequence[float], unit: float
+) -> Iterable[Sample]:
+    """A classic histogram of latencies; ``bounds`` are in ``unit`` seconds."""
     cumulative = np.cumsum(traffic.cumulative)
-    for bound in _ENVOY_BUCKETS:
-        below = int(np.searchsorted(_EDGES, bound / 1000.0, side="left"))
-        yield Sample(f"{name}_bucket", {**labels, "le": f"{bound:g}"}, int(cumulative[max(0, below - 1)]))
-    count = int(cumulative[-1])
-    yield Sample(f"{name}_bucket", {**labels, "le": "+Inf"}, count)
-    yield Sample(f"{name}_sum", labels, float(traffic.rows[:, k.LATENCY_SUM].sum() * 1000))
-    yield Sample(f"{name}_count", labels, count)
+    below = np.searchsorted(_EDGES, np.array(bounds) * unit, side="left")
+    for bound, count in zip(bounds, cumulative[np.maximum(0, below - 1)].tolist(), strict=True):
+        yield Sample(f"{name}_bucket", {**labels, "le": f"{bound:g}"}, count)
+    whole = int(cumulative[-1])
+    yield Sample(f"{name}_bucket", {**labels, "le": "+Inf"}, whole)
+    yield Sample(f"{name}_sum", labels, traffic.latency_total / unit)
+    yield Sample(f"{name}_count", labels, whole)
 
 
 def log_histogram(bins: np.ndarray[tuple[int], np.dtype[np.int64]]) -> LogHistogram:

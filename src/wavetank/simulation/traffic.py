@@ -75,6 +75,7 @@ class Traffic:
         self.cumulative = np.zeros(k.BINS, np.int64)
         self.rows = np.zeros((1, k.ROW))
         self.totals = np.zeros(k.COUNTS, np.int64)
+        self._summed = (0, 0.0)
         self.gone: dict[str, tuple[int, int]] = {}
 
     def _pack(self, limit_cores: float) -> Floats:
@@ -192,6 +193,15 @@ class Traffic:
         if slot is None:
             return self.gone.get(pod, (0, 0))
         return int(self._counts[slot, k.DONE]), int(self._counts[slot, k.TIMED_OUT])
+
+    @property
+    def latency_total(self) -> float:
+        """Seconds of latency of all requests so far, added up second by second."""
+        done = int(self._place[k.SECOND])
+        if done > self._summed[0]:
+            before, total = self._summed
+            self._summed = (done, total + float(self.rows[before:done, k.LATENCY_SUM].sum()))
+        return self._summed[1] + float(self.rows[self._summed[0] :][:1, k.LATENCY_SUM].sum())
 
     def known(self) -> list[str]:
         """All pods that were ever started, first to last."""

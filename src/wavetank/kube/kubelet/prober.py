@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wavetank.kube.kubelet.context import Context
-from wavetank.kube.kubelet.probes import ProbeSpec, Verdict, parse_probe, run_probe
+from wavetank.kube.kubelet.probes import Probed, ProbeSpec, Verdict, parse_probe, run_probe
 from wavetank.kube.kubelet.runtime import Running
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Prober:
             if decided and verdict.healthy != self._passed:
                 self._passed = verdict.healthy
                 self._report()
+            if self._settled(decided):
+                return
             await self._context.clock.sleep(spec.period)
 
     async def _keep_alive(self, spec: ProbeSpec) -> None:
@@ -100,7 +102,13 @@ class Prober:
             if decided and not verdict.healthy:
                 self._worker.unhealthy(self._name, "liveness", spec.grace)
                 return
+            if self._settled(decided):
+                return
             await self._context.clock.sleep(spec.period)
+
+    def _settled(self, decided: bool) -> bool:
+        """A model that will not change its answer need not be asked again."""
+        return decided and isinstance(self._running, Probed) and self._running.steady
 
     async def _delay(self, spec: ProbeSpec) -> None:
         left = spec.initial_delay - (self._context.clock.monotonic() - self._begun)

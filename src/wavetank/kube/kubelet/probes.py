@@ -34,7 +34,12 @@ class ProbeSpec:
 
 @runtime_checkable
 class Probed(Protocol):
-    """A container that answers its own probes: a model, which listens on no port."""
+    """A container that answers its own probes: a model, which listens on no port.
+
+    ``steady`` says that the answer will be the same for as long as the container runs.
+    """
+
+    steady: bool
 
     def probe(self, spec: ProbeSpec) -> tuple[bool, str]: ...
 
