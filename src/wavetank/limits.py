@@ -105,6 +105,10 @@ REMOTE_HISTOGRAM_BUCKETS_MAX: Final = 65_536  # of one received histogram; more:
 REMOTE_ANSWER_BYTES_MAX: Final = 512  # how much of a receiver's complaint is kept
 REMOTE_READ_BYTES_MAX: Final = 512 * MIB  # an answer of a remote_read server; larger: a warning, no samples
 
+# Autoscaling
+HPA_DECISIONS_KEPT: Final = 20  # of one HPA, to be explained; older ones are in the journal only
+SHADOW_ROWS_MAX: Final = 10_000  # decisions compared that a shadow keeps for its summary
+
 # Kubelet
 KUBELET_LOG_BYTES_MAX: Final = 10 * MIB  # a container's log file is rotated at this size (upstream's default)
 KUBELET_LOG_FILES_MAX: Final = 5  # rotated files kept a container; the oldest is removed

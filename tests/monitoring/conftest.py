@@ -83,7 +83,9 @@ async def running(
 def start(tmp_path: Path) -> Callable[..., Any]:
     """Start a server in this test's directory."""
 
-    def begin(config: str, options: ServerOptions | None = None, **files: str) -> Any:
-        return running(config, tmp_path / "server", options, **files)
+    def begin(
+        config: str, options: ServerOptions | None = None, *, directory: str = "server", **files: str
+    ) -> Any:
+        return running(config, tmp_path / directory, options, **files)
 
     return begin

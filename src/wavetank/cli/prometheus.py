@@ -106,7 +106,9 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
 @click.option("--web.console.libraries", "console_libraries", default="console_libraries", show_default=True)
 @_switch("web.enable-lifecycle", "enable_lifecycle", "Shutdown and reload via HTTP.")
 @_switch("web.enable-admin-api", "enable_admin_api", "Deleting series and snapshots via HTTP.")
-@_switch("web.enable-remote-write-receiver", "enable_remote_write_receiver", "Accept remote write 1.0.")
+@_switch(
+    "web.enable-remote-write-receiver", "enable_remote_write_receiver", "Accept remote write 1.0 and 2.0."
+)
 @click.option("--storage.tsdb.path", "storage_path", default="data/", show_default=True)
 @click.option(
     "--storage.tsdb.retention.time", "retention_time", help="How long samples are kept. [default: 15d]"
@@ -133,6 +135,20 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
     hidden=True,
     callback=_only_zero,
     expose_value=False,
+)
+@click.option(
+    "--web.remote-write-receiver.accepted-protobuf-messages",
+    "accepted_messages",
+    multiple=True,
+    type=click.Choice(["prometheus.WriteRequest", "io.prometheus.write.v2.Request"]),
+    default=["prometheus.WriteRequest", "io.prometheus.write.v2.Request"],
+    show_default=True,
+)
+@click.option("--storage.remote.flush-deadline", "flush_deadline", default="1m", show_default=True)
+@click.option("--storage.remote.read-sample-limit", "read_samples", default=50_000_000, show_default=True)
+@click.option("--storage.remote.read-concurrent-limit", "read_concurrency", default=10, show_default=True)
+@click.option(
+    "--storage.remote.read-max-bytes-in-frame", "read_frame_bytes", default=1 << 20, show_default=True
 )
 @click.option("--query.lookback-delta", "lookback", default="5m", show_default=True)
 @click.option("--query.timeout", "query_timeout", default="2m", show_default=True)
@@ -188,7 +204,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     """The options of the flags. Raises InputError for values that do not parse."""
     from wavetank.errors import InputError
     from wavetank.monitoring.config.values import parse_duration, parse_size
-    from wavetank.monitoring.options import ServerOptions
+    from wavetank.monitoring.options import RemoteOptions, ServerOptions
     from wavetank.monitoring.rules.load import RuleOptions
     from wavetank.promql.context import EngineOptions
     from wavetank.tsdb.options import Options as StorageOptions
@@ -210,6 +226,13 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     return ServerOptions(
         listen_address=flags["listen_addresses"][0],
         web=_web(flags, ms("read_timeout", "web.read-timeout") / 1000),
+        remote=RemoteOptions(
+            flush_seconds=ms("flush_deadline", "storage.remote.flush-deadline") / 1000,
+            read_sample_limit=max(0, flags["read_samples"]),
+            read_concurrent_limit=max(0, flags["read_concurrency"]),
+            read_frame_bytes=max(1, flags["read_frame_bytes"]),
+            accepted_messages=flags["accepted_messages"],
+        ),
         drain_alerts=flags["drain_alerts"],
         snap_seconds=(
             ms("timestamp_tolerance", "scrape.timestamp-tolerance") / 1000

@@ -13,7 +13,7 @@ from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
 from wavetank.tsdb.options import Options as StorageOptions
 
-__all__ = ["ServerOptions", "WebOptions"]
+__all__ = ["RemoteOptions", "ServerOptions", "WebOptions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,17 @@ class WebOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """The ``--storage.remote.*`` flags, and which remote write messages are taken."""
+
+    flush_seconds: float = 60.0
+    read_sample_limit: int = 50_000_000
+    read_concurrent_limit: int = 10
+    read_frame_bytes: int = 1 << 20
+    accepted_messages: Sequence[str] = ("prometheus.WriteRequest", "io.prometheus.write.v2.Request")
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """``extra_scrape_configs`` are scraped beside those of the configuration file and survive reloads;
     ``environment`` is where discovery looks for ``KUBECONFIG``; ``snap_seconds`` is how far a scrape may be
@@ -44,6 +55,7 @@ class ServerOptions:
 
     listen_address: str = "127.0.0.1:9090"
     web: WebOptions = field(default_factory=WebOptions)
+    remote: RemoteOptions = field(default_factory=RemoteOptions)
     storage: StorageOptions = field(default_factory=StorageOptions)
     engine: EngineOptions = field(default_factory=EngineOptions)
     rules: RuleOptions = field(default_factory=RuleOptions)

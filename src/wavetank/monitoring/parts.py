@@ -30,6 +30,9 @@ from wavetank.monitoring.metrics import ServerMetrics, storage_families
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.options import ServerOptions
 from wavetank.monitoring.querying import Queries
+from wavetank.monitoring.remote.codec import MetadataEntry
+from wavetank.monitoring.remote.queues import Queues
+from wavetank.monitoring.remote.read_client import FanOut
 from wavetank.monitoring.rules.engine import RuleEngine
 from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import load_groups
@@ -86,8 +89,9 @@ class Parts:
         registry = Registry()
         self.metrics = metrics = ServerMetrics(registry, clock, VERSION)
         engine = replace(options.engine, subquery_step_ms=int(config.globals.evaluation_interval))
+        self._storage = FanOut(db, clock)
         self._queries = Queries(
-            db, clock, engine, concurrency=options.query_concurrency, threads=options.query_threads
+            self._storage, clock, engine, concurrency=options.query_concurrency, threads=options.query_threads
         )
         self._queries.observe = metrics.query_seconds.observe
         self._notifier = Notifier(
@@ -130,6 +134,10 @@ class Parts:
                 enable_remote_write_receiver=options.enable_remote_write_receiver,
                 retention=format_duration(options.storage.retention_ms),
                 loopback_only=loopback_only,
+                accepted_messages=options.remote.accepted_messages,
+                read_sample_limit=options.remote.read_sample_limit,
+                read_concurrent_limit=options.remote.read_concurrent_limit,
+                read_frame_bytes=options.remote.read_frame_bytes,
                 page_title=options.web.page_title,
                 route_prefix=_route_prefix(options, external_url),
                 cors_origin=options.web.cors_origin,
@@ -142,6 +150,8 @@ class Parts:
             quit=quit,
             written=lambda samples, size: metrics.samples_received.inc(samples),
         )
+        self._remote_write = Queues(db.path, clock, self._known_metadata, options.remote.flush_seconds)
+        registry.collector(self._remote_write.families)
         self.app: ASGIApp = create_app(services, pages(services) if pages is not None else ())
         registry.collector(lambda: storage_families(db))
         self._upkeep = asyncio.create_task(self._keep_up(db))
@@ -157,6 +167,8 @@ class Parts:
         self.metrics.reload_ok.set(1)
         self.metrics.reload_at.set(self.state.reloaded_at)
         self._queries.log_file = config.globals.query_log_file
+        await self._storage.apply(config)
+        await self._remote_write.apply(config)
         jobs = self._jobs(config)
         again = await self._pools.apply(jobs)
         self._discovery.apply(jobs)
@@ -208,6 +220,15 @@ class Parts:
         jobs = {scrape.job_name: scrape for scrape in config.scrape_configs}
         return jobs | {scrape.job_name: scrape for scrape in self._options.extra_scrape_configs}
 
+    def _known_metadata(self) -> dict[str, MetadataEntry]:
+        """What targets say of their metrics; of two that differ, the last."""
+        return {
+            name: MetadataEntry(entry.type, entry.help, entry.unit)
+            for pool in self._pools.pools.values()
+            for loop in pool.loops.values()
+            for name, entry in loop.store.metadata.items()
+        }
+
     def _scraped(self, loop: TargetLoop, at: float, ok: bool) -> None:
         """Count a scrape, and note a target's first good one: that is a step of a scale-up's lag."""
         job = loop.config.job_name
@@ -233,7 +254,9 @@ class Parts:
         await self._discovery.close()
         await asyncio.gather(self._pools.close(), self._rules.close())
         await self._notifier.close(drain=self._options.drain_alerts)
+        await self._remote_write.close()
         self._queries.close()
+        await self._storage.close()
 
 
 def _route_prefix(options: ServerOptions, external_url: str) -> str:

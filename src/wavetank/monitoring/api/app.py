@@ -25,6 +25,7 @@ from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
 from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.read import reader
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
 from wavetank.monitoring.rfc3339 import format_time
@@ -47,6 +48,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
         *status.routes(services),
         *_admin(services),
         Route("/write", endpoint(_writer(services)), methods=["POST"]),
+        Route("/read", endpoint(reader(services)), methods=["POST"]),
         Route("/{path:path}", endpoint(_unknown)),
     ]
     app = Starlette(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +32,10 @@ class Settings:
     enable_remote_write_receiver: bool = False
     retention: str = "15d"
     loopback_only: bool = True
+    accepted_messages: Sequence[str] = ()
+    read_sample_limit: int = 0
+    read_concurrent_limit: int = 10
+    read_frame_bytes: int = 1 << 20
     page_title: str = ""
     route_prefix: str = ""
     cors_origin: re.Pattern[str] | None = None
