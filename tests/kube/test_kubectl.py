@@ -91,6 +91,12 @@ _COMMANDS: list[tuple[str, str, int]] = [
     ("api-resources", r"horizontalpodautoscalers +hpa +autoscaling/v2 +true", 0),
     ("api-versions", r"networking\.istio\.io/v1", 0),
     ("auth can-i create pods", r"yes", 0),
+    ("auth can-i --list", r"\*\.\* +\[\] +\[\] +\[\*\]", 0),
+    ("create quota q --hard=pods=1,requests.cpu=2 -n kube-public", r"resourcequota/q created", 0),
+    ("describe quota q -n kube-public", r"requests\.cpu +0 +2", 0),
+    ("run one -n kube-public --image=x", r"failed quota: q: must specify requests\.cpu for: one", 1),
+    ("get quota -n kube-public", r"pods: 0/1, requests\.cpu: 0/2", 0),
+    ("create priorityclass high --value=1000", r"priorityclass\.scheduling\.k8s\.io/high created", 0),
     ("cluster-info", r"is running at", 0),
     ("create ns team", r"namespace/team created", 0),
     ("create configmap x -n team --from-literal=a=b", r"configmap/x created", 0),
@@ -117,12 +123,45 @@ _COMMANDS: list[tuple[str, str, int]] = [
     ("get widgets", r"NAME +SIZE +AGE\nw +3 ", 0),
     ("scale widget/w --replicas=7", r"scaled", 0),
     ("apply -f {badwidget}", r"spec\.size.*should be less than or equal to 10", 1),
+    ("apply -f {sets}", r"statefulset\.apps/db created\ndaemonset\.apps/agent created", 0),
+    ("rollout status sts/db --timeout=20s", r"complete", 0),
+    ("rollout status ds/agent --timeout=20s", r"successfully rolled out", 0),
+    ("set image sts/db ds/agent c=i:2", r"statefulset\.apps/db image updated\ndaemonset", 0),
+    ("rollout status sts/db --timeout=20s", r"complete", 0),
+    ("rollout status ds/agent --timeout=20s", r"successfully rolled out", 0),
+    ("rollout history sts/db", r"1 +<none>\n2 +<none>", 0),
+    ("rollout history ds/agent --revision=1", r"Image:\s+i:1", 0),
+    ("rollout undo sts/db", r"rolled back", 0),
+    ("rollout undo ds/agent --to-revision=1", r"rolled back", 0),
+    ("rollout status ds/agent --timeout=20s", r"successfully rolled out", 0),
+    ("get sts,ds -o jsonpath={.items[*].spec.template.spec.containers[0].image}", r"^i:1 i:1$", 0),
+    ("rollout restart sts/db ds/agent", r"statefulset\.apps/db restarted\ndaemonset", 0),
+    ("rollout status sts/db --timeout=20s", r"complete", 0),
+    ("get controllerrevisions", r"db-\w+ +statefulset\.apps/db +3 ", 0),
+    ("delete -f {sets} --timeout=20s", r'daemonset\.apps "agent" deleted', 0),
     ("delete -f {app} --timeout=20s", r'deployment\.apps "app" deleted', 0),
     ("delete hpa app", r"deleted", 0),
     ("wait --for=delete pods -l app=app --timeout=20s", r"", 0),
     ("get pods,rs", r"No resources found", 0),
 ]
 
+_SETS = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c, image: 'i:1'}]}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template: {metadata: {labels: {app: agent}}, spec: {containers: [{name: c, image: 'i:1'}]}}
+"""
 _BAD = """
 apiVersion: apps/v1
 kind: Deployment
@@ -170,6 +209,7 @@ def _files(directory: Path) -> dict[str, str]:
         "app": _MANIFEST.read_text(),
         "app2": _MANIFEST.read_text().replace("nginx:1", "nginx:2"),
         "bad": _BAD,
+        "sets": _SETS,
         "crd": _CRD,
         "widget": _WIDGET,
         "badwidget": _WIDGET.replace("size: 3", "size: 30"),

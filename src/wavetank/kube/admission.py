@@ -1,7 +1,7 @@
 """What the server completes or refuses beyond a kind's own rules: addresses, priorities, service accounts.
 
-Mirrors the admission plugins ServiceAccount, Priority and DefaultTolerationSeconds, and the allocators of the
-service registry.
+Mirrors the admission plugins ServiceAccount, Priority, DefaultTolerationSeconds, LimitRanger and
+ResourceQuota, and the allocators of the service registry.
 """
 
 from __future__ import annotations
@@ -13,7 +13,19 @@ from typing import Final
 from wavetank.errors import InputError
 from wavetank.kube.api import Admission, Api
 from wavetank.kube.client import Object, Resource
-from wavetank.kube.resources import CUSTOMRESOURCEDEFINITIONS, EVENTS, PODS, PRIORITYCLASSES, SERVICES
+from wavetank.kube.kinds.pod import qos_class
+from wavetank.kube.limit_range import apply_defaults, violations
+from wavetank.kube.quota import covers, exceeded, missing, relevant, resources_of, total, usage
+from wavetank.kube.resources import (
+    BUILT_IN,
+    CUSTOMRESOURCEDEFINITIONS,
+    EVENTS,
+    LIMITRANGES,
+    PODS,
+    PRIORITYCLASSES,
+    RESOURCEQUOTAS,
+    SERVICES,
+)  # fmt: skip
 from wavetank.kube.status import FieldError, forbidden, invalid
 from wavetank.kube.times import format_time
 from wavetank.limits import KUBE_EVENTS_MAX
@@ -24,7 +36,9 @@ _TOLERATION_SECONDS: Final = 300
 
 
 def standard_admissions(addresses: ServiceAddresses) -> Sequence[Admission]:
-    return (_pod_defaults, _priority, _established, _forget_events, addresses.admit)
+    return (
+        _pod_defaults, _priority, _limit_ranges, _established, _forget_events, addresses.admit, _quotas,
+    )  # fmt: skip
 
 
 def _forget_events(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
@@ -104,6 +118,51 @@ def _priority(api: Api, resource: Resource, new: Object, old: Object | None) -> 
             spec["priorityClassName"] = found["metadata"]["name"]
     spec["priority"] = found.get("value", 0) if found is not None else 0
     spec["preemptionPolicy"] = (found or {}).get("preemptionPolicy") or "PreemptLowerPriority"
+
+
+def _limit_ranges(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+    if resource != PODS:
+        return
+    ranges = api.bucket(LIMITRANGES).sorted(new["metadata"]["namespace"])
+    if not ranges:
+        return
+    if old is None and apply_defaults(new, ranges):
+        new["status"] = {**new["status"], "qosClass": qos_class(new["spec"])}
+    if old is None or old["spec"] != new["spec"]:
+        broken = violations(new, ranges)
+        if broken:
+            why = broken[0] if len(broken) == 1 else f"[{', '.join(broken)}]"
+            raise forbidden(resource, new["metadata"]["name"], why)
+
+
+def _quotas(api: Api, resource: Resource, new: Object, old: Object | None) -> None:
+    """What an object asks for must fit into every quota of its namespace that counts it."""
+    namespace = new["metadata"].get("namespace")
+    quotas = api.bucket(RESOURCEQUOTAS).sorted(namespace) if namespace else ()
+    if not quotas or resource == RESOURCEQUOTAS:
+        return
+    asked = usage(resource, new)
+    before = usage(resource, old) if old is not None else {}
+    more = {name: value - before.get(name, 0) for name, value in asked.items()}
+    for quota in quotas:
+        if not covers(quota, resource, new):
+            continue
+        name = new["metadata"]["name"]
+        unsaid = missing(quota, new) if resource == PODS and old is None else ""
+        if unsaid:
+            why = f"failed quota: {quota['metadata']['name']}: must specify {unsaid}"
+            raise forbidden(resource, name, why)
+        if not relevant(quota, more):
+            continue
+        stored = (
+            (r, obj)
+            for r in resources_of(quota, BUILT_IN)
+            for obj in api.bucket(r).objects()
+            if obj["metadata"].get("namespace") == namespace
+        )
+        over = exceeded(quota, total(quota, stored), relevant(quota, more))
+        if over:
+            raise forbidden(resource, name, over)
 
 
 class ServiceAddresses:

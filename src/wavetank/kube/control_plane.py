@@ -25,6 +25,7 @@ from wavetank.kube.controllers.loop import Driver
 from wavetank.kube.custom_kinds import WELL_KNOWN
 from wavetank.kube.customresources import CustomKind, CustomResources, kinds_of
 from wavetank.kube.kinds.catalog import register_built_in
+from wavetank.kube.kinds.cluster import SYSTEM_PRIORITIES
 from wavetank.kube.kubeconfig import Access, write_kubeconfig
 from wavetank.kube.local_client import LocalClient
 from wavetank.kube.persistence import SqliteLog
@@ -38,7 +39,6 @@ from wavetank.kube.storage import Change, Storage
 __all__ = ["ControlPlane", "ControlPlaneOptions"]
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class ControlPlane:
         bucket.subscribers.append(self._definition_changed)
         for name in _NAMESPACES:
             self._ensure(NAMESPACES, {"metadata": {"name": name}})
-        for name, value in _SYSTEM_PRIORITIES.items():
+        for name, value in SYSTEM_PRIORITIES.items():
             self._ensure(PRIORITYCLASSES, {"metadata": {"name": name}, "value": value})
         self._ensure(
             SERVICES,

@@ -14,7 +14,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from wavetank.kube.api import Api
 from wavetank.kube.apiserver import discovery, pods
-from wavetank.kube.apiserver.auth import Guard, User, access_review, check_stream, rules_review
+from wavetank.kube.apiserver.auth import (
+    Guard,
+    User,
+    access_review,
+    authorize,
+    rules_review,
+    self_review,
+)  # fmt: skip
 from wavetank.kube.apiserver.metrics import ServerMetrics
 from wavetank.kube.apiserver.negotiation import discovery_version
 from wavetank.kube.apiserver.openapi import EMPTY_V2, V2_MEDIA, OpenApi
@@ -30,7 +37,7 @@ from wavetank.kube.apiserver.request import (
 )  # fmt: skip
 from wavetank.kube.apiserver.resources import Verbs
 from wavetank.kube.apiserver.watches import Watches
-from wavetank.kube.client import ApiError, Resource
+from wavetank.kube.client import ApiError, Object, Resource
 from wavetank.kube.providers import ApiExtension, KubeletProvider
 from wavetank.kube.resources import NODES, PODS
 from wavetank.kube.status import bad_request, method_not_allowed
@@ -38,13 +45,23 @@ from wavetank.kube.tables.table import Columns
 
 __all__ = ["ApiServer", "ServerOptions", "version_info"]
 
-_REVIEWS: Final = {
-    "selfsubjectaccessreviews": Resource(
-        "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False
-    ),
-    "selfsubjectrulesreviews": Resource(
-        "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False
-    ),
+_AUTHORIZATION: Final = "authorization.k8s.io"
+_REVIEWS: Final[Mapping[str, tuple[Resource, Callable[[User, Object], Object]]]] = {
+    resource.plural: (resource, answer_of)
+    for resource, answer_of in (
+        (
+            Resource(_AUTHORIZATION, "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False),
+            access_review,
+        ),
+        (
+            Resource(_AUTHORIZATION, "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False),
+            rules_review,
+        ),
+        (
+            Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False),
+            self_review,
+        ),
+    )
 }
 _HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
 
@@ -106,7 +123,7 @@ class ApiServer:
             target = parse_target(self.api.registry, path)
             if target is None or target.resource != PODS or target.subresource not in pods.STREAMS:
                 raise bad_request(f"{path} is not served over websockets")
-            check_stream(user, target)
+            authorize(user, "GET", path, target)
             await pods.stream(self.api, self._kubelet(), socket, target)
         except ApiError as error:
             await socket.send_denial_response(error_response(error))
@@ -125,6 +142,7 @@ class ApiServer:
         try:
             user = self.options.guard.check(request.method, path, request.headers)
             target = parse_target(self.api.registry, path)
+            authorize(user, request.method, path, target)
             response = await self._dispatch(request, path, target, user)
         except ApiError as error:
             response = error_response(error)
@@ -141,7 +159,7 @@ class ApiServer:
             return await self._resource(request, target)
         if path.startswith("/apis/") and (extended := await self._extension(request, path)) is not None:
             return extended
-        if path.startswith("/apis/authorization.k8s.io/v1/"):
+        if path.startswith(("/apis/authorization.k8s.io/v1/", "/apis/authentication.k8s.io/v1/")):
             return await self._review(request, path, user)
         if request.method not in ("GET", "HEAD"):
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
@@ -176,7 +194,7 @@ class ApiServer:
     def resources(self) -> Sequence[Resource]:
         """All that discovery lists: the registry's, the extensions' and the reviews."""
         extended = [r for extension in self.options.extensions for r in extension.resources]
-        return (*self.api.registry.resources(), *_REVIEWS.values(), *extended)
+        return (*self.api.registry.resources(), *(review for review, _ in _REVIEWS.values()), *extended)
 
     def _read_only(self) -> frozenset[str]:
         return frozenset(extension.group for extension in self.options.extensions)
@@ -254,8 +272,7 @@ class ApiServer:
         body = decode_body(await read_body(request), media_type(request.headers.get("content-type")))
         if not isinstance(body, dict):
             raise bad_request("the body must be an object")
-        decide = access_review if review.kind == "SelfSubjectAccessReview" else rules_review
-        return answer(decide(user, body), 201)
+        return answer(review[1](user, body), 201)
 
     def _kubelet(self) -> KubeletProvider:
         if self.options.kubelet is None:

@@ -32,7 +32,7 @@ ReadOnly = Sequence[Resource]
 
 
 def verbs_of(resource: Resource, read_only: bool) -> tuple[str, ...]:
-    if resource.group == "authorization.k8s.io":
+    if resource.group in ("authorization.k8s.io", "authentication.k8s.io"):
         return ("create",)
     return _READ_ONLY if read_only else _VERBS
 

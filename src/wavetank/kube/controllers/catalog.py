@@ -14,6 +14,7 @@ from wavetank.kube.controllers.job import JobController
 from wavetank.kube.controllers.namespace import NamespaceController
 from wavetank.kube.controllers.nodelifecycle import NodeLifecycleController
 from wavetank.kube.controllers.replicaset import ReplicaSetController
+from wavetank.kube.controllers.resourcequota import ResourceQuotaController
 from wavetank.kube.controllers.statefulset import StatefulSetController
 
 __all__ = ["standard_controllers"]
@@ -34,4 +35,5 @@ def standard_controllers() -> list[Controller]:
         CronJobController(),
         DisruptionController(),
         NodeLifecycleController(),
+        ResourceQuotaController(),
     ]

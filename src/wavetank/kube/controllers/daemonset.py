@@ -1,7 +1,7 @@
 """DaemonSets: one pod on every node that may have it.
 
-Mirrors ``pkg/controller/daemon``: pods are pinned to their node by affinity and bound by the scheduler.
-Left out: surge updates.
+Mirrors ``pkg/controller/daemon``: pods are pinned to their node by affinity and bound by the scheduler;
+updates delete first (``maxUnavailable``) or create first (``maxSurge``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from wavetank.kube.controllers.actions import Action, Create, Decision, Delete, 
 from wavetank.kube.controllers.claims import claim
 from wavetank.kube.controllers.deployment.replicas import resolve
 from wavetank.kube.controllers.replicaset import next_availability, pod_from_template
+from wavetank.kube.controllers.revisions import REVISION_LABEL, history_of
 from wavetank.kube.controllers.sources import by_owner, itself, key_in
 from wavetank.kube.objects import (
     is_available,
@@ -22,7 +23,6 @@ from wavetank.kube.objects import (
     is_terminal,
     labels_of,
     owner_reference,
-    stable_hash,
 )  # fmt: skip
 from wavetank.kube.resources import DAEMONSETS, NODES, PODS
 from wavetank.kube.scheduler.affinity import untolerated, wanted_nodes
@@ -30,7 +30,6 @@ from wavetank.kube.storage import Change, name_of
 
 __all__ = ["DaemonSetController"]
 
-_REVISION: Final = "controller-revision-hash"
 _TOLERATED: Final = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -60,13 +59,17 @@ class DaemonSetController:
         if daemons is None:
             return Decision()
         pods, claims = claim(view, daemons, DAEMONSETS, PODS)
-        revision = stable_hash(daemons["spec"]["template"])
+        history = history_of(view, daemons, DAEMONSETS)
+        revision = history.digest
         by_node: dict[str, list[Object]] = {}
         for pod in pods:
             by_node.setdefault(_node_of(pod), []).append(pod)
         nodes = [n["metadata"]["name"] for n in view.list(NODES) if _wanted(daemons, n)]
         actions: list[Action] = list(claims)
         if not is_deleting(daemons):
+            used = {labels_of(pod).get(REVISION_LABEL, "") for pod in pods}
+            limit = daemons["spec"].get("revisionHistoryLimit", 10)
+            actions += history.actions + history.surplus(used, limit)
             actions += _manage(daemons, by_node, nodes, revision, now)
         status = _status(daemons, by_node, nodes, revision, now)
         if status != daemons.get("status"):
@@ -89,7 +92,7 @@ def _node_of(pod: Object) -> str:
 
 def _pod(daemons: Object, node: str, revision: str) -> Object:
     pod = pod_from_template(daemons, owner_reference(daemons, DAEMONSETS), daemons["spec"]["template"])
-    pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), _REVISION: revision}
+    pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), REVISION_LABEL: revision}
     spec = dict(pod["spec"])
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     affinity = dict(spec.get("affinity") or {})
@@ -138,15 +141,58 @@ def _update(
     strategy = daemons["spec"].get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return []
-    unavailable = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1)
-    budget = max(1, resolve(unavailable, len(nodes), up=True))
+    rolling = strategy.get("rollingUpdate") or {}
     seconds = daemons["spec"].get("minReadySeconds", 0)
-    live = [p for node in nodes for p in by_node.get(node, [])]
-    down = sum(1 for p in live if is_deleting(p) or not is_available(p, seconds, now))
-    old = [p for p in live if labels_of(p).get(_REVISION) != revision and not is_deleting(p)]
-    idle = [p for p in old if not is_available(p, seconds, now)]
-    busy = [p for p in old if is_available(p, seconds, now)]
+    pairs = [(node, *_old_and_new(by_node.get(node, []), revision)) for node in nodes]
+    surge = resolve(rolling.get("maxSurge", 0), len(nodes), up=True)
+    if surge > 0:
+        return _surge(daemons, pairs, revision, surge, gone, now)
+    budget = max(1, resolve(rolling.get("maxUnavailable", 1), len(nodes), up=True))
+    down = 0
+    idle: list[Object] = []
+    busy: list[Object] = []
+    for _, old, new in pairs:
+        pod = new or old
+        if pod is None or is_deleting(pod) or not is_available(pod, seconds, now):
+            down += 1
+        if old is not None and new is None and not is_deleting(old):
+            (busy if is_available(old, seconds, now) else idle).append(old)
     return [Delete(PODS, p, gone) for p in (*idle, *busy[: max(0, budget - down)])]
+
+
+def _old_and_new(pods: Sequence[Object], revision: str) -> tuple[Object | None, Object | None]:
+    """A node's pod of an earlier template and that of the present one."""
+    new = next((p for p in pods if labels_of(p).get(REVISION_LABEL) == revision), None)
+    return next((p for p in pods if labels_of(p).get(REVISION_LABEL) != revision), None), new
+
+
+def _surge(
+    daemons: Object,
+    pairs: Sequence[tuple[str, Object | None, Object | None]],
+    revision: str,
+    limit: int,
+    gone: Told,
+    now: float,
+) -> list[Action]:
+    """Run the new pod beside the old one until it is available. An old one that is down is replaced whatever
+    the limit."""
+    seconds = daemons["spec"].get("minReadySeconds", 0)
+    surging = 0
+    at_once: list[str] = []
+    candidates: list[str] = []
+    actions: list[Action] = []
+    for node, old, new in pairs:
+        if old is None:
+            continue
+        if new is None:
+            (candidates if is_available(old, seconds, now) else at_once).append(node)
+        elif not is_available(new, seconds, now):
+            surging += 1
+        elif not is_deleting(old):
+            actions.append(Delete(PODS, old, gone))
+    told = Told(daemons, "SuccessfulCreate", "Created pod: {name}", "FailedCreate", "Error creating: {error}")
+    nodes = (*at_once, *candidates[: max(0, limit - surging)])
+    return [*actions, *(Create(PODS, _pod(daemons, node, revision), told) for node in nodes)]
 
 
 def _status(
@@ -161,7 +207,7 @@ def _status(
         "desiredNumberScheduled": len(nodes),
         "numberReady": sum(1 for p in firsts if is_ready(p)),
         "observedGeneration": daemons["metadata"].get("generation", 0),
-        "updatedNumberScheduled": sum(1 for p in firsts if labels_of(p).get(_REVISION) == revision),
+        "updatedNumberScheduled": sum(1 for p in firsts if labels_of(p).get(REVISION_LABEL) == revision),
         "numberAvailable": available,
         "numberUnavailable": len(nodes) - available,
     }

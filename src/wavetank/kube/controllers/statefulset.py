@@ -13,6 +13,7 @@ from wavetank.kube.client import Object
 from wavetank.kube.controllers.actions import Action, Create, Decision, Delete, Key, Told, Update, View
 from wavetank.kube.controllers.claims import claim
 from wavetank.kube.controllers.replicaset import next_availability, pod_from_template
+from wavetank.kube.controllers.revisions import REVISION_LABEL, History, history_of
 from wavetank.kube.controllers.sources import by_owner, itself
 from wavetank.kube.objects import (
     is_available,
@@ -21,13 +22,11 @@ from wavetank.kube.objects import (
     is_terminal,
     labels_of,
     owner_reference,
-    stable_hash,
 )  # fmt: skip
 from wavetank.kube.resources import PODS, STATEFULSETS
 
 __all__ = ["StatefulSetController"]
 
-_REVISION = "controller-revision-hash"
 _ORDINAL = re.compile(r"-(\d+)$")
 
 
@@ -40,19 +39,18 @@ class StatefulSetController:
         if sts is None:
             return Decision()
         pods, claims = claim(view, sts, STATEFULSETS, PODS)
-        revision = _revision(sts)
+        history = history_of(view, sts, STATEFULSETS)
+        revision = history.name
         actions: list[Action] = list(claims)
         if not is_deleting(sts):
-            actions += _manage(sts, pods, revision, now)
+            used = {labels_of(pod).get(REVISION_LABEL, "") for pod in pods} | {_old_revision(sts, revision)}
+            actions += history.actions + history.surplus(used, sts["spec"].get("revisionHistoryLimit", 10))
+            actions += _manage(sts, pods, history, now)
         status = _status(sts, pods, revision, now)
         if status != sts.get("status"):
             metadata = {k: v for k, v in sts["metadata"].items() if k != "resourceVersion"}
             actions.append(Update(STATEFULSETS, {**sts, "metadata": metadata, "status": status}, "status"))
         return Decision(actions, next_availability(pods, sts["spec"].get("minReadySeconds", 0), now))
-
-
-def _revision(sts: Object) -> str:
-    return f"{sts['metadata']['name']}-{stable_hash(sts['spec']['template'])}"
 
 
 def _ordinal(pod: Object) -> int:
@@ -65,8 +63,8 @@ def _old_revision(sts: Object, revision: str) -> str:
     return (sts.get("status") or {}).get("currentRevision") or revision
 
 
-def _manage(sts: Object, pods: Sequence[Object], revision: str, now: float) -> list[Action]:
-    spec = sts["spec"]
+def _manage(sts: Object, pods: Sequence[Object], history: History, now: float) -> list[Action]:
+    spec, revision = sts["spec"], history.name
     start = (spec.get("ordinals") or {}).get("start", 0)
     wanted = range(start, start + spec.get("replicas", 1))
     parallel = spec.get("podManagementPolicy") == "Parallel"
@@ -83,7 +81,11 @@ def _manage(sts: Object, pods: Sequence[Object], revision: str, now: float) -> l
     for ordinal in wanted:
         pod = by_ordinal.get(ordinal)
         if pod is None:
-            actions.append(Create(PODS, _pod(sts, ordinal, _revision_for(sts, ordinal, revision)), told))
+            wanted_revision = _revision_for(sts, ordinal, revision)
+            template = history.template(wanted_revision, spec["template"])
+            if wanted_revision == revision:
+                template = spec["template"]
+            actions.append(Create(PODS, _pod(sts, ordinal, wanted_revision, template), told))
         elif is_terminal(pod) and not is_deleting(pod):
             actions.append(Delete(PODS, pod))
         if not parallel and (pod is None or is_deleting(pod) or not is_available(pod, seconds, now)):
@@ -118,21 +120,24 @@ def _update(
     seconds = sts["spec"].get("minReadySeconds", 0)
     for ordinal in reversed(wanted):
         pod = by_ordinal[ordinal]
-        if _revision_for(sts, ordinal, revision) == revision and labels_of(pod).get(_REVISION) != revision:
+        if (
+            _revision_for(sts, ordinal, revision) == revision
+            and labels_of(pod).get(REVISION_LABEL) != revision
+        ):
             return [] if is_deleting(pod) else [Delete(PODS, pod, gone)]
         if not is_available(pod, seconds, now):
             return []
     return []
 
 
-def _pod(sts: Object, ordinal: int, revision: str) -> Object:
+def _pod(sts: Object, ordinal: int, revision: str, template: Object) -> Object:
     name = f"{sts['metadata']['name']}-{ordinal}"
-    pod = pod_from_template(sts, owner_reference(sts, STATEFULSETS), sts["spec"]["template"], name)
+    pod = pod_from_template(sts, owner_reference(sts, STATEFULSETS), template, name)
     pod["metadata"]["labels"] = {
         **(pod["metadata"].get("labels") or {}),
         "apps.kubernetes.io/pod-index": str(ordinal),
         "statefulset.kubernetes.io/pod-name": name,
-        _REVISION: revision,
+        REVISION_LABEL: revision,
     }
     pod["spec"] = {**pod["spec"], "hostname": name}
     if sts["spec"].get("serviceName"):
@@ -147,15 +152,17 @@ def _pod(sts: Object, ordinal: int, revision: str) -> Object:
 def _status(sts: Object, pods: Sequence[Object], revision: str, now: float) -> Object:
     active = [p for p in pods if not is_terminal(p)]
     seconds = sts["spec"].get("minReadySeconds", 0)
-    updated = sum(1 for p in active if labels_of(p).get(_REVISION) == revision)
+    updated = sum(1 for p in active if labels_of(p).get(REVISION_LABEL) == revision)
     ready = sum(1 for p in active if is_ready(p))
-    done = updated == len(active) == sts["spec"].get("replicas", 1) and ready == len(active)
+    rolling = (sts["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+    wanted = sts["spec"].get("replicas", 1)
+    done = rolling and updated == wanted and ready == wanted
     current = revision if done else _old_revision(sts, revision)
     return {
         "observedGeneration": sts["metadata"].get("generation", 0),
         "replicas": len(active),
         "readyReplicas": ready,
-        "currentReplicas": sum(1 for p in active if labels_of(p).get(_REVISION) == current),
+        "currentReplicas": sum(1 for p in active if labels_of(p).get(REVISION_LABEL) == current),
         "updatedReplicas": updated,
         "availableReplicas": sum(1 for p in active if is_available(p, seconds, now)),
         "currentRevision": current,

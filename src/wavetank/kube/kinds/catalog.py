@@ -8,6 +8,7 @@ from typing import Any, Final
 from wavetank.kube import resources as r
 from wavetank.kube.client import Object, Resource
 from wavetank.kube.kinds import cluster, events, hpa, pod, workloads
+from wavetank.kube.limit_range import default_limit_range
 from wavetank.kube.registry import Conversion, Kind, Registry
 from wavetank.kube.selectors import from_object
 
@@ -70,7 +71,7 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "daemonsets": {
         "default": workloads.default_daemon_set,
-        "validate": workloads.validate_workload,
+        "validate": workloads.validate_daemon_set,
         "validate_update": workloads.validate_selector_update,
     },
     "jobs": {
@@ -90,6 +91,13 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "events": {"validate": cluster.validate_event},
     "poddisruptionbudgets": {"validate": cluster.validate_pdb},
     "horizontalpodautoscalers": {"default": hpa.default_hpa, "validate": hpa.validate_hpa},
+    "limitranges": {"default": default_limit_range, "validate": cluster.validate_limit_range},
+    "resourcequotas": {"validate": cluster.validate_resource_quota},
+    "priorityclasses": {
+        "default": cluster.default_priority_class,
+        "validate": cluster.validate_priority_class,
+        "validate_update": cluster.validate_priority_class_update,
+    },
     "customresourcedefinitions": {"validate": cluster.validate_crd},
 }
 

@@ -7,15 +7,20 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from wavetank.errors import InputError
 from wavetank.kube.client import Object
+from wavetank.kube.quantity import parse_quantity
 from wavetank.kube.status import FieldError
 
 __all__ = [
-    "default_namespace", "default_secret", "default_service", "prepare_namespace", "validate_config_map",
-    "validate_crd", "validate_event", "validate_pdb", "validate_secret", "validate_service",
-    "validate_service_update",
+    "SYSTEM_PRIORITIES", "default_namespace", "default_priority_class", "default_secret", "default_service",
+    "prepare_namespace", "validate_config_map", "validate_crd", "validate_event", "validate_limit_range",
+    "validate_pdb", "validate_priority_class", "validate_priority_class_update", "validate_resource_quota",
+    "validate_secret", "validate_service", "validate_service_update",
 ]  # fmt: skip
 
+SYSTEM_PRIORITIES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+_PRIORITY_MAX: Final = 1_000_000_000
 _TYPES: Final = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _SERVICE_NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
@@ -160,3 +165,53 @@ def validate_crd(obj: Object) -> Iterable[FieldError]:
         )
     if any(not isinstance(v, dict) or not v.get("name") for v in versions):
         yield FieldError.required("spec.versions[*].name")
+
+
+def validate_limit_range(obj: Object) -> Iterable[FieldError]:
+    for index, item in enumerate((obj.get("spec") or {}).get("limits") or ()):
+        path = f"spec.limits[{index}]"
+        if item.get("type") == "Pod":
+            for name in ("default", "defaultRequest"):
+                if item.get(name):
+                    yield FieldError.forbidden(f"{path}.{name}", "may not be specified when `type` is 'Pod'")
+        least, most = item.get("min") or {}, item.get("max") or {}
+        for name in sorted(set(least) & set(most)):
+            if _more(least[name], most[name]):
+                detail = f"min value {least[name]} is greater than max value {most[name]}"
+                yield FieldError.bad(f"{path}.min[{name}]", least[name], detail)
+
+
+def _more(one: object, other: object) -> bool:
+    try:
+        return parse_quantity(one).value > parse_quantity(other).value
+    except InputError:
+        return False  # said where the field's type is checked
+
+
+def validate_resource_quota(obj: Object) -> Iterable[FieldError]:
+    for name, value in ((obj.get("spec") or {}).get("hard") or {}).items():
+        if _more(0, value):
+            detail = "must be greater than or equal to 0"
+            yield FieldError.bad(f"spec.hard[{name}]", value, detail)
+
+
+def validate_priority_class(obj: Object) -> Iterable[FieldError]:
+    name, value = obj["metadata"]["name"], obj.get("value", 0)
+    if str(name).startswith("system-"):
+        if name not in SYSTEM_PRIORITIES:
+            detail = "priority class names with 'system-' prefix are reserved for system use only"
+            yield FieldError.forbidden("metadata.name", detail)
+    elif value > _PRIORITY_MAX:
+        detail = f"maximum allowed value of a user defined priority is {_PRIORITY_MAX}"
+        yield FieldError.forbidden("value", detail)
+
+
+def validate_priority_class_update(new: Object, old: Object) -> Iterable[FieldError]:
+    if new.get("value", 0) != old.get("value", 0):
+        yield FieldError.forbidden("value", "may not be changed in an update.")
+    if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
+        yield FieldError.bad("preemptionPolicy", new.get("preemptionPolicy"), "field is immutable")
+
+
+def default_priority_class(obj: Object) -> None:
+    obj.setdefault("preemptionPolicy", "PreemptLowerPriority")

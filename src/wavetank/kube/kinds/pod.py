@@ -16,7 +16,7 @@ from wavetank.kube.quantity import parse_quantity
 from wavetank.kube.status import FieldError
 
 __all__ = [
-    "default_pod", "default_pod_spec", "prepare_pod", "validate_pod", "validate_pod_spec",
+    "default_pod", "default_pod_spec", "prepare_pod", "qos_class", "validate_pod", "validate_pod_spec",
     "validate_pod_update",
 ]  # fmt: skip
 
@@ -37,7 +37,7 @@ def default_pod(pod: Object) -> None:
 
 def prepare_pod(pod: Object) -> None:
     """A new pod is pending; its QoS class is fixed for life."""
-    pod["status"] = {"phase": "Pending", "qosClass": _qos(pod.get("spec") or {})}
+    pod["status"] = {"phase": "Pending", "qosClass": qos_class(pod.get("spec") or {})}
 
 
 def default_pod_spec(spec: Object) -> None:
@@ -111,7 +111,7 @@ def _pull_policy(image: str) -> str:
     return "Always" if tag in ("", "latest") else "IfNotPresent"
 
 
-def _qos(spec: Mapping[str, Any]) -> str:
+def qos_class(spec: Mapping[str, Any]) -> str:
     """Guaranteed, Burstable or BestEffort, by requests and limits of cpu and memory."""
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     guaranteed, anything = True, False

@@ -16,8 +16,8 @@ from wavetank.kube.status import FieldError
 
 __all__ = [
     "default_cron_job", "default_daemon_set", "default_deployment", "default_job", "default_replica_set",
-    "default_stateful_set", "validate_cron_job", "validate_deployment", "validate_job", "validate_job_update",
-    "validate_selector_update", "validate_workload",
+    "default_stateful_set", "validate_cron_job", "validate_daemon_set", "validate_deployment",
+    "validate_job", "validate_job_update", "validate_selector_update", "validate_workload",
 ]  # fmt: skip
 
 
@@ -145,6 +145,25 @@ def validate_deployment(obj: Object) -> Iterable[FieldError]:
     if rolling["maxUnavailable"] in (0, "0%") and rolling["maxSurge"] in (0, "0%"):
         detail = "may not be 0 when `maxSurge` is 0"
         yield FieldError.bad("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], detail)
+
+
+def validate_daemon_set(obj: Object) -> Iterable[FieldError]:
+    yield from validate_workload(obj)
+    strategy = obj["spec"]["updateStrategy"]
+    path = "spec.updateStrategy"
+    if strategy["type"] not in ("RollingUpdate", "OnDelete"):
+        yield FieldError.unsupported(f"{path}.type", strategy["type"], ["OnDelete", "RollingUpdate"])
+        return
+    rolling = strategy.get("rollingUpdate") or {}
+    for name in ("maxUnavailable", "maxSurge"):
+        yield from _int_or_percent(rolling.get(name, 0), f"{path}.rollingUpdate.{name}")
+    nothing = (0, "0%", None)
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    if strategy["type"] == "RollingUpdate" and unavailable in nothing and surge in nothing:
+        yield FieldError.required(f"{path}.rollingUpdate.maxUnavailable", "cannot be 0 when maxSurge is 0")
+    elif unavailable not in nothing and surge not in nothing:
+        detail = "may not be set when maxUnavailable is non-zero"
+        yield FieldError.bad(f"{path}.rollingUpdate.maxSurge", surge, detail)
 
 
 def _int_or_percent(value: Any, path: str) -> Iterable[FieldError]:

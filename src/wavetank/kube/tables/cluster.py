@@ -10,9 +10,9 @@ from wavetank.kube.objects import condition, labels_of
 from wavetank.kube.tables.cells import age, joined_map, since
 
 __all__ = [
-    "data_cells", "endpoint_slice_cells", "endpoints_cells", "event_cells", "lease_cells", "namespace_cells",
-    "node_cells", "pdb_cells", "priority_class_cells", "secret_cells", "service_account_cells",
-    "service_cells",
+    "data_cells", "endpoint_slice_cells", "endpoints_cells", "event_cells", "lease_cells",
+    "limit_range_cells", "namespace_cells", "node_cells", "pdb_cells", "priority_class_cells",
+    "resource_quota_cells", "secret_cells", "service_account_cells", "service_cells",
 ]  # fmt: skip
 
 _ROLE = "node-role.kubernetes.io/"
@@ -166,3 +166,19 @@ def priority_class_cells(obj: Object, now: float) -> list[Any]:
     policy = obj.get("preemptionPolicy", "PreemptLowerPriority")
     default = bool(obj.get("globalDefault"))
     return [obj["metadata"]["name"], obj.get("value", 0), default, age(obj, now), policy]
+
+
+def resource_quota_cells(obj: Object, now: float) -> list[Any]:
+    status = obj.get("status") or {}
+    used = status.get("used") or {}
+    shown = {
+        name: f"{name}: {used.get(name, '0')}/{hard}" for name, hard in (status.get("hard") or {}).items()
+    }
+    limits = [shown[name] for name in sorted(shown) if name.startswith("limits.")]
+    requests = [shown[name] for name in sorted(shown) if not name.startswith("limits.")]
+    return [obj["metadata"]["name"], age(obj, now), ", ".join(requests), ", ".join(limits)]
+
+
+def limit_range_cells(obj: Object, now: float) -> list[Any]:
+    del now
+    return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]

@@ -46,7 +46,7 @@ def _columns(text: str, cells: Cells) -> Columns:
 _INTEGERS: Final = frozenset(
     {
         "Desired", "Current", "Up-to-date", "Available", "MaxPods", "Replicas", "Data", "Secrets",
-        "Allowed Disruptions", "Count", "Active", "Value",
+        "Allowed Disruptions", "Count", "Active", "Value", "Revision",
     }
 )  # fmt: skip
 
@@ -72,6 +72,9 @@ _BUILT_IN: Final = {
         workloads.daemon_set_cells,
     ),
     "apps/statefulsets": _columns("Name, Ready, Age, Containers:1, Images:1", workloads.stateful_set_cells),
+    "apps/controllerrevisions": _columns(
+        "Name, Controller, Revision, Age", workloads.controller_revision_cells
+    ),
     "batch/jobs": _columns(f"Name, Status, Completions, Duration, Age, {_WORKLOAD}", workloads.job_cells),
     "batch/cronjobs": _columns(
         f"Name, Schedule, Timezone, Suspend, Active, Last Schedule, Age, {_WORKLOAD}",
@@ -97,6 +100,8 @@ _BUILT_IN: Final = {
     "/configmaps": _columns("Name, Data, Age", cluster.data_cells),
     "/secrets": _columns("Name, Type, Data, Age", cluster.secret_cells),
     "/serviceaccounts": _columns("Name, Secrets, Age", cluster.service_account_cells),
+    "/resourcequotas": _columns("Name, Age, Request, Limit", cluster.resource_quota_cells),
+    "/limitranges": _columns("Name, Created At", cluster.limit_range_cells),
     "policy/poddisruptionbudgets": _columns(
         "Name, Min Available, Max Unavailable, Allowed Disruptions, Age", cluster.pdb_cells
     ),

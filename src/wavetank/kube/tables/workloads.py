@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from wavetank.kube.client import Object
-from wavetank.kube.objects import condition
+from wavetank.kube.objects import condition, controller_of
 from wavetank.kube.tables.cells import age, container_cells, human_duration, joined_map, selector_text, since
 from wavetank.kube.times import parse_time
 
 __all__ = [
-    "cron_job_cells", "daemon_set_cells", "deployment_cells", "job_cells", "replica_set_cells",
-    "stateful_set_cells",
+    "controller_revision_cells", "cron_job_cells", "daemon_set_cells", "deployment_cells", "job_cells",
+    "replica_set_cells", "stateful_set_cells",
 ]  # fmt: skip
 
 
@@ -66,6 +66,16 @@ def daemon_set_cells(obj: Object, now: float) -> list[Any]:
         *container_cells(pod),
         selector_text(spec.get("selector")),
     ]
+
+
+def controller_revision_cells(obj: Object, now: float) -> list[Any]:
+    owner = controller_of(obj)
+    shown = "<none>"
+    if owner is not None:
+        group = owner["apiVersion"].rpartition("/")[0]
+        kind = owner["kind"].lower()
+        shown = f"{kind}.{group}/{owner['name']}" if group else f"{kind}/{owner['name']}"
+    return [obj["metadata"]["name"], shown, obj.get("revision", 0), age(obj, now)]
 
 
 def job_cells(obj: Object, now: float) -> list[Any]:
