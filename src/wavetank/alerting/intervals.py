@@ -106,7 +106,7 @@ def _zone(name: str) -> dt.tzinfo:
             with Path("/etc/localtime").open("rb") as file:
                 return ZoneInfo.from_file(file, key="Local")
         return ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):  # a zone that is not there is a KeyError
         raise ValueError(f"unknown time zone {name}") from None
 
 

@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.config import AlertmanagerConfig, load_config, show_config
@@ -199,9 +200,10 @@ class Alertmanager:
                 task.add_done_callback(self._flushes.discard)
             due = self.dispatcher.next_due()
             self._wake.clear()
-            waiting = [asyncio.ensure_future(self._wake.wait())]
+            waiting: list[asyncio.Task[Any]] = [asyncio.create_task(self._wake.wait())]
             if due is not None:
-                waiting.append(asyncio.ensure_future(self.clock.sleep(due - self.clock.monotonic())))
+                pause = self.clock.sleep(due - self.clock.monotonic())
+                waiting.append(asyncio.create_task(_until(pause)))
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -285,6 +287,10 @@ class Alertmanager:
         )
         for name, value in limits:
             yield MetricFamily(name, "counter", samples=[Sample(name, {}, float(value))])
+
+
+async def _until(pause: Awaitable[None]) -> None:
+    await pause
 
 
 def _gauge(name: str, values: Iterable[tuple[dict[str, str], float]]) -> MetricFamily:

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "load": "Run a locustfile with open-model arrivals and honest latencies.",
     "prometheus": "A Prometheus server; Prometheus' own flags.",
     "promtool": "Check, test and query; promtool's own commands.",
+    "alertmanager": "Alertmanager: groups, mutes and delivers alerts; its own flags.",
     "mesh": "Check Istio resources; explain which route a request takes.",
 }
 

@@ -91,7 +91,7 @@ class GoTime:
             return GoTime(self.at.astimezone())
         try:
             return GoTime(self.at.astimezone(dt.UTC if zone in ("", "UTC") else ZoneInfo(zone)))
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):  # a zone that is not there is a KeyError
             raise ValueError(f"unknown time zone {zone}") from None
 
     def format(self, layout: str) -> str:

@@ -58,10 +58,16 @@ def parse_config(
 
 
 def show_config(config: AlertmanagerConfig) -> str:
-    """YAML again, secrets masked, as ``/api/v2/status`` shows it."""
+    """YAML again, secrets masked, as ``/api/v2/status`` shows it; it can be loaded again.
+
+    Of a webhook's URL the host stays to be seen: older versions of amtool do not load a URL without one.
+    """
     shown = plain(config)
-    if config.route is not None and "route" not in shown:
-        shown["route"] = {}
+    for receiver, entry in zip(config.receivers, shown.get("receivers", ()), strict=True):
+        for webhook, section in zip(receiver.webhook_configs, entry.get("webhook_configs", ()), strict=True):
+            if webhook.url and "{{" not in webhook.url.reveal():
+                parts = urlsplit(webhook.url.reveal())
+                section["url"] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/<secret>"
     return yaml.safe_dump(shown, sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 

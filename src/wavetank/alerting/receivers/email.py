@@ -1,7 +1,7 @@
 """Email: one message to all recipients, over SMTP in a thread.
 
-Mirrors notify/email/email.go: implicit TLS on port 465, STARTTLS where it is required, CRAM-MD5, PLAIN or LOGIN
-as the server offers, quoted-printable text and HTML, threading headers.
+Mirrors notify/email/email.go: implicit TLS on port 465, STARTTLS where it is required, CRAM-MD5, PLAIN
+or LOGIN as the server offers, quoted-printable text and HTML, threading headers.
 """
 
 from __future__ import annotations

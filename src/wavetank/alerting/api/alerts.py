@@ -1,0 +1,230 @@
+"""``/api/v2/alerts``, ``/api/v2/alerts/groups`` and ``/api/v2/receivers``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import re2
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wavetank.alerting.alert import Alert
+from wavetank.alerting.api.times import BadRequest, flag, json_answer, parse_time, read_json, show_time
+from wavetank.alerting.matchers import matches_filter, parse_matcher
+from wavetank.alerting.service import Alertmanager, AlertStatus
+from wavetank.model.labels import Matcher, compile_regex, is_valid_label_name
+
+__all__ = ["get_alerts", "get_groups", "get_receivers", "post_alerts"]
+
+
+def filters(request: Request, name: str = "filter") -> list[Matcher]:
+    """The matchers of a parameter. Raises BadRequest."""
+    try:
+        return [parse_matcher(text) for text in request.query_params.getlist(name)]
+    except ValueError as error:
+        prefix = "" if name == "filter" else f"failed to parse {name} param: "
+        raise BadRequest(f"{prefix}{error}") from None
+
+
+def _receiver_filter(am: Alertmanager, request: Request) -> Callable[[str], bool]:
+    pattern = request.query_params.get("receiver")
+    regex: re2._Regexp | None = None
+    if pattern is not None:
+        try:
+            regex = compile_regex(pattern)
+        except ValueError as error:
+            raise BadRequest(f"failed to parse receiver param: {error}") from None
+    matchers = filters(request, "receiver_matchers")
+    labels = {receiver.name: receiver.labels for receiver in am.config.receivers}
+
+    def passes(name: str) -> bool:
+        if regex is not None and regex.search(name) is None:
+            return False
+        return not matchers or (name in labels and matches_filter(matchers, labels[name]))
+
+    return passes
+
+
+def _alert_filter(am: Alertmanager, request: Request) -> Callable[[Alert], AlertStatus | None]:
+    """An alert's status where the request asks for it, else None."""
+    matchers = filters(request)
+    active, silenced, inhibited = (flag(request, name) for name in ("active", "silenced", "inhibited"))
+    now = am.clock.now()
+
+    def passes(alert: Alert) -> AlertStatus | None:
+        if alert.resolved(now) or not matches_filter(matchers, alert.labels):
+            return None
+        status = am.status(alert)
+        hidden = (
+            (not active and status.state == "active")
+            or (not silenced and status.silenced_by)
+            or (not inhibited and status.inhibited_by)
+        )
+        return None if hidden else status
+
+    return passes
+
+
+def _show(
+    alert: Alert, status: AlertStatus, receivers: Iterable[str], muted_by: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "annotations": dict(alert.annotations),
+        "endsAt": show_time(alert.ends_at),
+        "fingerprint": alert.id,
+        "receivers": [{"name": name} for name in receivers],
+        "startsAt": show_time(alert.starts_at),
+        "status": {
+            "inhibitedBy": status.inhibited_by,
+            "mutedBy": list(muted_by),
+            "silencedBy": status.silenced_by,
+            "state": "suppressed" if muted_by else status.state,
+        },
+        "updatedAt": show_time(alert.updated_at),
+        "generatorURL": alert.generator_url,
+        "labels": dict(alert.labels),
+    }
+
+
+async def get_alerts(am: Alertmanager, request: Request) -> Response:
+    passes, wanted = _alert_filter(am, request), _receiver_filter(am, request)
+    found = []
+    for alert in sorted(am.store.all(), key=lambda a: a.id):
+        receivers = [route.receiver for route in am.route.match(alert.labels)]
+        if any(map(wanted, receivers)) and (status := passes(alert)) is not None:
+            found.append(_show(alert, status, receivers, ()))
+    return json_answer(found)
+
+
+async def get_groups(am: Alertmanager, request: Request) -> Response:
+    passes, wanted = _alert_filter(am, request), _receiver_filter(am, request)
+    muted = flag(request, "muted")
+    receivers: dict[str, list[str]] = {}
+    for group in am.dispatcher.groups.values():
+        for id_ in group.alerts:
+            receivers.setdefault(id_, []).append(group.route.receiver)
+    shown = []
+    ordered = sorted(
+        am.dispatcher.groups.values(), key=lambda g: (sorted(g.labels.items()), g.route.receiver)
+    )
+    for group in ordered:
+        if not wanted(group.route.receiver) or (group.muted_by and not muted):
+            continue
+        alerts = [
+            _show(alert, status, sorted(receivers[alert.id]), group.muted_by)
+            for alert in sorted(group.alerts.values(), key=lambda a: a.id)
+            if (status := passes(alert)) is not None
+        ]
+        if alerts:
+            shown.append(
+                {
+                    "alerts": alerts,
+                    "labels": group.labels,
+                    "receiver": {"name": group.route.receiver},
+                    "routeLabels": dict(group.route.labels),
+                }
+            )
+    return json_answer(shown)
+
+
+async def get_receivers(am: Alertmanager, request: Request) -> Response:
+    matchers = filters(request, "receiver_matchers")
+    return json_answer(
+        [
+            {"name": receiver.name, "labels": receiver.labels}
+            for receiver in am.config.receivers
+            if matches_filter(matchers, receiver.labels)
+        ]
+    )
+
+
+async def post_alerts(am: Alertmanager, request: Request) -> Response:
+    body = await read_json(request)
+    if not isinstance(body, list):
+        raise BadRequest("alerts in body must be of type array", 422, 601)
+    now = am.clock.now()
+    timeout = am.config.globals.resolve_timeout / 1000
+    read = [_read(entry, i) for i, entry in enumerate(body)]
+    valid, errors = [], []
+    for alert in (_timed(alert, now, timeout) for alert in read):
+        am.metrics.received.inc(1, "firing" if alert.ends_at > now else "resolved", "v2")
+        try:
+            _check(alert)
+        except ValueError as error:
+            am.metrics.invalid.inc(1, "v2")
+            errors.append(str(error))
+        else:
+            valid.append(alert)
+    refused = am.put(valid)
+    if errors:
+        raise BadRequest("\n".join(errors))
+    if refused and refused == len(valid):
+        raise BadRequest(f"{refused} alerts are refused: there is no room for more", 500)
+    return Response(status_code=200, headers={"Cache-Control": "no-store"})
+
+
+def _read(entry: Any, index: int) -> Alert:
+    if not isinstance(entry, dict):
+        raise BadRequest(f"alerts.{index} in body must be of type object", 422, 601)
+    if entry.get("labels") is None:
+        raise BadRequest(f"validation failure list:\n{index}.labels in body is required", 422, 602)
+    labels = _texts(entry["labels"], f"{index}.labels")
+    annotations = _texts(entry.get("annotations") or {}, f"{index}.annotations")
+    url = entry.get("generatorURL") or ""
+    if not isinstance(url, str) or (url and not _is_uri(url)):
+        raise BadRequest(f"{index}.generatorURL in body must be of type uri: {str(url)[:80]!r}", 422, 601)
+    return Alert(
+        labels={name: value for name, value in labels.items() if value != ""},
+        annotations=annotations,
+        starts_at=parse_time(entry.get("startsAt"), f"{index}.startsAt"),
+        ends_at=parse_time(entry.get("endsAt"), f"{index}.endsAt"),
+        generator_url=url,
+    )
+
+
+def _is_uri(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    # An address that a mail or a chat makes a link of must not run a script.
+    return parts.scheme in ("http", "https") or (not parts.scheme and text.startswith("/"))
+
+
+def _texts(value: Any, field: str) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise BadRequest(f"{field} in body must be of type object with texts", 422, 601)
+    return value
+
+
+def _timed(alert: Alert, now: float, timeout_seconds: float) -> Alert:
+    starts_at = alert.starts_at or alert.ends_at or now
+    ends_at = alert.ends_at or now + timeout_seconds
+    return Alert(
+        labels=alert.labels,
+        annotations=alert.annotations,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        updated_at=now,
+        generator_url=alert.generator_url,
+        timeout=alert.ends_at == 0,
+        id=alert.id,
+    )
+
+
+def _check(alert: Alert) -> None:
+    """Raises ValueError in upstream's words."""
+    if alert.ends_at < alert.starts_at:
+        raise ValueError("start time must be before end time")
+    if not alert.labels:
+        raise ValueError("at least one label pair required")
+    for what, pairs in (("label", alert.labels), ("annotation", alert.annotations)):
+        for name, value in pairs.items():
+            if not is_valid_label_name(name):
+                raise ValueError(f'invalid {what} set: invalid name "{name}"')
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"invalid {what} set: invalid value {value!r}") from None
