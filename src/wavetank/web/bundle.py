@@ -8,8 +8,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 
 __all__ = ["SECURITY_HEADERS", "asset", "asset_response"]
 
+_STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -40,18 +41,21 @@ class Asset:
     media_type: str
 
 
-@cache
 def asset(name: str) -> Asset | None:
     """A built file by its name; None for a name that the bundle does not have."""
     suffix = name[name.rfind(".") :] if "." in name else ""
     if "/" in name or "\\" in name or suffix not in _TYPES:
         return None
-    file = files("wavetank.web").joinpath("static", name)
-    if not file.is_file():
-        return None
+    file = _STATIC / name
+    return _compressed(file, file.stat().st_mtime_ns, _TYPES[suffix]) if file.is_file() else None
+
+
+@lru_cache(32)
+def _compressed(file: Path, changed_ns: int, media_type: str) -> Asset:
+    """The file as of its change, so that a bundle built meanwhile is seen."""
     plain = file.read_bytes()
     etag = f'"{hashlib.sha256(plain).hexdigest()[:20]}"'
-    return Asset(plain, gzip.compress(plain, 9, mtime=0), etag, _TYPES[suffix])
+    return Asset(plain, gzip.compress(plain, 9, mtime=0), etag, media_type)
 
 
 async def asset_response(request: Request) -> Response:

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 import { colour, onThemeChange } from "../../report/theme";
-import { commonLabels, full, labelPairs, seriesName, short, type Labels } from "../text";
+import { commonLabels, full, labelPairs, seriesName, short, stamp, type Labels } from "../text";
 import type { Columns, Heat, Line } from "./results";
 
 export interface Exemplar {
@@ -117,7 +117,7 @@ function options(props: Props, width: number, point: (index: number | null) => v
       y: heated ? { range: () => [0, rows.length] } : { range: (_u, min, max) => padded(min, max, stacked) },
     },
     axes: [
-      { stroke: ink, grid, ticks: { show: false }, font, size: 30, space: 70 },
+      { stroke: ink, grid, ticks: { show: false }, font, size: 36, space: 76, values: (_u, at, _i, _s, step) => clockTexts(at, step, utc) },
       heated
         ? {
             stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 66,
@@ -141,6 +141,18 @@ function options(props: Props, width: number, point: (index: number | null) => v
       ],
     },
   };
+}
+
+/** 24-hour times; the first of each day carries its date below. */
+export function clockTexts(at: number[], step: number, utc: boolean): string[] {
+  let day = "";
+  return at.map((seconds) => {
+    const [date, time] = stamp(seconds * 1000, utc).split(" ") as [string, string];
+    const first = date !== day;
+    day = date;
+    if (step >= 86400) return date.slice(5);
+    return `${step < 60 ? time : time.slice(0, 5)}${first ? `\n${date}` : ""}`;
+  });
 }
 
 /** Row borders that get a label: all of few, some of many. */
