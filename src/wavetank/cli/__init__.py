@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "prometheus": "A Prometheus server; Prometheus' own flags.",
     "promtool": "Check, test and query; promtool's own commands.",
     "alertmanager": "Alertmanager: groups, mutes and delivers alerts; its own flags.",
+    "autoscale": "Explain, shadow and check HPAs, here or in any cluster.",
     "mesh": "Check Istio resources; explain which route a request takes.",
 }
 

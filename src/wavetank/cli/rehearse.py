@@ -19,6 +19,7 @@ __all__ = ["command"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of arrivals and phases.")
 @click.option("--quiet", is_flag=True, help="No progress: only the verdict.")
 @click.option("--keep", is_flag=True, help="Keep the run directory (journals, logs, TSDB) and name it.")
+@click.option("--emulate-kubernetes", metavar="1.3x", help="Whose rules the HPA follows, e.g. 1.36.")
 @click.option("--check", is_flag=True, help="Only check the input; start nothing.")
 def command(
     directory: Path,
@@ -30,6 +31,7 @@ def command(
     seed: int,
     quiet: bool,
     keep: bool,
+    emulate_kubernetes: str | None,
     check: bool,
 ) -> int:
     """Rehearse the service described in DIRECTORY and report whether it held.
@@ -37,7 +39,11 @@ def command(
     DIRECTORY holds a rehearsal.yaml that names manifests, a locustfile, stages and SLOs. The exit code is 0
     if every SLO held, 1 if one did not, 2 for bad input, 3 for a fault of ours.
     """
+    from wavetank.autoscaling.hpa.options import parse_release
     from wavetank.rehearsal.run import Options, run
+
+    if emulate_kubernetes is not None:
+        parse_release(emulate_kubernetes)
 
     files = {"html": html, "json": json_, "junit": junit, "markdown": markdown}
     return run(
@@ -49,5 +55,6 @@ def command(
             quiet=quiet,
             keep=keep,
             check_only=check,
+            emulate_kubernetes=emulate_kubernetes,
         )
     )

@@ -11,8 +11,9 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--emulate-kubernetes", metavar="1.3x", help="Whose rules the HPA follows, e.g. 1.36.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(directory: Path | None, output: str) -> int:
+def command(directory: Path | None, emulate_kubernetes: str | None, output: str) -> int:
     """Start a cluster with mesh and monitoring, and leave it running.
 
     With DIRECTORY, the manifests and the monitoring of its rehearsal.yaml are in it when this returns.
@@ -23,13 +24,17 @@ def command(directory: Path | None, output: str) -> int:
 
     from rich.console import Console
 
+    from wavetank.autoscaling.hpa.options import parse_release
     from wavetank.rehearsal.standing import start_standing
+
+    if emulate_kubernetes is not None:
+        parse_release(emulate_kubernetes)
 
     console = Console(stderr=True)
     with tempfile.NamedTemporaryFile(prefix="wavetank-up-", suffix=".log", delete=False) as file:
         log = Path(file.name)
     with console.status("starting: control plane, Envoy, monitoring"):
-        entry = asyncio.run(start_standing(directory, log))
+        entry = asyncio.run(start_standing(directory, log, emulate_kubernetes))
     log.unlink(missing_ok=True)
     if output == "json":
         import msgspec

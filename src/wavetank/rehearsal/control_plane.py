@@ -24,8 +24,10 @@ from wavetank.autoscaling.adapter.naming import Mapper
 from wavetank.autoscaling.adapter.resource import ResourceMetricsApi
 from wavetank.autoscaling.adapter.rules import default_config, load_config
 from wavetank.autoscaling.adapter.series import SeriesRegistry
+from wavetank.autoscaling.hpa.admission import HpaAdmission
 from wavetank.autoscaling.hpa.controller import HpaController
-from wavetank.autoscaling.hpa.options import HpaOptions
+from wavetank.autoscaling.hpa.decisions_api import HpaDecisionsApi
+from wavetank.autoscaling.hpa.options import HpaOptions, parse_release
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
 from wavetank.autoscaling.vpa.admission import VpaAdmission
 from wavetank.autoscaling.vpa.controller import VpaController, VpaOptions
@@ -62,6 +64,7 @@ __all__ = ["CompositeControlPlane"]
 #: After Envoy acknowledged that a pod is gone, requests that were already on their way may still come.
 DRAIN_SECONDS = 0.1
 GATEWAY_PORTS = range(1, 1024)
+DEFAULT_RELEASE = "1.33"
 
 
 class _Part(Protocol):
@@ -92,10 +95,12 @@ class CompositeControlPlane:
                 kubeconfig=settings.files.kubeconfig,
                 service_cidr=addresses.service_cidr,
                 certificate_addresses=settings.certificate_addresses[1:],
+                version=_version(settings.kubernetes),
             ),
         )
         self.plane.attach_kubelet(self._kubelets)
-        self.plane.api.admissions = (*self.plane.api.admissions, VpaAdmission())
+        own = (HpaAdmission(self._hpa_options()), VpaAdmission())
+        self.plane.api.admissions = (*self.plane.api.admissions, *own)
         register_mesh(self.plane.registry)
 
     async def start(self) -> ControlPlaneFacts:
@@ -116,6 +121,7 @@ class CompositeControlPlane:
         await self._enter(metrics)
         hpa = self._hpa()
         await self._enter(hpa)
+        plane.add_extension(HpaDecisionsApi(hpa))
         await self._enter(self._vpa())
         host = settings.addresses.api_server
         listener = Listener(
@@ -217,8 +223,16 @@ class CompositeControlPlane:
 
     def _hpa(self) -> HpaController:
         client = self.plane.client("horizontal-pod-autoscaler")
-        options = HpaOptions(sync_period=self._settings.hpa_sync_seconds)
-        return HpaController(client, ApiMetricsClient(client), self._clock, self._journal, options)
+        metrics = ApiMetricsClient(client)
+        return HpaController(client, metrics, self._clock, self._journal, self._hpa_options())
+
+    def _hpa_options(self) -> HpaOptions:
+        """As the release has them that is emulated."""
+        settings = self._settings
+        options = HpaOptions(sync_period=settings.hpa_sync_seconds)
+        if settings.kubernetes is None and not settings.feature_gates:
+            return options
+        return options.emulate(parse_release(settings.kubernetes or DEFAULT_RELEASE), settings.feature_gates)
 
     def _vpa(self) -> VpaController:
         given = self._settings.vpa
@@ -237,6 +251,12 @@ class CompositeControlPlane:
             self._stack.push_async_callback(history.close)
         client = self.plane.client("vpa")
         return VpaController(client, self._clock, self._journal, options, prometheus=history)
+
+
+def _version(release: str | None) -> str:
+    """What the API server says it is: clients go by it."""
+    default = ControlPlaneOptions().version
+    return default if release is None else f"v1.{parse_release(release)}.0"
 
 
 def _pod_block(cidr: str, index: int) -> str:

@@ -62,6 +62,7 @@ class Options:
     quiet: bool = False
     keep: bool = False
     check_only: bool = False
+    emulate_kubernetes: str | None = None
 
 
 class Interrupted(Exception):
@@ -73,6 +74,8 @@ def run(options: Options) -> int:
     clock = RealClock(options.seed)
     started_at = clock.now()
     plan = make_plan(options.directory)
+    if options.emulate_kubernetes is not None:
+        plan.spec.cluster.emulate_kubernetes = options.emulate_kubernetes
     console = Console(stderr=True)
     if options.check_only:
         seconds = plan.load_seconds

@@ -80,6 +80,8 @@ class ControlPlaneSettings(Struct, kw_only=True):
     metric_resolution_seconds: float = 15.0
     housekeeping_seconds: float = 10.0
     vpa: Vpa = field(default_factory=Vpa)
+    kubernetes: str | None = None  # the release to emulate
+    feature_gates: dict[str, bool] = {}
     adapter: str | None = None  # the file with the metrics adapter's rules
 
     @property

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from wavetank.autoscaling.hpa.options import NEWEST, HpaOptions, parse_release
 from wavetank.errors import InputError
 from wavetank.load.stages import Stage, parse_duration, parse_stage
 from wavetank.model import duration
@@ -73,6 +74,8 @@ class Cluster(Struct, forbid_unknown_fields=True, rename="camel"):
     nodes: list[Node] = field(default_factory=lambda: [Node("node-1")])
     image_pull: ImagePull | None = None
     vpa: Vpa = field(default_factory=Vpa)
+    emulate_kubernetes: str | None = None  # e.g. "1.36": whose rules the HPA follows
+    feature_gates: dict[str, bool] = {}
     hpa_sync_period: str = "15s"
     metric_resolution: str = "15s"
     housekeeping_interval: str = "10s"
@@ -158,6 +161,7 @@ def load_spec(directory: Path) -> tuple[Rehearsal, Document]:
 
 def _check(spec: Spec, document: Document) -> None:
     _check_durations(spec, document)
+    _check_release(spec.cluster, document)
     _check_vpa(spec.cluster.vpa, document)
     _check_load(spec.load, document)
     names: set[str] = set()
@@ -181,6 +185,18 @@ def _check_durations(spec: Spec, document: Document) -> None:
         if path[-1] == "metricResolution" and seconds < METRIC_RESOLUTION_SECONDS_MIN:
             fix = f"a metrics server takes {METRIC_RESOLUTION_SECONDS_MIN}s at the least"
             raise document.error(f"metricResolution: {text} is too short", *path, fix=fix)
+
+
+def _check_release(cluster: Cluster, document: Document) -> None:
+    here = ("spec", "cluster")
+    try:
+        minor = parse_release(cluster.emulate_kubernetes or str(NEWEST))
+    except InputError as error:
+        raise document.error(error.message, *here, "emulateKubernetes", fix=error.fix) from None
+    try:
+        HpaOptions().emulate(minor, cluster.feature_gates)
+    except InputError as error:
+        raise document.error(error.message, *here, "featureGates", fix=error.fix) from None
 
 
 def _check_vpa(vpa: Vpa, document: Document) -> None:

@@ -32,11 +32,16 @@ __all__ = ["entry_of", "start_standing"]
 SCRAPE_INTERVAL = "5s"
 
 
-async def start_standing(directory: Path | None, log: Path) -> TankEntry:
+async def start_standing(
+    directory: Path | None, log: Path, emulate_kubernetes: str | None = None
+) -> TankEntry:
     """Start a standing tank and wait until it is ready. Raises the error that ended it."""
     reader, writer = os.pipe()
     argv = python_argv(
-        "wavetank.rehearsal.standing", str(writer), str(directory.resolve()) if directory else ""
+        "wavetank.rehearsal.standing",
+        str(writer),
+        str(directory.resolve()) if directory else "",
+        emulate_kubernetes or "",
     )
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
@@ -81,7 +86,7 @@ def entry_of(tank: Tank, *, kind: str, name: str, started_at: float, ports: list
     )
 
 
-async def _own(directory: Path | None, clock: Clock, ready: int) -> None:
+async def _own(directory: Path | None, clock: Clock, ready: int, release: str) -> None:
     """Be the owner: start, say so, and wait for a signal or for a process that ends."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -90,7 +95,7 @@ async def _own(directory: Path | None, clock: Clock, ready: int) -> None:
     plan = make_plan(directory) if directory is not None else None
     tank = await Tank.open(clock)
     try:
-        await _start(tank, plan, clock)
+        await _start(tank, plan, clock, release)
         ports = [plan.target.port] if plan is not None and plan.target.port is not None else []
         name = plan.name if plan is not None else "tank"
         entry = entry_of(tank, kind="tank", name=name, started_at=clock.now(), ports=ports)
@@ -103,8 +108,10 @@ async def _own(directory: Path | None, clock: Clock, ready: int) -> None:
         await tank.close()
 
 
-async def _start(tank: Tank, plan: Plan | None, clock: Clock) -> None:
+async def _start(tank: Tank, plan: Plan | None, clock: Clock, release: str) -> None:
     cluster = plan.spec.cluster if plan is not None else Cluster()
+    if release:
+        cluster.emulate_kubernetes = release
     directory = plan.directory if plan is not None else Path()
     await tank.start_monitoring()
     if plan is None:
@@ -130,9 +137,9 @@ async def _until_stopped(tank: Tank, stop: asyncio.Event) -> None:
     failed.cancel()
 
 
-def main(descriptor: int, directory: str) -> int:
+def main(descriptor: int, directory: str, release: str) -> int:
     try:
-        asyncio.run(_own(Path(directory) if directory else None, RealClock(), descriptor))
+        asyncio.run(_own(Path(directory) if directory else None, RealClock(), descriptor, release))
     except WavetankError as error:
         answer = {"error": str(error), "exit_code": error.exit_code}
         try:
@@ -144,4 +151,4 @@ def main(descriptor: int, directory: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

@@ -104,6 +104,8 @@ class Tank:
             metric_resolution_seconds=parse_duration(cluster.metric_resolution),
             housekeeping_seconds=parse_duration(cluster.housekeeping_interval),
             vpa=cluster.vpa,
+            kubernetes=cluster.emulate_kubernetes,
+            feature_gates=cluster.feature_gates,
             adapter=str(adapter.resolve()) if adapter else None,
         )
         settings.write()

@@ -9,13 +9,15 @@ nothing about others.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
+from wavetank.autoscaling.hpa.explain import DecisionInputs
 from wavetank.autoscaling.hpa.index import PodIndex, SelectorIndex
 from wavetank.autoscaling.hpa.model import Hpa, MetricSpec, Scale, parse_hpa, parse_scale
 from wavetank.autoscaling.hpa.monitor import HpaMonitor
 from wavetank.autoscaling.hpa.options import HpaOptions
+from wavetank.autoscaling.hpa.readings import read_metric, scale_resource
 from wavetank.autoscaling.hpa.reconcile import (
     Conclusion,
     Decision,
@@ -25,7 +27,7 @@ from wavetank.autoscaling.hpa.reconcile import (
     fail_scale,
     needs_metrics,
 )
-from wavetank.autoscaling.metrics import MetricsClient, MetricsError, Reading
+from wavetank.autoscaling.metrics import MetricsClient, Reading
 from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.journal import Journal
@@ -33,34 +35,13 @@ from wavetank.kube.client import ApiError, Client, Object, Resource, WatchType
 from wavetank.kube.events import EventRecorder
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.background import background
-from wavetank.kube.resources import (
-    DEPLOYMENTS,
-    HORIZONTALPODAUTOSCALERS,
-    PODS,
-    REPLICASETS,
-)
+from wavetank.kube.resources import HORIZONTALPODAUTOSCALERS, PODS
 from wavetank.kube.selectors import LabelSelector, parse_labels
+from wavetank.limits import HPA_DECISIONS_KEPT
 
 __all__ = ["HpaController", "scale_resource"]
 
-STATEFULSETS = Resource("apps", "v1", "StatefulSet", "statefulsets", subresources=("status", "scale"))
-REPLICATIONCONTROLLERS = Resource(
-    "", "v1", "ReplicationController", "replicationcontrollers", subresources=("status", "scale")
-)
-_SCALABLE = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
 Problem = tuple[str, str, str]
-
-
-def scale_resource(target: dict[str, Any], extra: Sequence[Resource] = ()) -> Resource:
-    """The resource behind a scale target reference. Raises LookupError with upstream's words."""
-    group, _, _ = str(target.get("apiVersion") or "v1").rpartition("/")
-    if "/" in group:
-        raise LookupError(f"unexpected GroupVersion string: {target.get('apiVersion')}")
-    kind = str(target.get("kind") or "")
-    for resource in (*_SCALABLE, *extra):
-        if (resource.group, resource.kind) == (group, kind):
-            return resource
-    raise LookupError(f'no matches for kind "{kind}" in group "{group}"')
 
 
 class HpaController:
@@ -81,6 +62,8 @@ class HpaController:
     ) -> None:
         self.options = options
         self.monitor = HpaMonitor()
+        self.decisions: dict[str, deque[DecisionInputs]] = {}
+        """The last decisions of each HPA (namespace/name), oldest first; ``explain`` puts them into words."""
         self._client = client
         self._metrics = metrics_client
         self._clock = clock
@@ -123,6 +106,7 @@ class HpaController:
             if loop is not None:
                 loop.cancel()
             self._states.pop(key, None)
+            self.decisions.pop(key, None)
             self._selectors.remove(key)
         elif key not in self._loops:
             self._loops[key] = background(self._loop(key), f"hpa {key}")
@@ -171,12 +155,16 @@ class HpaController:
         scale = parse_scale(scale_obj)
         problem: Problem | None = None
         readings: list[Reading] = []
+        took: list[float] = []
         pods: list[Object] = []
         if needs_metrics(hpa, scale, self.options):
             selector, problem = self._selector(hpa, scale)
             if selector is not None:
                 pods = self._index.matching(hpa.namespace, selector)
-                readings = [await self._read(hpa, metric, scale) for metric in hpa.metrics]
+                for metric in hpa.metrics:
+                    reading, seconds = await self._read(hpa, metric, scale)
+                    readings.append(reading)
+                    took.append(seconds)
         now = self._clock.now()
         views = [self._index.view(pod) for pod in pods]
         decision = decide(now, hpa, scale, views, readings, state, self.options, selector_problem=problem)
@@ -187,36 +175,17 @@ class HpaController:
                 await self._client.update(resource, body, subresource="scale")
             except ApiError as failure:
                 error = failure.message
+        inputs = DecisionInputs(now, hpa, scale, views, readings, state, decision)
+        self.decisions.setdefault(hpa.key, deque(maxlen=HPA_DECISIONS_KEPT)).append(inputs)
         self._note(hpa, decision, readings, rescaled=decision.rescale and error is None)
+        self._count(decision, took)
         return conclude(now, hpa, decision, self.options, error)
 
-    async def _read(self, hpa: Hpa, metric: MetricSpec, scale: Scale) -> Reading:
+    async def _read(self, hpa: Hpa, metric: MetricSpec, scale: Scale) -> tuple[Reading, float]:
+        """The reading, and the seconds it took."""
         begun = self._clock.monotonic()
-        reading = await self._reading(hpa, metric, scale)
-        self.monitor.read(metric.kind, reading.error is not None, self._clock.monotonic() - begun)
-        return reading
-
-    async def _reading(self, hpa: Hpa, metric: MetricSpec, scale: Scale) -> Reading:
-        """The metric's values now, or the error that stands for them."""
-        client, namespace = self._metrics, hpa.namespace
-        if metric.problem:
-            return Reading(error=metric.problem)
-        try:
-            match metric.kind:
-                case "Resource" | "ContainerResource":
-                    found = await client.resource(metric.name, namespace, scale.selector, metric.container)
-                    return Reading(pods=found)
-                case "Pods":
-                    found = await client.pods(metric.name, namespace, scale.selector, metric.selector)
-                    return Reading(pods=found)
-                case "Object":
-                    value, at = await client.object(metric.name, namespace, metric.described, metric.selector)
-                    return Reading(values=(value,), timestamp=at)
-                case _:
-                    values, at = await client.external(metric.name, namespace, metric.selector)
-                    return Reading(values=values, timestamp=at)
-        except MetricsError as error:
-            return Reading(error=error.message)
+        reading = await read_metric(self._metrics, hpa, metric, scale)
+        return reading, self._clock.monotonic() - begun
 
     def _selector(self, hpa: Hpa, scale: Scale) -> tuple[LabelSelector | None, Problem | None]:
         """The pods' selector, or why it cannot be used."""
@@ -280,9 +249,11 @@ class HpaController:
             metrics=metrics,
             timestamps=timestamps,
         )
-        for result in decision.results:
+
+    def _count(self, decision: Decision, took: Sequence[float]) -> None:
+        for result, seconds in zip(decision.results, took, strict=False):
             proposed = result.proposal.replicas if result.proposal is not None else decision.current
-            self.monitor.computed(result.kind, proposed - decision.current, result.error_label)
+            self.monitor.computed(result.kind, proposed - decision.current, result.error_label, seconds)
 
 
 def _key(hpa: Object) -> str:

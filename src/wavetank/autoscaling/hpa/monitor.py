@@ -35,7 +35,7 @@ class HpaMonitor:
         self._reads = self.registry.histogram(
             f"{prefix}_metric_computation_duration_seconds",
             "The time(seconds) that the HPA controller takes to calculate one metric.",
-            ("error", "metric_type"),
+            ("action", "error", "metric_type"),
             _BUCKETS,
         )
 
@@ -43,10 +43,9 @@ class HpaMonitor:
         self._reconciliations.inc(1, action, error)
         self._durations.observe(seconds, action, error)
 
-    def computed(self, metric_type: str, change: int, error: str) -> None:
-        """``change`` is the proposal against the current size."""
+    def computed(self, metric_type: str, change: int, error: str, seconds: float) -> None:
+        """``change`` is the proposal against the current size, ``seconds`` what reading the metric took."""
         action = "scale_up" if change > 0 else "scale_down" if change < 0 else "none"
-        self._computations.inc(1, action if error == "none" else "none", error, metric_type)
-
-    def read(self, metric_type: str, failed: bool, seconds: float) -> None:
-        self._reads.observe(seconds, "internal" if failed else "none", metric_type)
+        action = action if error == "none" else "none"
+        self._computations.inc(1, action, error, metric_type)
+        self._reads.observe(seconds, action, error, metric_type)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
-__all__ = ["HpaOptions"]
+from wavetank.errors import InputError, did_you_mean
+
+__all__ = ["GATES", "NEWEST", "OLDEST", "HpaOptions", "parse_release"]
+
+OLDEST: Final = 23
+NEWEST: Final = 37
+
+#: Feature gates that change what an HPA decides, and the release that has each on by default.
+GATES: Final[Mapping[str, int]] = {
+    "HPAContainerMetrics": 27,  # beta; stable in 1.30
+    "PodLevelResources": 34,
+    "HPAConfigurableTolerance": 35,  # KEP-4951; alpha in 1.33
+    "HPAScaleToZero": 37,  # KEP-2021; alpha since 1.16
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +28,8 @@ class HpaOptions:
     """Defaults are upstream's; durations in seconds, tolerance a ratio.
 
     ``scale_up_factor`` and ``scale_up_minimum`` bound a step where the HPA has no ``behavior``: not more
-    than max(factor x current, minimum). They are constants upstream (2 and 4).
+    than max(factor x current, minimum). They are constants upstream (2 and 4). Without ``emulate`` the rules
+    are those of 1.33, but minReplicas may be 0.
     """
 
     sync_period: float = 15.0
@@ -26,16 +43,33 @@ class HpaOptions:
     pod_level_resources: bool = False
     configurable_tolerance: bool = False
     scaled_to_zero_condition: bool = False
+    scale_to_zero: bool = True
+    container_resources: bool = True
 
-    def emulate(self, minor: int) -> HpaOptions:
-        """The same flags under the feature gates that Kubernetes 1.``minor`` has on by default.
-
-        Pod-level resources: on from 1.34; ``behavior.*.tolerance``: from 1.35 (KEP-4951); the condition
-        ScaledToZero and its rules: from 1.36 (KEP-2021).
-        """
+    def emulate(self, minor: int, gates: Mapping[str, bool] | None = None) -> HpaOptions:
+        """The same flags as Kubernetes 1.``minor`` has them: its feature gates' defaults, and ``gates`` set
+        by the user. Raises InputError for a gate that does not concern the HPA."""
+        on = {gate: minor >= since for gate, since in GATES.items()}
+        for gate, value in (gates or {}).items():
+            if gate not in GATES:
+                raise InputError(f"unknown feature gate {gate!r}", fix=did_you_mean(gate, GATES))
+            on[gate] = value
         return replace(
             self,
-            pod_level_resources=minor >= 34,
-            configurable_tolerance=minor >= 35,
-            scaled_to_zero_condition=minor >= 36,
+            container_resources=on["HPAContainerMetrics"],
+            pod_level_resources=on["PodLevelResources"],
+            configurable_tolerance=on["HPAConfigurableTolerance"],
+            scale_to_zero=on["HPAScaleToZero"],
+            # The condition came with 1.36; the gate decides whether anybody meets it.
+            scaled_to_zero_condition=minor >= 36 and (on["HPAScaleToZero"] or not gates),
         )
+
+
+def parse_release(text: str) -> int:
+    """The minor version of ``1.36``, ``v1.36.2`` or ``36``. Raises InputError for what is not emulated."""
+    found = re.fullmatch(r"v?(?:1\.)?(\d+)(?:\.\d+)?", text.strip())
+    minor = int(found[1]) if found else 0
+    if not OLDEST <= minor <= NEWEST:
+        fix = f"give one from 1.{OLDEST} to 1.{NEWEST}"
+        raise InputError(f"Kubernetes {text!r} is not emulated", fix=fix)
+    return minor

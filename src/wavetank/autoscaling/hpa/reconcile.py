@@ -67,6 +67,8 @@ class Decision:
     conditions: tuple[Mapping[str, Any], ...]
     state: HpaState
     proposed: int | None = None
+    stable: int | None = None
+    """What stabilisation left of the proposal, before rate limits and bounds."""
     why: str = ""
     limited: str = ""
     results: tuple[MetricResult, ...] = ()
@@ -279,7 +281,7 @@ def _follow(
         why = f"{label} above target"
     elif proposed < current:
         why = "All metrics below target"
-    desired, limited, state = _normalize(now, hpa, current, proposed, conditions, state, options)
+    desired, stable, limited, state = _normalize(now, hpa, current, proposed, conditions, state, options)
     return Decision(
         current,
         desired,
@@ -287,6 +289,7 @@ def _follow(
         tuple(conditions.items),
         state,
         proposed=proposed,
+        stable=stable,
         why=why,
         limited=limited,
         results=tuple(results),
@@ -305,8 +308,9 @@ def _normalize(
     conditions: _Conditions,
     state: HpaState,
     options: HpaOptions,
-) -> tuple[int, str, HpaState]:
-    """Stabilise and bound a proposal; (replicas, the reason that changed it or "", memory)."""
+) -> tuple[int, int, str, HpaState]:
+    """Stabilise and bound a proposal; (replicas, what they were when stabilised, the reason that changed the
+    proposal or "", memory)."""
     log = state.recommendations or ()
     behavior = hpa.behavior
     held = ("ReadyForNewScale", "recommended size matches current size")
@@ -341,7 +345,7 @@ def _normalize(
     limited = held[0] if stable != proposed else ""
     if bounded.replicas != stable:
         limited = bounded.reason
-    return bounded.replicas, limited, replace(state, recommendations=log)
+    return bounded.replicas, stable, limited, replace(state, recommendations=log)
 
 
 def conclude(

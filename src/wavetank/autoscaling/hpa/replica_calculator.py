@@ -15,6 +15,7 @@ from wavetank.autoscaling.metrics import PodSample
 from wavetank.errors import WavetankError
 
 __all__ = [
+    "Basis",
     "CalculationError",
     "ContainerRequests",
     "PodGroups",
@@ -94,6 +95,18 @@ class PodGroups:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """How a proposal came about, for explanations. ``rule`` is tolerance, ratio (times ``pods`` ready ones),
+    value (the sum divided by the target), filled (absent pods were given a usage: then ``ratio`` is the new
+    one and ``pods`` all that count), filled-tolerance, flipped (filling turned the direction), or surplus
+    (more pods are measured than the target has)."""
+
+    rule: str
+    ratio: float
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """``usage`` is the mean in milli-units as the status reports it, ``utilization`` in percent where asked
     for, ``ratio`` usage to target before any pod was filled in."""
@@ -102,6 +115,7 @@ class Proposal:
     usage: int
     ratio: float
     utilization: int | None = None
+    basis: Basis | None = field(default=None, compare=False)
 
 
 def group_pods(
@@ -189,8 +203,8 @@ def resource_replicas(
     def ratio_of(values: Mapping[str, int]) -> float:
         return _utilization_ratio(values, requests, target_utilization)[0]
 
-    replicas = _decide(current, ratio, used, groups, tolerances, fill, ratio_of)
-    return Proposal(replicas, mean, ratio, utilization)
+    replicas, basis = _decide(current, ratio, used, groups, tolerances, fill, ratio_of)
+    return Proposal(replicas, mean, ratio, utilization, basis)
 
 
 def usage_replicas(
@@ -211,8 +225,8 @@ def usage_replicas(
         return float(_quotient(sum(values.values()), len(values))) / float(target)
 
     ratio = ratio_of(used)
-    replicas = _decide(current, ratio, used, groups, tolerances, lambda _name: target, ratio_of)
-    return Proposal(replicas, _quotient(sum(used.values()), len(used)), ratio)
+    replicas, basis = _decide(current, ratio, used, groups, tolerances, lambda _name: target, ratio_of)
+    return Proposal(replicas, _quotient(sum(used.values()), len(used)), ratio, basis=basis)
 
 
 def value_replicas(
@@ -227,15 +241,15 @@ def value_replicas(
     usage = _capped_sum(values)
     ratio = float(usage) / float(target)
     if current == 0:
-        return Proposal(_int32(math.ceil(ratio)), usage, ratio)
+        return Proposal(_int32(math.ceil(ratio)), usage, ratio, basis=Basis("value", ratio, 0))
     if tolerances.hold(ratio):
-        return Proposal(current, usage, ratio)
+        return Proposal(current, usage, ratio, basis=Basis("tolerance", ratio, current))
     if not pods:
         raise CalculationError(
             "unable to calculate ready pods: no pods returned by selector while calculating replica count"
         )
     ready = sum(1 for pod in pods if pod.phase == "Running" and pod.ready is True)
-    return Proposal(_int32(math.ceil(ratio * ready)), usage, ratio)
+    return Proposal(_int32(math.ceil(ratio * ready)), usage, ratio, basis=Basis("ratio", ratio, ready))
 
 
 def per_pod_value_replicas(
@@ -252,12 +266,15 @@ def per_pod_value_replicas(
     usage = _capped_sum(values)
     if status_replicas == 0:
         ratio = math.nan if usage == 0 else math.inf
-        return Proposal(_int32(math.ceil(float(usage) / float(target))), MIN_INT64, ratio)
+        wanted = _int32(math.ceil(float(usage) / float(target)))
+        return Proposal(wanted, MIN_INT64, ratio, basis=Basis("value", ratio, 0))
     ratio = float(usage) / (float(target) * float(status_replicas))
     mean = min(MAX_INT64, math.ceil(float(usage) / float(status_replicas)))
     if tolerances.hold(ratio):
-        return Proposal(status_replicas, mean, ratio)
-    return Proposal(_int32(math.ceil(float(usage) / float(target))), mean, ratio)
+        basis = Basis("tolerance", ratio, status_replicas)
+        return Proposal(status_replicas, mean, ratio, basis=basis)
+    wanted = _int32(math.ceil(float(usage) / float(target)))
+    return Proposal(wanted, mean, ratio, basis=Basis("value", ratio, status_replicas))
 
 
 def _usable(
@@ -303,13 +320,13 @@ def _decide(
     tolerances: Tolerances,
     fill: Fill,
     ratio_of: RatioOf,
-) -> int:
+) -> tuple[int, Basis]:
     """The common skeleton: scale by the ratio, with absent pods counted against the move."""
     unready_matter = bool(groups.unready) and ratio > 1.0
     if not unready_matter and not groups.missing:
         if tolerances.hold(ratio):
-            return current
-        return _int32(math.ceil(ratio * groups.ready_count))
+            return current, Basis("tolerance", ratio, groups.ready_count)
+        return _int32(math.ceil(ratio * groups.ready_count)), Basis("ratio", ratio, groups.ready_count)
     values = dict(used)
     if ratio < 1.0:
         values.update((name, fill(name)) for name in groups.missing)
@@ -320,11 +337,13 @@ def _decide(
     new_ratio = ratio_of(values)
     flipped = (ratio < 1.0 < new_ratio) or (new_ratio < 1.0 < ratio)
     if tolerances.hold(new_ratio) or flipped:
-        return current
+        rule = "filled-tolerance" if tolerances.hold(new_ratio) else "flipped"
+        return current, Basis(rule, new_ratio, len(values))
     replicas = _int32(math.ceil(new_ratio * len(values)))
     if (new_ratio < 1.0 and replicas > current) or (new_ratio > 1.0 and replicas < current):
-        return current  # the sample covers more pods than the target has, as in a rolling update
-    return replicas
+        # The sample covers more pods than the target has, as in a rolling update.
+        return current, Basis("surplus", new_ratio, len(values))
+    return replicas, Basis("filled", new_ratio, len(values))
 
 
 def _quotient(dividend: int, divisor: int) -> int:

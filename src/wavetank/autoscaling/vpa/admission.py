@@ -5,7 +5,7 @@ Mirrors ``pkg/admission-controller``, as a step of the API server's own chain in
 
 from __future__ import annotations
 
-from wavetank.autoscaling.hpa.controller import scale_resource
+from wavetank.autoscaling.hpa.readings import scale_resource
 from wavetank.autoscaling.vpa.admit import admit
 from wavetank.autoscaling.vpa.kinds import VPAS
 from wavetank.autoscaling.vpa.update import update_mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from wavetank.autoscaling.hpa.controller import scale_resource
+from wavetank.autoscaling.hpa.readings import scale_resource
 from wavetank.kube.client import ApiError, Client, Object
 from wavetank.kube.resources import DAEMONSETS, PODS
 from wavetank.kube.selectors import from_object
