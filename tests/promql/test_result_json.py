@@ -12,6 +12,7 @@ from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.model.quoting import format_float
 from wavetank.promql.engine import Engine
+from wavetank.promql.float_text import STAMP_BYTES, write_stamps
 from wavetank.promql.promqltest.memory import MemoryStorage
 from wavetank.promql.result import Result
 from wavetank.promql.result_json import encode_result, format_time
@@ -60,6 +61,15 @@ def test_kernel_agrees_with_the_reference(values: list[float]) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_texts_read_back(value: float) -> None:
     assert float(texts([value])[0]) == value
+
+
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=20))
+def test_the_kernel_writes_times_as_the_reference(times: list[int]) -> None:
+    stamps = np.zeros((len(times), STAMP_BYTES), np.uint8)
+    lengths = np.zeros(len(times), np.int64)
+    write_stamps(np.array(times, np.int64), stamps, lengths)
+    written = [stamps[i, :n].tobytes().decode() for i, n in enumerate(lengths.tolist())]
+    assert written == [f'[{format_time(t)},"' for t in times]
 
 
 def test_times_have_three_decimals_or_none() -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from wavetank.jit import kernel
 from wavetank.promql.vector import Bools, Floats, Ints
 
-__all__ = ["FLOAT_BYTES_MAX", "STAMP_BYTES", "power_table", "write_matrix"]
+__all__ = ["FLOAT_BYTES_MAX", "STAMP_BYTES", "power_table", "write_matrix", "write_stamps"]
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
@@ -246,6 +246,38 @@ def _write_exponent(out: Bytes, at: int, length: int, exponent: int) -> int:
         at += 1
     out[at] = 48 + size % 10
     return at + 1
+
+
+@kernel("void(int64[::1], uint8[:, ::1], int64[::1])")
+def write_stamps(times_ms: Ints, out: Bytes, lengths: Ints) -> None:
+    """``[time,"`` of each time, in seconds, with three decimals where they are not whole; uint8[k, 24]."""
+    for i in range(len(times_ms)):
+        t = times_ms[i]
+        out[i, 0] = 91
+        at = 1
+        if t < 0:
+            out[i, 1] = 45
+            at = 2
+            t = -t
+        seconds, rest = t // 1000, t % 1000
+        digits = 1
+        bound = seconds // 10
+        while bound > 0:
+            digits += 1
+            bound //= 10
+        for k in range(digits):
+            out[i, at + digits - 1 - k] = 48 + seconds % 10
+            seconds //= 10
+        at += digits
+        if rest:
+            out[i, at] = 46
+            out[i, at + 1] = 48 + rest // 100
+            out[i, at + 2] = 48 + rest // 10 % 10
+            out[i, at + 3] = 48 + rest % 10
+            at += 4
+        out[i, at] = 44
+        out[i, at + 1] = 34
+        lengths[i] = at + 2
 
 
 @kernel(

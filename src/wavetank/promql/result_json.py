@@ -6,18 +6,20 @@ values as strings, native histograms with their filled buckets. Matrices of floa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from wavetank.model.histogram import Bucket, FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.model.quoting import format_float
-from wavetank.promql.float_text import FLOAT_BYTES_MAX, STAMP_BYTES, power_table, write_matrix
+from wavetank.promql.float_text import FLOAT_BYTES_MAX, STAMP_BYTES, power_table, write_matrix, write_stamps
 from wavetank.promql.result import Result
-from wavetank.promql.vector import Bools, Floats
+from wavetank.promql.vector import Bools, Floats, Ints
 
 __all__ = ["encode_result", "format_time"]
 
@@ -85,13 +87,6 @@ def _bucket(b: Bucket) -> str:
     return f'[{rule},"{format_float(b.lower)}","{format_float(b.upper)}","{format_float(b.count)}"]'
 
 
-def _stamps(result: Result) -> list[bytes]:
-    """``[time,"`` of every step."""
-    if not (result.steps % 1000).any():
-        return [b'[%d,"' % seconds for seconds in (result.steps // 1000).tolist()]
-    return [f'[{format_time(ts)},"'.encode() for ts in result.steps.tolist()]
-
-
 def _matrix(result: Result) -> Iterator[bytes | memoryview]:
     """The series, one or many in each part."""
     if result.raw is not None or result.histograms is not None:
@@ -99,29 +94,33 @@ def _matrix(result: Result) -> Iterator[bytes | memoryview]:
         return
     if not len(result.labels):
         return
-    stamps = _stamps(result)
+    steps = np.ascontiguousarray(result.steps, np.int64)
+    stamps = np.empty((len(steps), STAMP_BYTES), np.uint8)
+    lengths = np.empty(len(steps), np.int64)
+    write_stamps(steps, stamps, lengths)
     heads = [b'{"metric":' + _metric(labels) + b',"values":[' for labels in result.labels]
-    width = max(map(len, stamps)) + FLOAT_BYTES_MAX + 3
+    width = STAMP_BYTES + FLOAT_BYTES_MAX + 3
     rows = max(1, _BLOCK_BYTES // (width * len(stamps)))
     values, mask = np.ascontiguousarray(result.values), np.ascontiguousarray(result.mask)
     for first in range(0, len(heads), rows):
         part = slice(first, first + rows)
-        yield _block(heads[part], stamps, values[part], mask[part], width)
+        yield _block(heads[part], stamps, lengths, values[part], mask[part])
 
 
-def _block(heads: list[bytes], stamps: list[bytes], values: Floats, mask: Bools, width: int) -> memoryview:
+def _block(
+    heads: list[bytes], stamps: npt.NDArray[np.uint8], lengths: Ints, values: Floats, mask: Bools
+) -> memoryview:
     joined = b"".join(heads)
-    size = len(joined) + 3 * len(heads) + int(mask.sum()) * width + STAMP_BYTES
-    out = np.empty(size, np.uint8)
+    width = STAMP_BYTES + FLOAT_BYTES_MAX + 3
+    out = np.empty(len(joined) + 3 * len(heads) + int(np.count_nonzero(mask)) * width + STAMP_BYTES, np.uint8)
+    ends = list(itertools.accumulate(map(len, heads)))
     length = write_matrix(
         values,
         mask,
-        np.frombuffer(joined, np.uint8).copy(),
-        np.cumsum([len(h) for h in heads]),
-        np.frombuffer(b"".join([s.ljust(STAMP_BYTES) for s in stamps]), np.uint8)
-        .reshape(-1, STAMP_BYTES)
-        .copy(),
-        np.array([len(s) for s in stamps], np.int64),
+        np.frombuffer(bytearray(joined), np.uint8),
+        np.array(ends, np.int64),
+        stamps,
+        lengths,
         power_table(),
         out,
     )

@@ -102,17 +102,17 @@ def joined(sets: Sequence[ChunkSet]) -> ChunkSet:
         sources.append(each.source + len(buffers))
         buffers += each.buffers
 
-    def together(name: str) -> Any:
-        return np.concatenate([np.empty(0, np.int64), *(getattr(each, name) for each in sets)])
-
+    if not sets:
+        none = np.empty(0, np.int64)
+        return ChunkSet(none, none, none, none, none, none, none, buffers)
     return ChunkSet(
-        together("series"),
-        np.concatenate([np.empty(0, np.int64), *sources]),
-        together("start"),
-        together("length"),
-        together("encoding"),
-        together("mint"),
-        together("maxt"),
+        np.concatenate([each.series for each in sets]),
+        np.concatenate(sources),
+        np.concatenate([each.start for each in sets]),
+        np.concatenate([each.length for each in sets]),
+        np.concatenate([each.encoding for each in sets]),
+        np.concatenate([each.mint for each in sets]),
+        np.concatenate([each.maxt for each in sets]),
         buffers,
     )
 
@@ -172,6 +172,9 @@ def _by_source(chunks: ChunkSet) -> list[tuple[int, Int64s]]:
         return []
     if len(chunks.buffers) == 1:
         return [(0, np.arange(len(chunks.series)))]
+    if len(chunks.buffers) <= 8:
+        each = ((i, np.flatnonzero(chunks.source == i)) for i in range(len(chunks.buffers)))
+        return [(i, which) for i, which in each if len(which)]
     order = np.argsort(chunks.source, kind="stable")
     present, begins = np.unique(chunks.source[order], return_index=True)
     return list(zip(present.tolist(), np.split(order, begins[1:]), strict=True))

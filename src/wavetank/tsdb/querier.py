@@ -183,7 +183,13 @@ def merged(found: Sequence[Found]) -> Found:
             return only
         every = sorted(only.labels, key=lambda labels: labels.pairs)
     else:
-        every = sorted({labels for each in found for labels in each.labels}, key=lambda labels: labels.pairs)
+        first = found[0].labels  # blocks list their series in order
+        if all(len(each.labels) == len(first) and each.labels == first for each in found[1:]):
+            loose = LooseSamples()
+            for each in found:
+                loose = loose.extended(each.loose)
+            return Found(first, joined([each.chunks for each in found]), loose)
+        every = sorted({labels for each in found for labels in each.labels}, key=lambda lb: lb.pairs)
     place = {labels: i for i, labels in enumerate(every)}
     sets = []
     loose = LooseSamples()
