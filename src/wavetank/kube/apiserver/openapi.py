@@ -1,8 +1,8 @@
 """OpenAPI v3 documents, one per group and version, made from the types of the kinds.
 
 kubectl reads two things in them: that PATCH takes ``fieldValidation`` (so validation is left to the server),
-and the component schemas, for ``kubectl explain``. Left out: descriptions, and every path but the two of each
-resource.
+and the component schemas, for ``kubectl explain``. Left out: descriptions of rare fields, and every path but
+the two of each resource.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from wavetank.kube.client import Object, Resource
+from wavetank.kube.schema.builtin import description_of
 from wavetank.kube.schema.node import Node
 
 __all__ = ["EMPTY_V2", "V2_MEDIA", "OpenApi"]
@@ -122,7 +123,10 @@ class _Components:
             return self._value(node)
         schema: Object = {"type": "object"}
         if node.fields:
-            schema["properties"] = {name: self._member(member) for name, member in node.fields.items()}
+            schema["properties"] = {
+                name: self._member(member, description_of(node.name, name) if node.name else "")
+                for name, member in node.fields.items()
+            }
         if node.required:
             schema["required"] = sorted(node.required)
         if node.keep_unknown:
@@ -130,14 +134,15 @@ class _Components:
         return {**self._described(node), **schema}
 
     def _described(self, node: Node) -> Object:
-        text = node.schema.get("description") if node.schema else None
+        text = node.schema.get("description") if node.schema else description_of(node.name)
         return {"description": text} if text else {}
 
-    def _member(self, node: Node) -> Object:
+    def _member(self, node: Node, text: str) -> Object:
         schema = self._value(node)
+        described: Object = {"description": text} if text else {}
         if node.kind == "object" and node.name:
-            return {"default": {}, "allOf": [schema]}
-        return schema
+            return {**described, "default": {}, "allOf": [schema]}
+        return {**described, **schema}
 
     def _value(self, node: Node) -> Object:
         match node.kind:

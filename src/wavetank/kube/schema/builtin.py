@@ -13,7 +13,7 @@ import msgspec
 from wavetank.kube.client import Resource
 from wavetank.kube.schema.node import Node
 
-__all__ = ["Field", "fields_of", "is_scalar", "message_name", "node_of", "type_of"]
+__all__ = ["Field", "description_of", "fields_of", "is_scalar", "message_name", "node_of", "type_of"]
 
 _SCALARS: Final = frozenset(
     {"string", "bool", "int32", "int64", "double", "bytes", "time", "microtime", "quantity", "intstr", "raw"}
@@ -120,6 +120,29 @@ def _node(found: Field) -> Node:
     if atomic or strategies:
         return replace(element, atomic=atomic or element.atomic, patch_strategy=strategies)
     return element
+
+
+@cache
+def _descriptions() -> dict[str, dict[str, str]]:
+    """Type -> field -> text; the field "" is the type itself."""
+    text = resources.files("wavetank.kube.schema").joinpath("descriptions.txt").read_text()
+    found: dict[str, dict[str, str]] = {}
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, description = line.partition(" ")
+        if line.startswith("#"):
+            continue
+        if description:
+            fields["" if name == ":" else name] = description
+        else:
+            fields = found[name] = {}
+    return found
+
+
+def description_of(message: str, field: str = "") -> str:
+    """What ``kubectl explain`` says of a type, or of one of its fields; "" where nothing is known."""
+    every = _descriptions()
+    return every.get(message, {}).get(field) or (every["*"].get(field, "") if field else "")
 
 
 @cache
