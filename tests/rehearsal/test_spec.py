@@ -91,3 +91,21 @@ def test_manifests_are_applied_in_the_order_of_their_references(directory: Path)
 )
 def test_bounds(text: str | float, value: float) -> None:
     assert parse_bound(text) == pytest.approx(value)
+
+
+def test_a_kind_may_be_defined_beside_its_objects(directory: Path) -> None:
+    (directory / "k8s" / "a-widget.yaml").write_text(
+        "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 3}\n"
+    )
+    assert "kind 'Widget' is not known to this cluster" in check(directory)
+    names = "{plural: widgets, kind: Widget}"
+    version = "{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}"
+    (directory / "k8s" / "z-definition.yaml").write_text(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n"
+        "metadata: {name: widgets.example.com}\n"
+        f"spec: {{group: example.com, scope: Namespaced, names: {names}, versions: [{version}]}}\n"
+    )
+    assert check(directory) == ""
+    rehearsal, document = load_spec(directory)
+    kinds = [m.kind for m in apply_order(load_manifests(directory, rehearsal.spec.manifests, document))]
+    assert kinds.index("CustomResourceDefinition") < kinds.index("Widget")

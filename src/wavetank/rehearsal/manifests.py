@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 from wavetank.autoscaling.vpa.kinds import VPAS
 from wavetank.errors import InputError, did_you_mean
 from wavetank.kube.client import ApiError, Resource
-from wavetank.kube.resources import BUILT_IN, HORIZONTALPODAUTOSCALERS_V1
+from wavetank.kube.customresources import kinds_of
+from wavetank.kube.resources import BUILT_IN, CUSTOMRESOURCEDEFINITIONS, HORIZONTALPODAUTOSCALERS_V1
 from wavetank.kube.schema.builtin import type_of
 from wavetank.kube.schema.decoding import decode_object
 from wavetank.mesh.resources import ALL_RESOURCES, SERVED_VERSIONS
@@ -72,14 +73,15 @@ class Manifest:
 
 def load_manifests(directory: Path, paths: Sequence[str], spec: Document) -> list[Manifest]:
     """All objects of the files and folders named in ``spec.manifests``. Raises InputError."""
-    manifests: list[Manifest] = []
+    documents: list[Document] = []
     for index, text in enumerate(paths):
         path = directory / text
         if not path.exists():
             raise spec.error(f"manifests: no such file or directory: {path}", "spec", "manifests", index)
         for file in sorted(_files(path)):
-            for document in load_documents(file):
-                manifests.extend(_objects(document, document.value, ()))
+            documents.extend(load_documents(file))
+    known = {**_known(), **_defined(documents)}
+    manifests = [m for document in documents for m in _objects(document, document.value, (), known)]
     if not manifests:
         raise spec.error(
             "manifests: no objects found", "spec", "manifests", fix="name a folder of YAML files"
@@ -95,19 +97,41 @@ def _files(path: Path) -> Iterator[Path]:
     yield from (p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json") and p.is_file())
 
 
-def _objects(document: Document, value: Any, root: tuple[str | int, ...]) -> Iterator[Manifest]:
+_Known = Mapping[tuple[str, str], Resource]
+
+
+def _defined(documents: Sequence[Document]) -> _Known:
+    """The kinds that CustomResourceDefinitions among the manifests define."""
+    found: dict[tuple[str, str], Resource] = {}
+    for document in documents:
+        value = document.value
+        items = (value.get("items") or ()) if isinstance(value, dict) else ()
+        for obj in (value, *items):
+            if not isinstance(obj, dict) or obj.get("kind") != CUSTOMRESOURCEDEFINITIONS.kind:
+                continue
+            try:
+                kinds = kinds_of(obj)
+            except (KeyError, TypeError, AttributeError):
+                continue  # the API server says what is wrong with it
+            found.update({(k.resource.api_version, k.resource.kind): k.resource for k in kinds})
+    return found
+
+
+def _objects(
+    document: Document, value: Any, root: tuple[str | int, ...], known: _Known
+) -> Iterator[Manifest]:
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         raise document.error("not a Kubernetes object: it has no kind", *root)
     if not isinstance(value.get("apiVersion"), str):
         raise document.error(f"{value['kind']} has no apiVersion", *root)
     if value["kind"].endswith("List") and isinstance(value.get("items"), list):
         for index, item in enumerate(value["items"]):
-            yield from _objects(document, item, (*root, "items", index))
+            yield from _objects(document, item, (*root, "items", index), known)
         return
     metadata = value.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise document.error(f"{value['kind']} has no metadata.name", *root)
-    yield Manifest(value, _resource(document, value, root), document, root)
+    yield Manifest(value, _resource(document, value, root, known), document, root)
 
 
 def _known() -> dict[tuple[str, str], Resource]:
@@ -120,8 +144,9 @@ def _known() -> dict[tuple[str, str], Resource]:
     return known
 
 
-def _resource(document: Document, value: dict[str, Any], root: tuple[str | int, ...]) -> Resource:
-    known = _known()
+def _resource(
+    document: Document, value: dict[str, Any], root: tuple[str | int, ...], known: _Known
+) -> Resource:
     api_version, kind = value["apiVersion"], value["kind"]
     found = known.get((api_version, kind))
     if found is not None:
