@@ -109,6 +109,7 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
 @_switch(
     "web.enable-remote-write-receiver", "enable_remote_write_receiver", "Accept remote write 1.0 and 2.0."
 )
+@_switch("web.enable-otlp-receiver", "enable_otlp_receiver", "Accept metrics by OTLP over HTTP.")
 @click.option("--storage.tsdb.path", "storage_path", default="data/", show_default=True)
 @click.option(
     "--storage.tsdb.retention.time", "retention_time", help="How long samples are kept. [default: 15d]"
@@ -269,6 +270,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         enable_lifecycle=flags["enable_lifecycle"],
         enable_admin_api=flags["enable_admin_api"],
         enable_remote_write_receiver=flags["enable_remote_write_receiver"],
+        enable_otlp_receiver=flags["enable_otlp_receiver"],
         auto_reload_seconds=(
             ms("auto_reload_interval", "config.auto-reload-interval") / 1000 if flags["auto_reload"] else 0.0
         ),

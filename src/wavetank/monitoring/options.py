@@ -66,6 +66,7 @@ class ServerOptions:
     enable_lifecycle: bool = False
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
+    enable_otlp_receiver: bool = False
     auto_reload_seconds: float = 0.0
     drain_alerts: bool = True
     snap_seconds: float = 0.002

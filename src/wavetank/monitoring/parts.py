@@ -132,6 +132,7 @@ class Parts:
                 enable_lifecycle=options.enable_lifecycle,
                 enable_admin_api=options.enable_admin_api,
                 enable_remote_write_receiver=options.enable_remote_write_receiver,
+                enable_otlp_receiver=options.enable_otlp_receiver,
                 retention=format_duration(options.storage.retention_ms),
                 loopback_only=loopback_only,
                 accepted_messages=options.remote.accepted_messages,

@@ -24,6 +24,7 @@ from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
 from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
+from wavetank.monitoring.api.otlp import otlp_metrics
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.read import reader
 from wavetank.monitoring.api.services import Services
@@ -48,6 +49,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
         *status.routes(services),
         *_admin(services),
         Route("/write", endpoint(_writer(services)), methods=["POST"]),
+        Route("/otlp/v1/metrics", endpoint(otlp_metrics(services)), methods=["POST"]),
         Route("/read", endpoint(reader(services)), methods=["POST"]),
         Route("/{path:path}", endpoint(_unknown)),
     ]

@@ -30,6 +30,7 @@ class Settings:
     enable_lifecycle: bool = False
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
+    enable_otlp_receiver: bool = False
     retention: str = "15d"
     loopback_only: bool = True
     accepted_messages: Sequence[str] = ()
