@@ -78,9 +78,18 @@ async def observe(
         )
     listed = await client.list(PODS, hpa.namespace, label_selector=scale.selector)
     readings = [await read_metric(metrics, hpa, metric, scale) for metric in hpa.metrics]
-    pods = [pod for pod in listed.items if before is None or _created(pod) < before]
+    pods = listed.items if before is None else _without_new(listed.items, before, scale.spec_replicas)
     views = [_as_before(parse_pod(pod), pod, before) for pod in pods]
     return Observation(hpa, scale, tuple(views), tuple(readings))
+
+
+def _without_new(pods: list[Object], before: float, replicas: int) -> list[Object]:
+    """Without the pods that a scaling made: of those not older than it (times have whole seconds), as many as
+    there are beyond ``replicas``, those that are not running first."""
+    new = [pod for pod in pods if _created(pod) >= before]
+    new.sort(key=lambda pod: ((pod.get("status") or {}).get("phase") == "Running", -_created(pod)))
+    made = {pod["metadata"]["name"] for pod in new[: max(0, len(pods) - replicas)]}
+    return [pod for pod in pods if pod["metadata"]["name"] not in made]
 
 
 def _created(pod: Object) -> float:

@@ -2,7 +2,8 @@
 
 The cluster's controller writes the status at the end of a sync that changed anything. The shadow waits for
 that, takes the replica count the sync began with from the status, reads the same metrics APIs, and decides
-for itself. Where the status does not change it looks once every sync period. It writes nothing.
+for itself. Where the status has not changed for two sync periods it looks all the same: then their decision
+is the one before. It writes nothing.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ class Shadow:
         state = self._remembered(seen, now)
         inputs = decide_on(now, seen, state, self._options)
         self._state = inputs.decision.state
-        ours = inputs.decision.current if inputs.decision.unusable else inputs.decision.desired
+        ours = inputs.decision.desired
+        if inputs.decision.unusable and not _active(status):
+            ours = int(status.get("desiredReplicas") or 0)  # neither could decide: what was wanted stays
         row = compare(now, ours, status, inputs.decision.current)
         found = explain(inputs, self._options, recomputed=True)
         row.bound_by = found.bound_by
@@ -125,8 +128,8 @@ class Shadow:
         return state
 
     async def _wait(self) -> None:
-        """Until the status is written, or for a sync period."""
-        tick = background(self._clock.sleep(self._options.sync_period), "shadow tick")
+        """Until the status is written, or for two sync periods."""
+        tick = background(self._clock.sleep(2 * self._options.sync_period), "shadow tick")
         told = background(_set(self._written), "shadow watch")
         await asyncio.wait({tick, told}, return_when=asyncio.FIRST_COMPLETED)
         for task in (tick, told):
@@ -153,6 +156,11 @@ def _scaling_began(status: Mapping[str, Any]) -> float | None:
     if status.get("currentReplicas") == status.get("desiredReplicas"):
         return None
     return parse_time(status.get("lastScaleTime"))
+
+
+def _active(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(c.get("type") == "ScalingActive" and c.get("status") == "True" for c in conditions)
 
 
 async def _set(event: asyncio.Event) -> None:
