@@ -24,6 +24,7 @@ from wavetank.monitoring.rules.alert import ActiveAlert
 from wavetank.monitoring.rules.engine import RuleEngine
 from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import RuleOptions
+from wavetank.simulation import EPOCH
 from wavetank.simulation import kernels as k
 from wavetank.simulation.cluster import ClusterOptions, Proxy, VirtualCluster
 from wavetank.simulation.input import Applied, Destination
@@ -38,8 +39,6 @@ __all__ = ["Simulated", "Simulation", "simulate"]
 
 Floats = npt.NDArray[np.float64]
 
-#: 2026-01-05T00:00:00Z, a Monday: where time begins if no trace says otherwise.
-EPOCH = 1_767_571_200.0
 #: How long the first pods may take; after it the load begins all the same.
 _READY_SECONDS = 900.0
 _SETTLE_SECONDS = 5.5

@@ -1,0 +1,248 @@
+"""The stepped resolution: a service as a fluid, a second a step, with its metrics pipeline and its HPA.
+
+For long horizons and sweeps. Requests flow into one queue that all ready pods serve together (what a balancer
+that looks at pods' load comes to); there are no single requests, so there are no percentiles here: what is
+said of latency is an estimate from utilisation, named so wherever it is shown. Decisions are those of the
+HPA (``hpa_kernel``), fed by modelled housekeeping samples and metrics server scrapes with their phases; pods
+take their image pull, start-up and probes as in the other resolution.
+
+``run_day`` is the whole loop in one kernel. Its parts are kernels of their own, so that tests can put the
+real ``decide`` in the place of the one that is compiled in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from wavetank.jit import kernel
+from wavetank.simulation import hpa_kernel as h
+
+__all__ = ["CASE", "PODS_MAX", "RESULT", "apply_scale", "new_world", "observe", "run_day", "serve"]
+
+# Parameters of a case.
+(
+    CAPACITY, CPU, SERVICE, WARM_FACTOR, WARM_SECONDS, TIMEOUT, BOOT, PULL, START_CPU, STARTUP, IDLE, LIMIT,
+    SYNC, SYNC_PHASE, RESOLUTION, RESOLUTION_PHASE, HOUSEKEEPING, SLOTS, NODES, REPLICAS, LATENCY_BOUND,
+    PROPAGATION, SLOWEST,
+) = range(23)  # fmt: skip
+CASE: Final = 23
+# Columns of a pod.
+CREATED, STARTED, READY_AT, BASE, IN_SERVICE, HELD = range(6)
+POD: Final = 6
+PODS_MAX: Final = 1024
+# The state: how many pods, ready ones, requests waiting, when the next sync is, when the last pod was ready.
+COUNT, READY, QUEUE, NEXT_SYNC, YOUNGEST, PULLED, PULLING_UNTIL = range(7)
+STATE: Final = 7
+# What comes of a day.
+(
+    POD_SECONDS, REQUESTS, FAILED, SLOW, CHANGES, WORST_MINUTE, PEAK_PODS, PENDING_SECONDS, BAD_SECONDS,
+    MINUTE, MINUTE_BAD, LATENCY,
+) = range(12)  # fmt: skip
+RESULT: Final = 12
+_NEVER: Final = 1e18
+
+
+def new_world(case: Any, seconds: int) -> tuple[Any, Any, Any, Any, Any]:
+    """(pods, state, CPU of a ready pod so far by second, HPA's memory, result), all replicas ready."""
+    pods = np.zeros((PODS_MAX, POD))
+    state = np.zeros(STATE)
+    count = int(min(case[REPLICAS], case[SLOTS]))
+    for i in range(int(case[REPLICAS])):
+        pods[i] = [-600.0, -600.0, -590.0, 0.0, 1.0, 1.0] if i < count else [-600.0, _NEVER, _NEVER, 0, 0, 0]
+    state[COUNT], state[READY], state[NEXT_SYNC] = case[REPLICAS], count, case[SYNC_PHASE]
+    state[YOUNGEST] = -590.0
+    state[PULLED] = min(case[NODES], count)
+    memory = np.full((h.MEMORY, 3), -1.0)
+    return pods, state, np.zeros(seconds + 1), memory, np.zeros(RESULT)
+
+
+@kernel()
+def serve(second: int, rate: float, case: Any, pods: Any, state: Any, used: Any, result: Any) -> None:
+    """One second of traffic at ``rate`` requests."""
+    count = int(state[COUNT])
+    now = float(second)
+    if state[READY] < count:
+        for i in range(count):
+            if pods[i, IN_SERVICE] == 0 and pods[i, READY_AT] + case[PROPAGATION] <= now + 0.5:
+                pods[i, IN_SERVICE] = 1.0
+                pods[i, BASE] = used[second]
+                state[READY] += 1
+                state[YOUNGEST] = pods[i, READY_AT]
+    ready = state[READY]
+    capacity = ready * case[CAPACITY]
+    cost = 1.0
+    if case[WARM_FACTOR] > 1.0 and now - state[YOUNGEST] < 8.0 * case[WARM_SECONDS] and ready > 0:
+        capacity = 0.0
+        for i in range(count):
+            if pods[i, IN_SERVICE] > 0:
+                age = max(0.0, now - pods[i, READY_AT])
+                factor = 1.0 + (case[WARM_FACTOR] - 1.0) * math.exp(-age / case[WARM_SECONDS])
+                capacity += case[CAPACITY] / factor
+        cost = ready * case[CAPACITY] / capacity
+    failed = 0.0
+    done = 0.0
+    if ready > 0:
+        state[QUEUE] += rate
+        done = min(state[QUEUE], capacity)
+        state[QUEUE] -= done
+        longest = capacity * case[TIMEOUT]
+        if state[QUEUE] > longest:
+            failed = state[QUEUE] - longest
+            state[QUEUE] = longest
+        used[second + 1] = used[second] + min(done * case[CPU] * cost / ready, case[LIMIT])
+        busy = min(rate / capacity, 0.999)
+        latency = state[QUEUE] / capacity + case[SERVICE] * cost / (1.0 - busy ** max(1.0, ready))
+    else:
+        failed = rate + state[QUEUE]
+        state[QUEUE] = 0.0
+        used[second + 1] = used[second]
+        latency = 0.0
+    slow = done if latency > case[LATENCY_BOUND] else 0.0
+    result[REQUESTS] += rate
+    result[FAILED] += failed
+    result[SLOW] += slow
+    result[LATENCY] += latency * done
+    result[POD_SECONDS] += count
+    result[PENDING_SECONDS] += count - ready
+    result[PEAK_PODS] = max(result[PEAK_PODS], float(count))
+    bad = failed + slow
+    if bad > 0:
+        result[BAD_SECONDS] += 1
+    result[MINUTE] += rate
+    result[MINUTE_BAD] += bad
+    if second % 60 == 59:
+        if result[MINUTE] > 0:
+            result[WORST_MINUTE] = max(result[WORST_MINUTE], min(1.0, result[MINUTE_BAD] / result[MINUTE]))
+        result[MINUTE] = result[MINUTE_BAD] = 0.0
+
+
+@kernel(inline=True)
+def _cpu(at: float, pod: Any, case: Any, used: Any) -> float:
+    """CPU seconds that the pod has used at a time, start-up and idling included."""
+    age = at - pod[STARTED]
+    total = min(age, case[STARTUP]) * case[START_CPU] + age * case[IDLE]
+    if pod[IN_SERVICE] > 0 and at > pod[READY_AT]:
+        second = int(max(0.0, at))
+        inside = used[second]
+        if second + 1 < len(used) and used[second + 1] > inside:
+            inside += (used[second + 1] - inside) * (at - second)
+        total += max(0.0, inside - pod[BASE])
+    return total
+
+
+@kernel(inline=True)
+def _sampled(at: float, started: float, interval: float) -> float:
+    """When the last housekeeping sample before ``at`` was taken."""
+    return started + math.floor((at - started) / interval) * interval
+
+
+@kernel()
+def observe(now: float, origin: float, case: Any, pods: Any, state: Any, used: Any, view: Any) -> int:
+    """What the metrics API and the pods' status say at ``now``, into ``view`` float64[PODS_MAX, h.VIEW].
+    API times have whole seconds; ``origin`` is the Unix time of second 0."""
+    resolution, interval = case[RESOLUTION], case[HOUSEKEEPING]
+    tick = case[RESOLUTION_PHASE] + math.floor((now - case[RESOLUTION_PHASE]) / resolution) * resolution
+    count = int(state[COUNT])
+    for i in range(count):
+        started = pods[i, STARTED]
+        view[i, :] = 0.0
+        view[i, h.PENDING] = 1.0 if started > now else 0.0
+        view[i, h.READY] = 1.0 if pods[i, READY_AT] <= now else 0.0
+        view[i, h.START] = math.floor(origin + pods[i, CREATED])
+        moved = pods[i, READY_AT] if pods[i, READY_AT] <= now else pods[i, CREATED]
+        view[i, h.TRANSITION] = math.floor(origin + moved)
+        if started > tick:
+            continue
+        last = _sampled(tick, started, interval)
+        before = last
+        back = tick - resolution
+        while before >= last and back > started:
+            before = _sampled(back, started, interval)
+            back -= resolution
+        if 10.0 <= last - started < resolution:
+            before = started
+        elif before >= last or before <= started:
+            continue
+        cores = (_cpu(last, pods[i], case, used) - _cpu(before, pods[i], case, used)) / (last - before)
+        view[i, h.SAMPLED] = 1.0
+        view[i, h.VALUE] = math.ceil(max(0.0, cores) * 1000.0 - 1e-6)
+        view[i, h.STAMP] = math.floor(origin + last)
+        view[i, h.WINDOW] = last - before
+    return count
+
+
+@kernel()
+def apply_scale(now: float, desired: int, case: Any, pods: Any, state: Any, result: Any) -> None:
+    """Create pods, or remove the youngest of the not ready ones, then of the ready ones."""
+    count = int(state[COUNT])
+    if desired == count:
+        return
+    result[CHANGES] += 1
+    while count < desired:
+        placed = 0
+        for i in range(count):
+            placed += 1 if pods[i, HELD] > 0 else 0
+        pods[count, :] = 0.0
+        pods[count, CREATED] = now
+        if placed < case[SLOTS]:
+            _place(count, now, case, pods, state)
+        else:
+            pods[count, STARTED] = pods[count, READY_AT] = _NEVER
+        count += 1
+    while count > desired:
+        victim = count - 1
+        for i in range(count):
+            if pods[i, IN_SERVICE] == 0:
+                victim = i  # the last one that is not in service
+        if pods[victim, IN_SERVICE] > 0:
+            state[READY] -= 1
+        freed = pods[victim, HELD] > 0
+        for i in range(victim, count - 1):
+            pods[i] = pods[i + 1]
+        count -= 1
+        if freed:
+            for i in range(count):
+                if pods[i, HELD] == 0:
+                    _place(i, now, case, pods, state)
+                    break
+    state[COUNT] = count
+
+
+@kernel()
+def _place(pod: int, now: float, case: Any, pods: Any, state: Any) -> None:
+    """Bind a pod to a node: the first on each node waits for the image, others there wait with it."""
+    pulled = now
+    if case[PULL] > 0:
+        if state[PULLED] < case[NODES]:
+            state[PULLED] += 1
+            state[PULLING_UNTIL] = max(state[PULLING_UNTIL], now + case[PULL])
+            pulled = now + case[PULL]
+        else:
+            pulled = max(now, state[PULLING_UNTIL])
+    pods[pod, HELD] = 1.0
+    pods[pod, STARTED] = pulled
+    pods[pod, READY_AT] = pulled + case[BOOT]
+
+
+@kernel()
+def run_day(
+    rates: Any, origin: float, case: Any, p: Any, ups: Any, downs: Any, pods: Any, state: Any, used: Any,
+    memory: Any, result: Any, replicas: Any,
+) -> None:  # fmt: skip
+    """All of ``rates`` float64[seconds]. ``replicas`` int64[seconds] (or of length 0) gets the pods of each
+    second."""
+    view = np.zeros((PODS_MAX, h.VIEW))
+    scaled = p[h.HIGH] > 0
+    for second in range(len(rates)):
+        serve(second, rates[second], case, pods, state, used, result)
+        while scaled and state[NEXT_SYNC] < second + 1:
+            now = state[NEXT_SYNC]
+            count = observe(now, origin, case, pods, state, used, view)
+            desired = h.decide_replicas(origin + now, count, view, count, p, ups, downs, memory)
+            apply_scale(now, min(desired, PODS_MAX), case, pods, state, result)
+            state[NEXT_SYNC] += case[SYNC]
+        if len(replicas):
+            replicas[second] = int(state[COUNT])
