@@ -64,6 +64,8 @@ def show_config(config: AlertmanagerConfig) -> str:
     """
     shown = plain(config)
     for receiver, entry in zip(config.receivers, shown.get("receivers", ()), strict=True):
+        if entry["labels"] == {"name": receiver.name}:
+            del entry["labels"]
         for webhook, section in zip(receiver.webhook_configs, entry.get("webhook_configs", ()), strict=True):
             if webhook.url and "{{" not in webhook.url.reveal():
                 parts = urlsplit(webhook.url.reveal())

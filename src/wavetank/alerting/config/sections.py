@@ -84,7 +84,6 @@ def _email(section: EmailConfig, g: GlobalConfig) -> EmailConfig:
 
 def _slack(section: SlackConfig, g: GlobalConfig) -> SlackConfig:
     http = section.http_config or HTTPClientConfig()
-    app_url = section.app_url or g.slack_app_url
     token, token_file = section.app_token, section.app_token_file
     if not token and not token_file and http.authorization is None and not section.api_url:
         token, token_file = g.slack_app_token, g.slack_app_token_file
@@ -97,8 +96,8 @@ def _slack(section: SlackConfig, g: GlobalConfig) -> SlackConfig:
         if http.authorization is not None:
             raise ValueError("http authorization can't be set when using Slack App tokens")
         http = _replace(http, authorization=Authorization(credentials=token, credentials_file=token_file))
-        url, url_file = Secret(app_url), ""
-    return _replace(section, api_url=url, api_url_file=url_file, app_url=app_url, http_config=http)
+        url, url_file = Secret(section.app_url or g.slack_app_url), ""
+    return _replace(section, api_url=url, api_url_file=url_file, http_config=http)
 
 
 def _pagerduty(section: PagerdutyConfig, g: GlobalConfig) -> PagerdutyConfig:
