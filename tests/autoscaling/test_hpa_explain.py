@@ -206,7 +206,7 @@ async def test_a_cluster_is_explained_and_shadowed_through_its_api() -> None:
             body = msgspec.json.decode(
                 await outside.get_raw("/apis/autoscaling.wavetank.dev/v1/namespaces/default/hpadecisions/web")
             )
-        other = autoscaler(target=100)
+        other = autoscaler(target=10)
         what_if = await Shadow(
             outside, ApiMetricsClient(outside), clock, "default", "web", options, other
         ).look()
