@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "up": "Start a standing tank: cluster, mesh, monitoring; with a directory, its manifests.",
     "down": "Stop a standing tank.",
     "status": "What is running here, and who enforces CPU and memory limits.",
+    "node": "Lose a node of a tank and bring it back.",
     "load": "Run a locustfile with open-model arrivals and honest latencies.",
     "prometheus": "A Prometheus server; Prometheus' own flags.",
     "promtool": "Check, test and query; promtool's own commands.",

@@ -25,9 +25,12 @@ from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
 from wavetank.kube.kubelet.pod_worker import PodWorker
 from wavetank.kube.kubelet.runtime import Running, Runtime, StartError
 from wavetank.kube.providers import ExecSession
-from wavetank.kube.resources import PODS
+from wavetank.kube.resources import NODES, PODS
 
-__all__ = ["Kubelet"]
+__all__ = ["FAILED", "Kubelet"]
+
+FAILED = "wavetank.dev/failed"
+"""Annotation of a node: its machine is lost while it is there."""
 
 
 class Kubelet:
@@ -67,15 +70,32 @@ class Kubelet:
             self.metrics,
             self.cadvisor,
         )
-        self._pods = Informer(client, PODS, field_selector=f"spec.nodeName={node.name}", clock=clock)
+        self._client = client
+        self._pods = self._pods_of_node()
         self._tasks: list[asyncio.Task[None]] = []
+        self._self = Informer(client, NODES, field_selector=f"metadata.name={node.name}", clock=clock)
+        self._switching = asyncio.Lock()
+        self._switches: set[asyncio.Task[None]] = set()
+        self._to_fail = False
+        self.failed = False
+        """Whether the machine is lost: nothing runs, and nothing is told to anybody."""
 
     @property
     def enforcer(self) -> str:
         """Who keeps CPU and memory limits, in words for status and report."""
         return self._runtime.enforcer
 
+    def _pods_of_node(self) -> Informer:
+        return Informer(
+            self._client, PODS, field_selector=f"spec.nodeName={self.node.name}", clock=self.clock
+        )
+
     async def start(self) -> None:
+        await self._run()
+        self._self.add_handler(self._on_node)
+        await self._self.start()
+
+    async def _run(self) -> None:
         await self._reporter.register()
         self._pods.add_handler(self._on_pod)
         self._tasks = [
@@ -86,11 +106,45 @@ class Kubelet:
         await self._pods.start()
         self._recorder.event(self._reporter.object, "Normal", "Starting", "Starting kubelet.")
 
-    async def stop(self) -> None:
+    async def _fall_silent(self) -> None:
         await self._pods.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _on_node(self, kind: WatchType, before: Object | None, node: Object) -> None:
+        """The annotation on the node decides whether its machine is there."""
+        del before
+        lost = FAILED in (node["metadata"].get("annotations") or {})
+        if kind is not WatchType.DELETED and lost is not self._to_fail:
+            self._to_fail = lost
+            task = background(self._switch(), f"power {self.node.name}")
+            self._switches.add(task)
+            task.add_done_callback(self._switches.discard)
+
+    async def _switch(self) -> None:
+        async with self._switching:
+            if self._to_fail is not self.failed:
+                self.failed = self._to_fail
+                await (self._fail() if self.failed else self._restore())
+
+    async def _fail(self) -> None:
+        """The machine is gone: all processes end at once, heartbeats stop, and nobody is told."""
+        await self._fall_silent()
+        workers = list(self.workers.values())
+        for worker in workers:
+            worker.task.cancel()
+        await asyncio.gather(*(worker.task for worker in workers), return_exceptions=True)
+
+    async def _restore(self) -> None:
+        """The machine boots: the pods that are still bound to it start once more."""
+        self._pods = self._pods_of_node()
+        await self._run()
+
+    async def stop(self) -> None:
+        await self._self.stop()
+        await asyncio.gather(*self._switches, return_exceptions=True)
+        await self._fall_silent()
         workers = list(self.workers.values())
         for worker in workers:
             worker.kill()

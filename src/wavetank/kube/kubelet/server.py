@@ -141,7 +141,7 @@ class LocalKubelets:
     def get(self, node: str) -> Kubelet:
         """Raises ApiError where the node has no kubelet here."""
         found = self._kubelets.get(node)
-        if found is None:
+        if found is None or found.failed:
             raise ApiError(503, "ServiceUnavailable", f'no kubelet answers for node "{node}"')
         return found
 
