@@ -58,11 +58,11 @@ def matches(kind: str, options: Any, found: Field, frame: Frame, index: int) -> 
             regex = compiled(str(options))
             return regex is not None and bool(regex.search(found.display) or regex.search(found.name))
         case "byType":
-            return found.type == options
+            return bool(found.type == options)
         case "byTypes":
             return found.type in texts(options)
         case "byFrameRefID":
-            return frame.ref == options
+            return bool(frame.ref == options)
         case "byNames":
             named = {found.display, found.name} & set(texts(mapping(options).get("names", options)))
             return bool(named) != (text(mapping(options), "mode") == "exclude")

@@ -34,7 +34,9 @@ def _states(canvas: Canvas, kind: str, merge: bool) -> dict[str, Any] | None:
     if not looks:
         return None
     options = canvas.panel.options
-    rows = [{"label": look.field.display, "spans": _spans(look, canvas.to_ms, merge)} for look in looks]
+    rows: list[dict[str, Any]] = [
+        {"label": look.field.display, "spans": _spans(look, canvas.to_ms, merge)} for look in looks
+    ]
     seen = {(span["text"], span["colour"]): None for row in rows for span in row["spans"]}
     return {
         "draw": kind,

@@ -37,18 +37,19 @@ def _place(row: dict[str, Any], panels: list[Any], y: int, headed: bool) -> int:
     collapsed = bool(row.get("collapse"))
     placed: list[Any] = panels
     if headed:
-        head = {
+        inside: list[Any] = []
+        head: dict[str, Any] = {
             "type": "row",
             "title": row.get("title") or "",
             "collapsed": collapsed,
             "repeat": row.get("repeat") or None,
-            "panels": [],
+            "panels": inside,
             "gridPos": {"x": 0, "y": y, "w": _COLUMNS, "h": 1},
         }
         panels.append(head)
         y += 1
         if collapsed:
-            placed = head["panels"]
+            placed = inside
     x, tallest = 0, 0
     for panel in row.get("panels") or ():
         if not isinstance(panel, dict):
