@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from wavetank.monitoring.options import ServerOptions, WebOptions
@@ -151,6 +152,21 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
 @click.option(
     "--storage.remote.read-max-bytes-in-frame", "read_frame_bytes", default=1 << 20, show_default=True
 )
+@click.option("--agent", is_flag=True, help="Scrape and forward only: no queries, rules or alerts.")
+@click.option("--storage.agent.path", "agent_path", default="data-agent/", show_default=True)
+@click.option("--storage.agent.retention.min-time", "agent_min", default="5m", show_default=True)
+@click.option("--storage.agent.retention.max-time", "agent_max", default="4h", show_default=True)
+@click.option("--storage.agent.wal-truncate-frequency", "agent_truncate", default="2h", show_default=True)
+@click.option("--storage.agent.wal-segment-size", "agent_segment", help="10MB to 256MB. [default: 128MB]")
+@_switch("storage.agent.wal-compression", "agent_compression", "Compress the agent's log.", default=True)
+@click.option(
+    "--storage.agent.wal-compression-type",
+    "agent_compression_type",
+    type=click.Choice(["snappy", "zstd"]),
+    default="snappy",
+    show_default=True,
+)
+@click.option("--storage.agent.no-lockfile", "agent_no_lockfile", is_flag=True, help="No lock file.")
 @click.option("--query.lookback-delta", "lookback", default="5m", show_default=True)
 @click.option("--query.timeout", "query_timeout", default="2m", show_default=True)
 @click.option("--query.max-concurrency", "query_concurrency", default=20, show_default=True)
@@ -197,15 +213,36 @@ def command(context: click.Context, /, **flags: Any) -> None:
     from wavetank.monitoring.logs import set_up_logging
 
     set_up_logging(flags["log_level"], flags["log_format"])
+    _check_mode(context, agent=flags["agent"])
+    if flags["agent"]:
+        flags["storage_path"] = flags["agent_path"]
     options = _options(context, flags)
     asyncio.run(_run(flags, options))
+
+
+def _check_mode(context: click.Context, *, agent: bool) -> None:
+    """Flags of one mode are refused in the other. Raises UsageError."""
+    wrong = []
+    for parameter in context.command.params:
+        if not parameter.expose_value or parameter.name is None:
+            continue
+        name = parameter.opts[0].removeprefix("--")
+        theirs = ("storage.tsdb.", "query.", "rules.", "alertmanager.") if agent else ("storage.agent.",)
+        given = context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        if given and name.startswith(theirs):
+            wrong.append(name)
+    if wrong:
+        mode = "agent" if agent else "server"
+        raise click.UsageError(
+            f"The following flag(s) can not be used in {mode} mode: {', '.join(sorted(wrong))}"
+        )
 
 
 def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     """The options of the flags. Raises InputError for values that do not parse."""
     from wavetank.errors import InputError
     from wavetank.monitoring.config.values import parse_duration, parse_size
-    from wavetank.monitoring.options import RemoteOptions, ServerOptions
+    from wavetank.monitoring.options import AgentOptions, RemoteOptions, ServerOptions
     from wavetank.monitoring.rules.load import RuleOptions
     from wavetank.promql.context import EngineOptions
     from wavetank.tsdb.options import Options as StorageOptions
@@ -224,7 +261,33 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     min_block = ms("min_block", "storage.tsdb.min-block-duration")
     flags["max_block"] = flags["max_block"] or "31d"
     features = _features(flags["features"])
+    storage = StorageOptions(
+        wal_compression=flags["wal_compression_type"] if flags["wal_compression"] else "none",
+        wal_segment_bytes=_segment_bytes("storage.tsdb", flags["wal_segment"]),
+        min_block_ms=min_block,
+        max_block_ms=max(min_block, ms("max_block", "storage.tsdb.max-block-duration")),
+        retention_ms=ms("retention_time", "storage.tsdb.retention.time"),
+        retention_bytes=retention_bytes,
+        lock_file=not flags["no_lockfile"],
+    )
+    agent = None
+    if flags["agent"]:
+        agent = AgentOptions(
+            ms("agent_min", "storage.agent.retention.min-time"),
+            ms("agent_max", "storage.agent.retention.max-time"),
+        )
+        every = max(60_000, ms("agent_truncate", "storage.agent.wal-truncate-frequency"))
+        storage = StorageOptions(
+            wal_compression=flags["agent_compression_type"] if flags["agent_compression"] else "none",
+            wal_segment_bytes=_segment_bytes("storage.agent", flags["agent_segment"]),
+            min_block_ms=every,
+            max_block_ms=every,
+            retention_ms=1,  # what leaves the log is kept nowhere
+            lock_file=not flags["agent_no_lockfile"],
+        )
     return ServerOptions(
+        agent=agent,
+        storage=storage,
         listen_address=flags["listen_addresses"][0],
         web=_web(flags, ms("read_timeout", "web.read-timeout") / 1000),
         remote=RemoteOptions(
@@ -241,15 +304,6 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
             else 0.0
         ),
         gather_seconds=ms("discovery_interval", "scrape.discovery-reload-interval") / 1000,
-        storage=StorageOptions(
-            wal_compression=flags["wal_compression_type"] if flags["wal_compression"] else "none",
-            wal_segment_bytes=_segment_bytes(flags["wal_segment"]),
-            min_block_ms=min_block,
-            max_block_ms=max(min_block, ms("max_block", "storage.tsdb.max-block-duration")),
-            retention_ms=ms("retention_time", "storage.tsdb.retention.time"),
-            retention_bytes=retention_bytes,
-            lock_file=not flags["no_lockfile"],
-        ),
         engine=EngineOptions(
             lookback_ms=ms("lookback", "query.lookback-delta"),
             timeout_seconds=ms("query_timeout", "query.timeout") / 1000,
@@ -310,7 +364,7 @@ def _web(flags: dict[str, Any], read_timeout_seconds: float) -> WebOptions:
     )
 
 
-def _segment_bytes(text: str | None) -> int:
+def _segment_bytes(flag: str, text: str | None) -> int:
     """Size of the log's segments. Raises InputError."""
     from wavetank.errors import InputError
     from wavetank.monitoring.config.values import parse_size
@@ -320,9 +374,9 @@ def _segment_bytes(text: str | None) -> int:
     try:
         size = int(parse_size(text))
     except ValueError as error:
-        raise InputError(f"--storage.tsdb.wal-segment-size: {error}", fix="e.g. 64MB") from None
+        raise InputError(f"--{flag}.wal-segment-size: {error}", fix="e.g. 64MB") from None
     if not 10 << 20 <= size <= 256 << 20:
-        raise InputError("--storage.tsdb.wal-segment-size must be between 10MB and 256MB")
+        raise InputError(f"--{flag}.wal-segment-size must be between 10MB and 256MB")
     return size
 
 

@@ -13,7 +13,7 @@ from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
 from wavetank.tsdb.options import Options as StorageOptions
 
-__all__ = ["RemoteOptions", "ServerOptions", "WebOptions"]
+__all__ = ["AgentOptions", "RemoteOptions", "ServerOptions", "WebOptions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,15 @@ class RemoteOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """``--agent``: scrape and forward only. The log forgets what was sent once it spans ``min_ms``, and
+    whatever there is once it spans ``max_ms``."""
+
+    min_ms: int = 5 * 60_000
+    max_ms: int = 4 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """``extra_scrape_configs`` are scraped beside those of the configuration file and survive reloads;
     ``environment`` is where discovery looks for ``KUBECONFIG``; ``snap_seconds`` is how far a scrape may be
@@ -56,6 +65,7 @@ class ServerOptions:
     listen_address: str = "127.0.0.1:9090"
     web: WebOptions = field(default_factory=WebOptions)
     remote: RemoteOptions = field(default_factory=RemoteOptions)
+    agent: AgentOptions | None = None
     storage: StorageOptions = field(default_factory=StorageOptions)
     engine: EngineOptions = field(default_factory=EngineOptions)
     rules: RuleOptions = field(default_factory=RuleOptions)

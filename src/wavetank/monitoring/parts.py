@@ -25,10 +25,11 @@ from wavetank.monitoring.api.app import create_app
 from wavetank.monitoring.api.services import Services, Settings
 from wavetank.monitoring.api.status import VERSION
 from wavetank.monitoring.config import Config, ScrapeConfig, format_duration
+from wavetank.monitoring.config.effect import without_effect
 from wavetank.monitoring.discovery import DiscoveryPool
 from wavetank.monitoring.metrics import ServerMetrics, storage_families
 from wavetank.monitoring.notifier import Notifier
-from wavetank.monitoring.options import ServerOptions
+from wavetank.monitoring.options import AgentOptions, ServerOptions
 from wavetank.monitoring.querying import Queries
 from wavetank.monitoring.remote.codec import MetadataEntry
 from wavetank.monitoring.remote.queues import Queues
@@ -38,6 +39,7 @@ from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import load_groups
 from wavetank.monitoring.scrape.loop import TargetLoop
 from wavetank.monitoring.scrape.pool import ScrapePools
+from wavetank.monitoring.storage_options import storage_options
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.options import Options as StorageOptions
 
@@ -79,6 +81,7 @@ class Parts:
     ) -> None:
         self.state = ServerState(config, clock.now())
         self._options = options
+        self._db = db
         self._clock = clock
         self._db = db
         self._groups: dict[str, Group] = {}
@@ -133,6 +136,7 @@ class Parts:
                 enable_admin_api=options.enable_admin_api,
                 enable_remote_write_receiver=options.enable_remote_write_receiver,
                 enable_otlp_receiver=options.enable_otlp_receiver,
+                agent=options.agent is not None,
                 retention=format_duration(options.storage.retention_ms),
                 loopback_only=loopback_only,
                 accepted_messages=options.remote.accepted_messages,
@@ -168,6 +172,13 @@ class Parts:
         self.metrics.reload_ok.set(1)
         self.metrics.reload_at.set(self.state.reloaded_at)
         self._queries.log_file = config.globals.query_log_file
+        for line in without_effect(config):
+            _LOG.warning("without effect: %s", line)
+        storage = storage_options(self._options.storage, config)
+        self._db.reconfigure(storage)
+        self._db.store.options = replace(
+            self._db.store.options, out_of_order_window_ms=storage.out_of_order_window_ms
+        )
         await self._storage.apply(config)
         await self._remote_write.apply(config)
         jobs = self._jobs(config)
@@ -212,10 +223,19 @@ class Parts:
         """Compact and apply retention, as often as upstream looks."""
         while True:
             await self._clock.sleep(_UPKEEP_SECONDS)
+            if self._options.agent is not None and not self._may_truncate(db, self._options.agent):
+                continue
             try:
                 await asyncio.to_thread(db.compact)
             except Exception:
                 _LOG.exception("compaction failed; it is tried again")
+
+    def _may_truncate(self, db: DB, agent: AgentOptions) -> bool:
+        """Whether the log may forget its older part: all of it was sent, or it became too long."""
+        span_ms = db.store.head.maxt_ms - db.store.head.mint_ms
+        if span_ms < agent.min_ms:
+            return False
+        return span_ms > agent.max_ms or all(sender.caught_up for sender in self._remote_write.senders)
 
     def _jobs(self, config: Config) -> Mapping[str, ScrapeConfig]:
         jobs = {scrape.job_name: scrape for scrape in config.scrape_configs}

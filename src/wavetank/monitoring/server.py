@@ -22,6 +22,7 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError, InternalError
 from wavetank.journal import Journal
 from wavetank.monitoring.config import Config, load_config
+from wavetank.monitoring.config.check import check_agent
 from wavetank.monitoring.config.load import expand_glob
 from wavetank.monitoring.listen import Doorway, Listener, bind, is_loopback, serve
 from wavetank.monitoring.options import ServerOptions
@@ -87,7 +88,7 @@ class Server:
             )
         )
         try:
-            db = await asyncio.to_thread(self._open)
+            db = await asyncio.to_thread(self._open, config)
             try:
                 await self._serve(config, db, listener, doorway, serving, ready, stop)
             finally:
@@ -108,14 +109,16 @@ class Server:
             raise
         return bound
 
-    def _open(self) -> DB:
+    def _open(self, config: Config) -> DB:
         """The storage. Imported here: loading the kernels takes longer than all else at the start."""
         from wavetank.monitoring import parts
+        from wavetank.monitoring.storage_options import storage_options
         from wavetank.tsdb.db import DB
 
         assert parts
         # Replay goes on in the background: scrapes are stored, queries answered, rules wait for its end.
-        return DB.open(self._storage_path, self.options.storage, self._clock, background=True)
+        options = storage_options(self.options.storage, config)
+        return DB.open(self._storage_path, options, self._clock, background=True)
 
     def _warm(self) -> None:
         from wavetank.monitoring.warm import warm_kernels
@@ -140,7 +143,10 @@ class Server:
             _LOG.info("configuration reloaded")
 
     def _load(self) -> Config:
-        return load_config(self._source) if isinstance(self._source, Path) else self._source
+        config = load_config(self._source) if isinstance(self._source, Path) else self._source
+        if self.options.agent is not None:
+            check_agent(config)
+        return config
 
     def _external_url(self, listen_url: str) -> str:
         if self.options.external_url:

@@ -23,6 +23,7 @@ _CODES: Final = {
     "timeout": 503,
     "internal": 500,
     "unavailable": 503,
+    "forbidden": 403,
     "not_found": 404,
     "not_acceptable": 406,
 }

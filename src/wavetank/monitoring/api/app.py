@@ -30,7 +30,7 @@ from wavetank.monitoring.api.read import reader
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
 from wavetank.monitoring.rfc3339 import format_time
-from wavetank.monitoring.web.front import Cors, Prefixed
+from wavetank.monitoring.web.front import AgentOnly, Cors, Prefixed
 from wavetank.monitoring.web.hosts import HostCheck
 
 __all__ = ["create_app"]
@@ -59,6 +59,8 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
     )
     settings = services.settings
     served: ASGIApp = CancelOnDisconnect(app)
+    if settings.agent:
+        served = AgentOnly(served)
     if settings.cors_origin is not None:
         served = Cors(served, settings.cors_origin)
     if settings.route_prefix:

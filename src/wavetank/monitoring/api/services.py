@@ -31,6 +31,7 @@ class Settings:
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
     enable_otlp_receiver: bool = False
+    agent: bool = False
     retention: str = "15d"
     loopback_only: bool = True
     accepted_messages: Sequence[str] = ()

@@ -28,7 +28,7 @@ from wavetank.monitoring.config.model import (
 from wavetank.monitoring.relabel import RelabelConfig, check_relabel, valid_label_name
 from wavetank.yamlfile import Document
 
-__all__ = ["SCRAPE_PROTOCOLS", "check", "check_scrape_configs"]
+__all__ = ["SCRAPE_PROTOCOLS", "check", "check_agent", "check_scrape_configs"]
 
 SCRAPE_PROTOCOLS: Final = (
     "OpenMetricsText0.0.1",
@@ -106,6 +106,17 @@ def check(document: Document, config: Config, *, refuse_not_built_in: bool = Tru
     (top / "storage").run(_check_storage, config.storage)
     if config.tracing is not None:
         (top / "tracing").run(_check_tracing, config.tracing)
+
+
+def check_agent(config: Config) -> None:
+    """Raises InputError for sections that an agent has no use for, in upstream's words."""
+    for section, given in (
+        ("alerting", config.alerting.alertmanagers or config.alerting.alert_relabel_configs),
+        ("rule_files", config.rule_files),
+        ("remote_read", config.remote_read),
+    ):
+        if given:
+            raise InputError(f"field {section} is not allowed in agent mode")
 
 
 def check_scrape_configs(

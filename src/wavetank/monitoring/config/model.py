@@ -174,7 +174,7 @@ class ChunkEncoding(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
 
 
 class TSDBConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    out_of_order_time_window: Duration = Duration(0)
+    out_of_order_time_window: Duration | None = None  # None takes samples of any age
     stale_series_compaction_threshold: float = 0.0
     chunk_encoding: ChunkEncoding = ChunkEncoding()
     retention: Retention = Retention()

@@ -78,6 +78,11 @@ class Sender:
     def pending(self) -> int:
         return self._progress.pending
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing that was read waits, in the segment that is being written."""
+        return self._progress.idle and self._tail.at_end()
+
     def start(self) -> None:
         self._progress.save()
         self._open_shards(self.config.queue_config.min_shards)

@@ -79,6 +79,11 @@ class WalTail:
         found = segments(self._directory)
         return Position(found[-1][0], found[-1][1].stat().st_size) if found else Position(0, 0)
 
+    def at_end(self) -> bool:
+        """Whether the position is in the newest segment."""
+        found = segments(self._directory)
+        return not found or self.position.segment >= found[-1][0]
+
     def known_series(self) -> Iterator[tuple[int, Labels]]:
         """All series that samples after the position may name."""
         checkpoint = checkpoint_of(self._directory)

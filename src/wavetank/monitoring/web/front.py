@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wavetank.clock import Clock
@@ -98,6 +98,39 @@ def _origin(scope: Scope) -> str:
         if name == b"origin":
             return str(value.decode("latin-1"))
     return ""
+
+
+_NOT_IN_AGENTS: Final = (
+    "/api/v1/query",
+    "/api/v1/labels",
+    "/api/v1/label/",
+    "/api/v1/series",
+    "/api/v1/read",
+    "/api/v1/rules",
+    "/api/v1/alerts",
+    "/api/v1/alertmanagers",
+    "/api/v1/admin/",
+    "/api/v1/status/tsdb",
+    "/federate",
+)
+
+
+class AgentOnly:
+    """What an agent does not answer, as it keeps nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_NOT_IN_AGENTS):
+            body = {
+                "status": "error",
+                "errorType": "execution",
+                "error": "unavailable with Prometheus Agent",
+            }
+            await JSONResponse(body, 422)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class Prefixed:
