@@ -203,6 +203,14 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
 @click.option(
     "--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True
 )
+@click.option(
+    "--web.dashboards",
+    "dashboards",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of dashboards.",
+)
+@click.option("--console.tank", "tank_directory", type=click.Path(path_type=Path), hidden=True)
 @click.option("--journal", "journal_path", type=click.Path(path_type=Path), help="Note first scrapes here.")
 @_refused
 @click.pass_context
@@ -417,15 +425,15 @@ async def _run(flags: dict[str, Any], options: ServerOptions) -> None:
     from wavetank.errors import InputError
     from wavetank.journal import FileJournal
     from wavetank.monitoring.server import Server
-    from wavetank.web.console import routes
+    from wavetank.rehearsal.console_pages import console_pages
 
     log = logging.getLogger("wavetank.monitoring")
     clock = RealClock()
     path = flags["journal_path"]
     journal = FileJournal(path, clock) if path is not None else None
-    server = Server(
-        Path(flags["config_file"]), Path(flags["storage_path"]), clock, options, journal=journal, pages=routes
-    )
+    pages, close_console = await console_pages(flags["tank_directory"], flags["dashboards"], clock)
+    config, storage = Path(flags["config_file"]), Path(flags["storage_path"])
+    server = Server(config, storage, clock, options, journal=journal, pages=pages)
     stop = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
 
@@ -447,5 +455,6 @@ async def _run(flags: dict[str, Any], options: ServerOptions) -> None:
     try:
         await server.run(lambda url: log.info("Server is ready to receive web requests at %s", url), stop)
     finally:
+        await close_console()
         if journal is not None:
             journal.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 __all__ = ["command"]
@@ -14,6 +16,7 @@ def command(output: str) -> int:
     import msgspec
 
     from wavetank.clock import RealClock
+    from wavetank.rehearsal.console_facts import console_url
     from wavetank.rehearsal.machine import describe_machine
     from wavetank.rehearsal.registry import running
 
@@ -31,6 +34,7 @@ def command(output: str) -> int:
             f"{entry.kind} {entry.tank} ({entry.name}), up {now - entry.started_at:.0f} s, pid {entry.pid}"
         )
         for name, value in (
+            ("console", console_url(entry.monitoring_url, Path(entry.directory))),
             ("enforcer", entry.enforcer),
             ("API", entry.api_url),
             ("monitoring", entry.monitoring_url),

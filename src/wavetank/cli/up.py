@@ -25,6 +25,7 @@ def command(directory: Path | None, emulate_kubernetes: str | None, output: str)
     from rich.console import Console
 
     from wavetank.autoscaling.hpa.options import parse_release
+    from wavetank.rehearsal.console_facts import console_url
     from wavetank.rehearsal.standing import start_standing
 
     if emulate_kubernetes is not None:
@@ -42,6 +43,8 @@ def command(directory: Path | None, emulate_kubernetes: str | None, output: str)
         click.echo(msgspec.json.format(msgspec.json.encode(entry)).decode())
         return 0
     rows = [("tank", entry.tank), ("enforcer", entry.enforcer), ("monitoring", entry.monitoring_url)]
+    console_at = console_url(entry.monitoring_url, Path(entry.directory))
+    rows.insert(0, ("console", console_at))
     rows += [("gateway", url) for url in entry.gateway_urls]
     rows.append(("kubectl", f"kubectl --kubeconfig {entry.kubeconfig} get pods -A"))
     if directory is not None and entry.gateway_urls:

@@ -24,6 +24,7 @@ from wavetank.autoscaling.adapter.naming import Mapper
 from wavetank.autoscaling.adapter.resource import ResourceMetricsApi
 from wavetank.autoscaling.adapter.rules import default_config, load_config
 from wavetank.autoscaling.adapter.series import SeriesRegistry
+from wavetank.autoscaling.advice import advise
 from wavetank.autoscaling.hpa.admission import HpaAdmission
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.hpa.decisions_api import HpaDecisionsApi
@@ -101,6 +102,7 @@ class CompositeControlPlane:
         self.plane.attach_kubelet(self._kubelets)
         own = (HpaAdmission(self._hpa_options()), VpaAdmission())
         self.plane.api.admissions = (*self.plane.api.admissions, *own)
+        self.plane.api.advisors = (*self.plane.api.advisors, advise)
         register_mesh(self.plane.registry)
 
     async def start(self) -> ControlPlaneFacts:

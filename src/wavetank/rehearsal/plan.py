@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from wavetank.analysis.query import expand
 from wavetank.autoscaling.adapter.rules import load_config
+from wavetank.autoscaling.lint import lint
 from wavetank.errors import InputError, did_you_mean
 from wavetank.kube.quantity import milli, whole
 from wavetank.load.stages import Stage, total_seconds
@@ -54,6 +55,8 @@ class Plan:
     slos: tuple[SloFacts, ...]
     workloads: tuple[WorkloadFacts, ...]
     warnings: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    """What the autoscalers' settings will lead to (``wavetank autoscale lint``)."""
 
     @property
     def spec(self) -> Spec:
@@ -108,6 +111,7 @@ def make_plan(directory: Path, *, simulated: bool = False) -> Plan:
         slos=slos,
         workloads=tuple(_workload(m, manifests) for m in manifests if m.kind in _SCALED),
         warnings=tuple(str(w) for w in warnings),
+        findings=tuple(f"{f.level}: {f}" for f in lint(m.object for m in manifests) if f.level != "info"),
     )
 
 

@@ -27,6 +27,7 @@ from wavetank.load.endpoint import metrics_endpoint
 from wavetank.load.generator import LoadGenerator, LoadOptions, LoadTarget
 from wavetank.load.results import Second
 from wavetank.process import python_argv
+from wavetank.rehearsal.console_facts import ConsoleFacts, console_url
 from wavetank.rehearsal.live import View, choose_view
 from wavetank.rehearsal.outcome.build import build_report
 from wavetank.rehearsal.outcome.environment import versions
@@ -36,7 +37,7 @@ from wavetank.rehearsal.plan import Plan, make_plan
 from wavetank.rehearsal.registry import enter, leave
 from wavetank.rehearsal.report import print_summary
 from wavetank.rehearsal.report.model import Report
-from wavetank.rehearsal.scrape import internal_targets, monitoring_config
+from wavetank.rehearsal.scrape import LOAD_EXPORTER_PORT, internal_targets, monitoring_config
 from wavetank.rehearsal.standing import entry_of
 from wavetank.rehearsal.tank import Tank, child_failed
 from wavetank.rehearsal.watch import Watch
@@ -46,7 +47,6 @@ from wavetank.rehearsal.write import write_reports
 __all__ = ["Options", "run"]
 
 SCRAPE_INTERVAL = "2s"
-LOAD_EXPORTER_PORT = 9646
 #: After the load: long enough for one more scrape of everything at the slowest interval here.
 SETTLE_SECONDS = 5.5
 
@@ -171,7 +171,8 @@ class _Run:
             endpoint = metrics_endpoint(generator.snapshot, host, LOAD_EXPORTER_PORT)
             port = await self._resources.enter_async_context(endpoint)
             self._load_metrics = f"{host}:{port}"
-            await tank.start_monitoring()
+            await tank.start_monitoring(self._console(tank))
+            self._view.say(f"console: {console_url(tank.monitoring_url, tank.files.directory)}")
             checking = asyncio.create_task(generator.check())
             try:
                 facts = await tank.start_control_plane(plan.spec.cluster, plan.directory, plan.adapter)
@@ -181,6 +182,8 @@ class _Run:
                 await tank.apply(plan.manifests)
                 await checking
                 await self._pods_ready(tank)
+                for text in plan.findings:
+                    self._note(text)
             finally:
                 if not checking.done():
                     checking.cancel()
@@ -262,6 +265,12 @@ class _Run:
         if spec.users_max is not None:
             options = replace(options, users_max=spec.users_max)
         return LoadGenerator(self._clock, tank.journal, options)
+
+    def _console(self, tank: Tank) -> ConsoleFacts:
+        """The console looks on; the load is this process's."""
+        folders = [str(self._plan.directory / d) for d in self._plan.spec.monitoring.dashboards]
+        url = tank.monitoring_url
+        return ConsoleFacts(kind="rehearsal", name=self._plan.name, monitoring_url=url, dashboards=folders)
 
     def _monitoring_config(self, tank: Tank) -> str:
         nodes = len(self._plan.spec.cluster.nodes)

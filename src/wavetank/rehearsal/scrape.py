@@ -27,6 +27,7 @@ InternalTargets = dict[str, tuple[str, str, list[str]]]
 
 MONITORING_PORT: Final = 9090
 KUBELET_PORT: Final = 10250
+LOAD_EXPORTER_PORT: Final = 9646
 
 
 def internal_targets(addresses: Addresses, control_plane: str, nodes: int) -> InternalTargets:

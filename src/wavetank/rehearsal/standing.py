@@ -20,9 +20,12 @@ import psutil
 from wavetank.clock import Clock, RealClock
 from wavetank.errors import InternalError, WavetankError
 from wavetank.process import python_argv
+from wavetank.rehearsal.console_facts import ConsoleFacts
+from wavetank.rehearsal.outcome.environment import versions
+from wavetank.rehearsal.outcome.record import RunRecord, write_record
 from wavetank.rehearsal.plan import Plan, make_plan
 from wavetank.rehearsal.registry import TankEntry, enter, leave
-from wavetank.rehearsal.scrape import internal_targets, monitoring_config
+from wavetank.rehearsal.scrape import LOAD_EXPORTER_PORT, internal_targets, monitoring_config
 from wavetank.rehearsal.spec import Cluster, Monitoring
 from wavetank.rehearsal.tank import Tank, child_failed
 from wavetank.rehearsal.workload_wait import wait_for_workloads
@@ -113,18 +116,47 @@ async def _start(tank: Tank, plan: Plan | None, clock: Clock, release: str) -> N
     if release:
         cluster.emulate_kubernetes = release
     directory = plan.directory if plan is not None else Path()
-    await tank.start_monitoring()
+    ports = [plan.target.port] if plan is not None and plan.target.port is not None else []
+    _write_record(tank, plan, clock)
+    console = ConsoleFacts(
+        kind="tank",
+        name=plan.name if plan is not None else "tank",
+        monitoring_url=tank.monitoring_url,
+        plan=str(plan.directory.resolve()) if plan is not None else None,
+        gateway_url=tank.gateway_url(ports[0]) if ports else None,
+        load_host=tank.addresses.load,
+        load_port=LOAD_EXPORTER_PORT,
+        dashboards=[str(plan.directory / d) for d in plan.spec.monitoring.dashboards] if plan else [],
+    )
+    await tank.start_monitoring(console)
     if plan is None:
         await tank.start_control_plane(cluster)
     else:
         await tank.start_control_plane(cluster, plan.directory, plan.adapter)
     monitoring = plan.spec.monitoring if plan is not None else Monitoring()
     targets = internal_targets(tank.addresses, tank.metrics_address, len(cluster.nodes))
+    if plan is not None:
+        targets["wavetank/load"] = ("http", "/metrics", [f"{tank.addresses.load}:{LOAD_EXPORTER_PORT}"])
     config = monitoring_config(directory, monitoring, targets, tank.files.account, SCRAPE_INTERVAL)
     if plan is not None:
         await tank.apply(plan.manifests)
         await wait_for_workloads(plan.workloads, await tank.client(), clock)
     await tank.monitor(config)
+
+
+def _write_record(tank: Tank, plan: Plan | None, clock: Clock) -> None:
+    """What the console's page of the run is made from, as a rehearsal's report is."""
+    record = RunRecord(
+        name=plan.name if plan is not None else "tank",
+        tank=tank.id,
+        started_at=clock.now(),
+        state="running",
+        versions=versions(),
+        monitoring_url=tank.monitoring_url,
+        workloads=list(plan.workloads) if plan is not None else [],
+        slos=list(plan.slos) if plan is not None else [],
+    )
+    write_record(tank.files.directory, record)
 
 
 async def _until_stopped(tank: Tank, stop: asyncio.Event) -> None:

@@ -26,12 +26,14 @@ from wavetank.limits import KERNELS_SECONDS, TANK_START_SECONDS
 from wavetank.load.stages import parse_duration
 from wavetank.process import TANK_VARIABLE, Child, python_argv, spawn
 from wavetank.rehearsal.addresses import METRICS_PORT, Addresses, claim_addresses
+from wavetank.rehearsal.console_facts import ConsoleFacts
 from wavetank.rehearsal.manifests import Manifest
 from wavetank.rehearsal.metrics_client import PrometheusQuery
 from wavetank.rehearsal.scrape import MONITORING_PORT
 from wavetank.rehearsal.settings import ControlPlaneFacts, ControlPlaneSettings, RunFiles, read_facts
 from wavetank.rehearsal.spec import Cluster
 from wavetank.warden import Warden
+from wavetank.web.session import Sessions
 
 __all__ = ["Tank"]
 
@@ -117,8 +119,8 @@ class Tank:
         self.facts = read_facts(self.files.facts)
         return self.facts
 
-    async def start_monitoring(self) -> None:
-        """Start the Prometheus server, with nothing to scrape yet; do not wait.
+    async def start_monitoring(self, console: ConsoleFacts) -> None:
+        """Start the Prometheus server and its console, with nothing to scrape yet; do not wait.
 
         It loads its kernels while the control plane starts; ``monitor`` says what to scrape.
         """
@@ -126,9 +128,12 @@ class Tank:
         directory.mkdir(parents=True, exist_ok=True)
         path = self._monitoring_file
         path.write_text("scrape_configs: []\n", encoding="utf-8")
+        console.write(self.files.directory)
+        Sessions(self.files.directory)  # so that its address can be printed at once
         argv = python_argv(
             "wavetank", "prometheus", f"--config.file={path}", f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address={self.addresses.monitoring}:{MONITORING_PORT}",
+            f"--console.tank={self.files.directory}",
         )  # fmt: skip
         self.monitoring = await self._spawn("monitoring", argv, {"KUBECONFIG": str(self.files.kubeconfig)})
 

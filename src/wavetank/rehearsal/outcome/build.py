@@ -48,10 +48,17 @@ GENERATOR_BOUND = 0.85
 LATENESS_BOUND_MS = 100.0
 
 
-async def build_report(directory: Path, query: Query | None, now: float) -> Report:
-    """Read the run directory and ask ``query`` (None: the monitoring is gone; its charts stay empty)."""
+async def build_report(
+    directory: Path, query: Query | None, now: float, *, since: float | None = None
+) -> Report:
+    """Read the run directory and ask ``query`` (None: the monitoring is gone; its charts stay empty).
+
+    ``since`` leaves out what was before that moment: a standing tank has no end.
+    """
     record = read_record(directory)
     records = read_journals(sorted(directory.glob(JOURNAL_GLOB)))
+    if since is not None and since > record.started_at:
+        record.started_at = since
     rows = read_load(directory)
     end = record.ended_at or now
     axis = _axis(record.started_at, end)
