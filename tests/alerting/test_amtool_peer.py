@@ -87,7 +87,7 @@ async def test_amtool_reads_the_configuration_back(start: Start, sink: Sink, tmp
     assert "SUCCESS" in await run("amtool", "check-config", str(path))
     assert (await amtool(am, "config", "routes", "test", "team=b")).startswith("other")
     assert (await amtool(am, "config", "routes", "test", "team=c")).startswith("hook")
-    assert 'team=~"^(?:a|b)$"' in await amtool(am, "config", "routes", "show")
+    assert 'team=~"a|b"' in await amtool(am, "config", "routes", "show")
     assert "disabled" in await amtool(am, "cluster", "show")
 
 

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "prometheus": "A Prometheus server; Prometheus' own flags.",
     "promtool": "Check, test and query; promtool's own commands.",
     "alertmanager": "Alertmanager: groups, mutes and delivers alerts; its own flags.",
+    "pushgateway": "Pushgateway: keeps what short-lived jobs push; its own flags.",
     "autoscale": "Explain, shadow and check HPAs, here or in any cluster.",
     "dashboard": "Check Grafana dashboards against data; draw them as PNG, PDF, HTML or CSV.",
     "mesh": "Check Istio resources; explain which route a request takes.",
