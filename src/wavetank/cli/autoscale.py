@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wavetank.autoscaling.hpa.options import HpaOptions
     from wavetank.autoscaling.hpa.shadow import ShadowRow
     from wavetank.kube.http_client import HttpClient
+    from wavetank.yamlfile import Document
 
 __all__ = ["command"]
 
@@ -156,6 +157,77 @@ def shadow(
         pass
     _print_summary(rows, output)
     ctx.exit(1 if check and any(not row.agrees for row in rows) else 0)
+
+
+@command.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--level", type=click.Choice(list(_LEVELS)), default="warning", show_default=True,
+    help="Show findings of this level and worse.",
+)  # fmt: skip
+@_OUTPUT
+@click.pass_context
+def lint(ctx: click.Context, paths: tuple[Path, ...], level: str, output: str) -> None:
+    """Check the autoscalers of manifests against what is known to go wrong.
+
+    FILEs are manifests or directories of them, taken together as one set: give the workloads too. Exit code
+    1 if there is an error.
+    """
+    from wavetank.autoscaling.lint import lint as check
+
+    places = _objects(paths)
+    findings = check(obj for obj, _, _ in places.values())
+    shown = [f for f in findings if _LEVELS[f.level] <= _LEVELS[level]]
+    rows = []
+    for finding in shown:
+        _, document, root = places[finding.object]
+        at = document.at(*root, *finding.field)
+        rows.append(
+            {
+                "file": at.path, "line": at.line, "object": finding.object, "level": finding.level,
+                "code": finding.code, "field": ".".join(map(str, finding.field)),
+                "message": finding.message, "fix": finding.fix,
+            }
+        )  # fmt: skip
+        if output == "text":
+            click.echo(f"{at}: {finding.level}: {finding} [{finding.code}]")
+    errors = sum(f.level == "error" for f in findings)
+    if output == "json":
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+    else:
+        click.echo(f"{errors} errors, {len(findings) - errors} warnings and hints")
+    ctx.exit(1 if errors else 0)
+
+
+def _objects(
+    paths: tuple[Path, ...],
+) -> dict[str, tuple[dict[str, Any], Document, tuple[str | int, ...]]]:
+    """By Kind/namespace/name: the object, its document, and its place there."""
+    from wavetank.errors import InputError
+    from wavetank.yamlfile import load_documents
+
+    found: dict[str, tuple[dict[str, Any], Document, tuple[str | int, ...]]] = {}
+
+    def take(value: Any, document: Document, root: tuple[str | int, ...]) -> None:
+        if not isinstance(value, dict):
+            return
+        if str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
+            for index, item in enumerate(value["items"]):
+                take(item, document, (*root, "items", index))
+        elif isinstance(meta := value.get("metadata"), dict):
+            name = f"{value.get('kind', '')}/{meta.get('namespace') or 'default'}/{meta.get('name', '')}"
+            found[name] = (value, document, root)
+
+    for path in paths:
+        if not path.exists():
+            raise InputError("no such file or directory", at=path)
+        inside = path.rglob("*") if path.is_dir() else [path]
+        for file in sorted(f for f in inside if f == path or f.suffix in (".yaml", ".yml", ".json")):
+            for document in load_documents(file):
+                take(document.value, document, ())
+    return found
 
 
 def _name(target: str) -> str:

@@ -7,7 +7,7 @@ simulations in virtual time call it directly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -73,6 +73,9 @@ class Selection:
         return not self.fields.terms or self.fields.matches(obj)
 
 
+Advisor = Callable[["Api", Resource, Object], Iterable[str]]
+"""(api, resource, stored object): warnings for whoever sent it, as an admission webhook may give."""
+
 Admission = Callable[["Api", Resource, Object, Object | None], None]
 """(api, resource, new object, old object or None): completes the new object in place, or raises ApiError."""
 
@@ -88,6 +91,7 @@ class Api:
     admissions: Sequence[Admission] = ()
     manage_fields: bool = True
     """Whether writes are noted in metadata.managedFields; simulations go without."""
+    advisors: Sequence[Advisor] = ()
     _buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
 
     # Reading

@@ -132,7 +132,7 @@ class Verbs:
             raise method_not_allowed()
         obj, warnings = self._decoded(target.resource, body, request.query_params)
         made = self.api.create(target.resource, target.namespace, obj, caller)
-        return self._changed(request, target.resource, made, 201, warnings)
+        return self._changed(request, target.resource, made, 201, self._advised(target, made, warnings))
 
     async def update(self, request: Request, target: Target) -> Response:
         if not target.name:
@@ -149,7 +149,7 @@ class Verbs:
         obj, warnings = self._decoded(resource, body, query)
         subresource = "" if target.subresource == "resize" else target.subresource
         done = self.api.update(resource, target.namespace, name, obj, caller, subresource)
-        return self._changed(request, resource, done, 200, warnings)
+        return self._changed(request, resource, done, 200, self._advised(target, done, warnings))
 
     async def patch(self, request: Request, target: Target) -> Response:
         if not target.name:
@@ -183,7 +183,7 @@ class Verbs:
         if subresource == "scale":
             return answer(done)
         code = 201 if content_type == APPLY_PATCH and not existed else 200
-        return self._changed(request, target.resource, done, code, warnings)
+        return self._changed(request, target.resource, done, code, self._advised(target, done, warnings))
 
     async def delete(self, request: Request, target: Target) -> Response:
         options = await _delete_options(request)
@@ -216,6 +216,15 @@ class Verbs:
         if validation not in ("Strict", "Warn", "Ignore"):
             raise bad_request(f"fieldValidation: Unsupported value: {validation!r}")
         return decode_object(resource, self.api.type_of(resource), body, validation)
+
+    def _advised(self, target: Target, obj: Object, warnings: list[str]) -> list[str]:
+        """The warnings, and what the advisors have to say about an object that a user wrote."""
+        if target.subresource:
+            return warnings
+        return [
+            *warnings,
+            *(text for advise in self.api.advisors for text in advise(self.api, target.resource, obj)),
+        ]
 
     def _changed(
         self, request: Request, resource: Resource, obj: Object, code: int, warnings: list[str]
