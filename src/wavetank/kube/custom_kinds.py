@@ -1,4 +1,4 @@
-"""Custom kinds that are served from the start: Istio networking, Gateway API, VPA. As data.
+"""Custom kinds that are served from the start: Istio networking, Gateway API, VPA, kwok stages. As data.
 
 Without schemas everything in them is kept as sent; the rooms that act on a kind validate it and may register
 it again with a schema.
@@ -130,5 +130,10 @@ def _vpa() -> list[list[CustomKind]]:
     return [[CustomKind(vpa, columns=columns)], [CustomKind(checkpoint)]]
 
 
-WELL_KNOWN: Final = [*_istio(), *_gateway_api(), *_vpa()]
+def _kwok() -> list[list[CustomKind]]:
+    stage = Resource("kwok.x-k8s.io", "v1alpha1", "Stage", "stages", False, "stage", (), (), ("status",))
+    return [[CustomKind(stage, columns=[_AGE])]]
+
+
+WELL_KNOWN: Final = [*_istio(), *_gateway_api(), *_vpa(), *_kwok()]
 """Lists of the versions of one kind each."""

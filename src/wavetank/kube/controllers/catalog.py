@@ -15,6 +15,7 @@ from wavetank.kube.controllers.namespace import NamespaceController
 from wavetank.kube.controllers.nodelifecycle import NodeLifecycleController
 from wavetank.kube.controllers.replicaset import ReplicaSetController
 from wavetank.kube.controllers.resourcequota import ResourceQuotaController
+from wavetank.kube.controllers.stage import StageController
 from wavetank.kube.controllers.statefulset import StatefulSetController
 
 __all__ = ["standard_controllers"]
@@ -36,4 +37,5 @@ def standard_controllers() -> list[Controller]:
         DisruptionController(),
         NodeLifecycleController(),
         ResourceQuotaController(),
+        StageController(),
     ]

@@ -10,6 +10,7 @@ from contextlib import suppress
 from wavetank.clock import Clock
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object, WatchType
+from wavetank.kube.controllers.stage import SIMULATED, is_simulated
 from wavetank.kube.events import EventRecorder
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.addresses import AddressPool
@@ -159,6 +160,8 @@ class Kubelet:
             shutil.rmtree(self.options.run_directory, ignore_errors=True)
 
     def _on_pod(self, kind: WatchType, before: Object | None, pod: Object) -> None:
+        if is_simulated(pod) and self._runtime.name != SIMULATED:
+            return  # its life is a matter of stages
         uid = pod["metadata"]["uid"]
         worker = self.workers.get(uid)
         if kind is WatchType.DELETED:
