@@ -100,6 +100,8 @@ TEMPLATE_STEPS_MAX: Final = 100_000  # actions of one template run; more: the ex
 WEB_PASSWORDS_REMEMBERED_MAX: Final = 100  # outcomes of bcrypt comparisons; then the oldest goes
 WEB_HANDSHAKE_SECONDS: Final = 10.0  # TLS handshakes that take longer are given up
 
+NOTIFICATION_SUBSCRIBERS_MAX: Final = 16  # listeners to live notifications (upstream's); more get 204
+
 # Monitoring: remote write and read
 REMOTE_HISTOGRAM_BUCKETS_MAX: Final = 65_536  # of one received histogram; more: 400
 REMOTE_ANSWER_BYTES_MAX: Final = 512  # how much of a receiver's complaint is kept

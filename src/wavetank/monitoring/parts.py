@@ -28,6 +28,7 @@ from wavetank.monitoring.config import Config, ScrapeConfig, format_duration
 from wavetank.monitoring.config.effect import without_effect
 from wavetank.monitoring.discovery import DiscoveryPool
 from wavetank.monitoring.metrics import ServerMetrics, storage_families
+from wavetank.monitoring.notifications import Notifications
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.options import AgentOptions, ServerOptions
 from wavetank.monitoring.querying import Queries
@@ -80,6 +81,7 @@ class Parts:
         pages: Callable[[Services], Sequence[BaseRoute]] | None = None,
     ) -> None:
         self.state = ServerState(config, clock.now())
+        self.notifications = Notifications(clock)
         self._options = options
         self._db = db
         self._clock = clock
@@ -153,6 +155,7 @@ class Parts:
             state=self.state,
             reload=reload,
             quit=quit,
+            notifications=self.notifications,
             written=lambda samples, size: metrics.samples_received.inc(samples),
         )
         self._remote_write = Queues(db.path, clock, self._known_metadata, options.remote.flush_seconds)

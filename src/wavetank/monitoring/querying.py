@@ -29,7 +29,7 @@ from wavetank.promql.result import Result
 from wavetank.promql.result_json import encode_result
 from wavetank.promql.storage import Queryable
 
-__all__ = ["Answered", "Queries"]
+__all__ = ["ActiveQuery", "Answered", "Queries"]
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -45,6 +45,16 @@ class Answered:
     infos: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ActiveQuery:
+    """A query that runs or waits for its turn."""
+
+    id: int
+    params: dict[str, Any]
+    started_at: float
+    context: QueryContext
+
+
 class Queries:
     """An engine over a storage, with its threads."""
 
@@ -54,7 +64,8 @@ class Queries:
         self.options = options
         self.log_file = ""
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="query")
-        self.running = 0
+        self.active: dict[int, ActiveQuery] = {}
+        self._last_id = 0
         self.observe: Callable[[float], None] = lambda seconds: None
         self._storage = storage
         self._clock = clock
@@ -146,7 +157,8 @@ class Queries:
             options = replace(options, timeout_seconds=min(options.timeout_seconds, timeout_ms / 1000))
         context = QueryContext.of(options, self._clock)
         started = self._clock.monotonic()
-        self.running += 1
+        self._last_id = number = self._last_id + 1
+        self.active[number] = ActiveQuery(number, params, self._clock.now(), context)
         try:
             data, result = await self.run(lambda: _rendered(query(context), limit))
         except asyncio.CancelledError:
@@ -157,7 +169,7 @@ class Queries:
         except InputError as error:
             raise bad_data(f'invalid parameter "query": {error.message}') from None
         finally:
-            self.running -= 1
+            del self.active[number]
             seconds = self._clock.monotonic() - started
             self.observe(seconds)
             self._log(params, seconds)

@@ -25,6 +25,7 @@ from wavetank.monitoring.config import Config, load_config
 from wavetank.monitoring.config.check import check_agent
 from wavetank.monitoring.config.load import expand_glob
 from wavetank.monitoring.listen import Doorway, Listener, bind, is_loopback, serve
+from wavetank.monitoring.notifications import CONFIGURATION_FAILED, SHUTTING_DOWN
 from wavetank.monitoring.options import ServerOptions
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
 from wavetank.monitoring.web.front import ReadTimeout
@@ -136,10 +137,12 @@ class Server:
                 groups = parts.load_groups(config, restored=True)
             except InputError:
                 parts.state.reload_ok = False
+                parts.notifications.set(CONFIGURATION_FAILED, True)
                 parts.metrics.reload_ok.set(0)
                 raise
             await parts.apply(config, groups)
             parts.state.reload_ok = True
+            parts.notifications.set(CONFIGURATION_FAILED, False)
             _LOG.info("configuration reloaded")
 
     def _load(self) -> Config:
@@ -194,6 +197,7 @@ class Server:
                 raise InternalError("the HTTP server ended by itself")
         finally:
             stop.set()
+            parts.notifications.set(SHUTTING_DOWN, True)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await parts.close()

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from wavetank.errors import InputError
-from wavetank.monitoring.api import query, rules, series, status, targets
+from wavetank.monitoring.api import notifications, queries, query, rules, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
 from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
@@ -47,6 +47,8 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
         *targets.routes(services),
         *rules.routes(services),
         *status.routes(services),
+        *notifications.routes(services),
+        *queries.routes(services),
         *_admin(services),
         Route("/write", endpoint(_writer(services)), methods=["POST"]),
         Route("/otlp/v1/metrics", endpoint(otlp_metrics(services)), methods=["POST"]),

@@ -12,6 +12,7 @@ from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
 from wavetank.model.labels import Labels
 from wavetank.monitoring.config.model import Config
+from wavetank.monitoring.notifications import Notifications
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.querying import Queries
 from wavetank.monitoring.rules.engine import RuleEngine
@@ -71,6 +72,7 @@ class Services:
     state: State
     reload: Callable[[], Awaitable[None]]
     quit: Callable[[], None]
+    notifications: Notifications
     written: Callable[[int, int], None] = lambda samples, bytes: None
 
     def labels_with_external(self, labels: Labels) -> Labels:

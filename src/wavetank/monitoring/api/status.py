@@ -1,4 +1,4 @@
-"""``/status/*``, ``/features``, ``/notifications``: how the server is set up and how it stands."""
+"""``/status/*`` and ``/features``: how the server is set up and how it stands."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from starlette.routing import Route
 from wavetank import __version__
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint
 from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.self_metrics import self_metrics
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.config.show import show_config
 from wavetank.monitoring.rfc3339 import format_time
@@ -87,18 +88,11 @@ def routes(services: Services) -> list[Route]:
                 "min": status.first_segment,
                 "max": status.last_segment,
                 "current": status.current_segment,
-                "state": "done" if services.db.is_whole else "in progress",
             }
         )
 
     async def features(request: Request) -> Response:
         return answer({"api": {"query_stats": True, "label_values_match": True, "time_range_labels": True}})
-
-    async def notifications(request: Request) -> Response:
-        texts = [] if state.reload_ok else ["Configuration reload has failed."]
-        return answer(
-            [{"text": text, "date": format_time(state.reloaded_at), "active": True} for text in texts]
-        )
 
     return [
         Route("/status/config", endpoint(config)),
@@ -108,8 +102,8 @@ def routes(services: Services) -> list[Route]:
         Route("/status/tsdb", endpoint(tsdb)),
         Route("/status/tsdb/blocks", endpoint(blocks)),
         Route("/status/walreplay", endpoint(walreplay)),
+        Route("/status/self_metrics", endpoint(self_metrics(services))),
         Route("/features", endpoint(features)),
-        Route("/notifications", endpoint(notifications)),
     ]
 
 

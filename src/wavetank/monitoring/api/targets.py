@@ -13,7 +13,7 @@ from starlette.routing import Route
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint, not_found
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.services import Services
-from wavetank.monitoring.config.show import plain
+from wavetank.monitoring.config.show import plain, show_scrape_config
 from wavetank.monitoring.config.values import format_duration
 from wavetank.monitoring.relabel import Relabeling
 from wavetank.monitoring.rfc3339 import format_time
@@ -133,6 +133,13 @@ def routes(services: Services) -> list[Route]:
     async def scrape_pools(request: Request) -> Response:
         return answer({"scrapePools": sorted(pools)})
 
+    async def pool_config(request: Request) -> Response:
+        name = (await read_params(request)).text("scrapePool")
+        pool = pools.get(name)
+        if pool is None:
+            raise not_found(f'scrape pool "{name}" not found')
+        return answer({"yaml": show_scrape_config(pool.config)})
+
     async def alertmanagers(request: Request) -> Response:
         notifier = services.notifier
 
@@ -152,5 +159,6 @@ def routes(services: Services) -> list[Route]:
         Route("/targets/relabel_steps", endpoint(relabel_steps)),
         Route("/metadata", endpoint(metadata)),
         Route("/scrape_pools", endpoint(scrape_pools)),
+        Route("/scrape_pools/config", endpoint(pool_config)),
         Route("/alertmanagers", endpoint(alertmanagers)),
     ]

@@ -12,10 +12,10 @@ import msgspec
 import yaml
 
 from wavetank.monitoring.config.discovery import NOT_BUILT_IN
-from wavetank.monitoring.config.model import Config
+from wavetank.monitoring.config.model import Config, ScrapeConfig
 from wavetank.monitoring.config.values import Duration, Secret, Size
 
-__all__ = ["show_config"]
+__all__ = ["plain", "show_config", "show_scrape_config"]
 
 _ALWAYS = frozenset(
     [
@@ -39,6 +39,11 @@ _ALWAYS = frozenset(
 
 def show_config(config: Config) -> str:
     """The YAML text."""
+    return yaml.safe_dump(plain(config), sort_keys=False, default_flow_style=False, allow_unicode=True)
+
+
+def show_scrape_config(config: ScrapeConfig) -> str:
+    """The YAML text of one job, with what it takes from ``global``."""
     return yaml.safe_dump(plain(config), sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
