@@ -23,6 +23,7 @@ __all__ = ["main"]
 COMMANDS: Final[dict[str, str]] = {
     "rehearse": "Run the whole rehearsal of a directory and report whether it held.",
     "simulate": "Simulate a rehearsal in virtual time: a day in seconds, with the same controllers.",
+    "sweep": "Try many settings in virtual time; print the best as a patch.",
     "up": "Start a standing tank: cluster, mesh, monitoring; with a directory, its manifests.",
     "down": "Stop a standing tank.",
     "status": "What is running here, and who enforces CPU and memory limits.",

@@ -18,7 +18,7 @@ from wavetank.autoscaling.hpa.model import Hpa
 from wavetank.autoscaling.hpa.options import HpaOptions
 from wavetank.jit import kernel
 
-__all__ = ["HPA", "MEMORY", "decide_replicas", "pack_hpa", "pack_policies"]
+__all__ = ["HPA", "MEMORY", "decide", "decide_replicas", "pack_hpa", "pack_policies"]
 
 # Columns of what is known of a pod at a sync.
 PENDING, SAMPLED, VALUE, STAMP, WINDOW, READY, START, TRANSITION = range(8)
@@ -235,10 +235,8 @@ def _remember(now: float, change: int, p: Any, ups: Any, downs: Any, memory: Any
     _store(memory, float(abs(change)), now, kind, expired)
 
 
-@kernel()
-def decide_replicas(
-    now: float, current: int, pods: Any, count: int, p: Any, ups: Any, downs: Any, memory: Any
-) -> int:
+@kernel(inline=True)
+def decide(now: float, current: int, pods: Any, count: int, p: Any, ups: Any, downs: Any, memory: Any) -> int:
     """The replicas to set now. ``pods`` float64[>= count, VIEW]; ``memory`` float64[MEMORY, 3] is changed;
     its third column is -1 where free, and all of it before the first sync."""
     if memory[0, 2] == _FREE:
@@ -256,3 +254,11 @@ def decide_replicas(
     desired = _bounded(now, current, stable, p, ups, downs, memory)
     _remember(now, desired - current, p, ups, downs, memory)
     return desired
+
+
+@kernel()
+def decide_replicas(
+    now: float, current: int, pods: Any, count: int, p: Any, ups: Any, downs: Any, memory: Any
+) -> int:
+    """See ``decide``: the same, to be called from Python."""
+    return decide(now, current, pods, count, p, ups, downs, memory)
