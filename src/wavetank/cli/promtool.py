@@ -121,6 +121,57 @@ def check_metrics(extended: bool) -> None:
         sys.exit(_LINT_EXIT)
 
 
+@check.command("web-config")
+@click.argument("files", nargs=-1, required=True, type=_FILES)
+def check_web_config(files: tuple[Path, ...]) -> None:
+    """Check if the web config files are valid or not."""
+    from wavetank.errors import InputError
+    from wavetank.monitoring.web.config import load_web_config
+
+    failed = False
+    for path in files:
+        try:
+            load_web_config(path)
+        except InputError as error:
+            click.echo(f"{path} FAILED: {error}", err=True)
+            failed = True
+        else:
+            click.echo(f"{path} SUCCESS", err=True)
+    if failed:
+        sys.exit(1)
+
+
+@check.command("service-discovery")
+@click.argument("config", type=_FILES)
+@click.argument("job")
+@click.option("--timeout", default="30s", show_default=True, help="How long to discover.")
+def check_service_discovery(config: Path, job: str, timeout: str) -> None:
+    """Perform service discovery for the given job name and report the results, including relabeling."""
+    import asyncio
+
+    import msgspec
+
+    from wavetank.clock import RealClock
+    from wavetank.errors import InputError
+    from wavetank.monitoring.promtool.discover import check_discovery, job_of
+
+    try:
+        found = asyncio.run(check_discovery(job_of(config, job), RealClock(), _seconds("timeout", timeout)))
+    except InputError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+
+
+def _seconds(name: str, text: str) -> float:
+    from wavetank.monitoring.config.values import parse_duration
+
+    try:
+        return parse_duration(text).seconds
+    except ValueError as error:
+        raise click.UsageError(f"--{name}: {error}") from None
+
+
 def _probe(name: str, url: str) -> None:
     from wavetank.monitoring.promtool.remote import fetch_text
 
@@ -204,6 +255,24 @@ def query(context: click.Context, output: str) -> None:
     context.obj = {"output": output}
 
 
+def _also_output(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj["output"] = value
+
+
+def _output(function: F) -> F:
+    """``-o`` after the command too: promtool takes flags anywhere."""
+    return click.option(
+        "-o",
+        "--format",
+        "output",
+        type=click.Choice(["promql", "json"]),
+        expose_value=False,
+        callback=_also_output,
+        help="Output format.",
+    )(function)
+
+
 def _headers(values: tuple[str, ...]) -> dict[str, str]:
     return dict(value.split("=", 1) if "=" in value else value.split(":", 1) for value in values)
 
@@ -219,6 +288,7 @@ def _print(context: click.Context, data: Any, lines: Callable[[Any], list[str]])
 
 
 @query.command("instant")
+@_output
 @click.argument("server")
 @click.argument("expr")
 @click.option("--time", help="Query evaluation time (RFC3339 or Unix timestamp).")
@@ -235,6 +305,7 @@ def query_instant(
 
 
 @query.command("range")
+@_output
 @click.argument("server")
 @click.argument("expr")
 @click.option("--start", help="Query range start time. [default: 5 minutes ago]")
@@ -265,6 +336,7 @@ def query_range(
 
 
 @query.command("series")
+@_output
 @click.argument("server")
 @click.option("--match", "matches", multiple=True, required=True, help="Series selector.")
 @click.option("--start", help="Start time.")
@@ -274,15 +346,17 @@ def query_series(
     context: click.Context, server: str, matches: tuple[str, ...], start: str | None, end: str | None
 ) -> None:
     """Run series query."""
-    from wavetank.model.labels import Labels
+    from wavetank.model.labels import Labels, braced
     from wavetank.monitoring.promtool.remote import ask
 
     params = [("match[]", match) for match in matches]
     params += [(name, value) for name, value in (("start", start), ("end", end)) if value]
-    _print(context, ask(server, "series", params, {}), lambda data: [str(Labels.of(entry)) for entry in data])
+    found = ask(server, "series", params, {})
+    _print(context, found, lambda data: [braced(Labels.of(entry)) for entry in data])
 
 
 @query.command("labels")
+@_output
 @click.argument("server")
 @click.argument("name")
 @click.option("--match", "matches", multiple=True, help="Series selector.")
@@ -303,6 +377,103 @@ def query_labels(
     params = [("match[]", match) for match in matches]
     params += [(key, value) for key, value in (("start", start), ("end", end)) if value]
     _print(context, ask(server, f"label/{name}/values", params, {}), list)
+
+
+# --- push
+
+
+@command.group("push")
+def push_group() -> None:
+    """Push to a Prometheus server."""
+
+
+@push_group.command("metrics")
+@click.argument("url")
+@click.argument("files", nargs=-1, type=_FILES)
+@click.option("--label", "labels", multiple=True, help="Label to attach, name=value. [default: job=promtool]")
+@click.option("--header", multiple=True, help="Extra headers, name=value.")
+@click.option("--timeout", default="30s", show_default=True)
+def push_metrics(
+    url: str, files: tuple[Path, ...], labels: tuple[str, ...], header: tuple[str, ...], timeout: str
+) -> None:
+    """Push metrics to a prometheus remote write (for testing purpose only)."""
+    from wavetank.clock import RealClock
+    from wavetank.errors import WavetankError
+    from wavetank.monitoring.promtool.push import push, write_request
+
+    if any("=" not in label for label in labels):
+        raise click.UsageError("--label is name=value")
+    attached = {"job": "promtool", **dict(label.split("=", 1) for label in labels)}
+    failed = False
+    sources: list[tuple[str, Path | None]] = [(str(path), path) for path in files]
+    sources = sources or [("standard input", None)]
+    for name, path in sources:
+        try:
+            body = sys.stdin.buffer.read() if path is None else path.read_bytes()
+            request = write_request(body, attached, round(RealClock().now() * 1000))
+            push(url, request, _headers(header), _seconds("timeout", timeout))
+        except (WavetankError, OSError) as error:
+            click.echo(f"  FAILED: {name}: {error}", err=True)
+            failed = True
+        else:
+            click.echo(f"  SUCCESS: {name}")
+    if failed:
+        sys.exit(1)
+
+
+# --- debug
+
+
+@command.group()
+def debug() -> None:
+    """Fetch debug information."""
+
+
+def _write_debug(server: str, parts: tuple[tuple[str, str], ...]) -> None:
+    import io
+    import tarfile
+
+    from wavetank.monitoring.promtool.remote import fetch_text
+
+    base = server.rstrip("/") if "://" in server else f"http://{server.rstrip('/')}"
+    with tarfile.open("debug.tar.gz", "w:gz") as archive:
+        for name, path in parts:
+            click.echo(f"collecting: {base}{path}")
+            body = fetch_text(base + path, {})
+            entry = tarfile.TarInfo(name)
+            entry.size = len(body)
+            archive.addfile(entry, io.BytesIO(body))
+    click.echo('Compiling debug information complete, all files written in "debug.tar.gz".')
+
+
+_METRICS_PART: Final = (("metrics.txt", "/metrics"),)
+_STATUS_PARTS: Final = tuple(
+    (f"{name}.json", f"/api/v1/status/{name}")
+    for name in ("runtimeinfo", "buildinfo", "flags", "config", "tsdb")
+)
+
+
+@debug.command("metrics")
+@click.argument("server")
+def debug_metrics(server: str) -> None:
+    """Fetch metrics debug information."""
+    _write_debug(server, _METRICS_PART)
+
+
+@debug.command("all")
+@click.argument("server")
+def debug_all(server: str) -> None:
+    """Fetch all debug information: metrics and status; there are no Go profiles to fetch."""
+    _write_debug(server, _METRICS_PART + _STATUS_PARTS)
+
+
+@debug.command("pprof")
+@click.argument("server")
+def debug_pprof(server: str) -> None:
+    """Refused: profiles are Go's; a Wavetank server is a Python program."""
+    raise click.UsageError(
+        "a Wavetank server has no Go profiles; use `py-spy record --pid PID`, or promtool for a Go server"
+    )
 
 
 # --- tsdb
