@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc.bits import Word, put_u32, put_u64, put_uvarint, u32_at, u64_at, uvarint_at
+from wavetank.tsdb.chunkenc.bits import (
+    Word,
+    copy_bytes,
+    put_u32,
+    put_u64,
+    put_uvarint,
+    u32_at,
+    u64_at,
+    uvarint_at,
+)
 from wavetank.tsdb.crc32c import crc32c
 
 __all__ = ["HeadChunkFiles", "StoredChunks"]
@@ -47,9 +56,9 @@ class StoredChunks:
     "int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], uint8[::1], int64[::1])"
 )
 def _put(
-    arena: Bytes,
+    chunks: Bytes,
     refs: Int64s,
-    slabs: Int64s,
+    begins: Int64s,
     lengths: Int64s,
     times: npt.NDArray[np.int64],
     encodings: Int64s,
@@ -65,7 +74,7 @@ def _put(
         out[at] = encodings[i]
         at = put_uvarint(out, at + 1, lengths[i])
         starts[i] = at
-        out[at : at + lengths[i]] = arena[slabs[i] : slabs[i] + lengths[i]]
+        copy_bytes(chunks, begins[i], out, at, lengths[i])
         at += lengths[i]
         at = put_u32(out, at, crc32c(out, begin, at))
     return at
@@ -147,18 +156,18 @@ class HeadChunkFiles:
 
     def write(
         self,
-        arena: Bytes,
+        chunks: Bytes,
         refs: Int64s,
-        slabs: Int64s,
+        begins: Int64s,
         lengths: Int64s,
         times: npt.NDArray[np.int64],
         encodings: Int64s,
     ) -> Int64s:
-        """Append chunks; returns their places."""
+        """Append chunks, ``chunks[begins[i] : begins[i] + lengths[i]]`` each; returns their places."""
         out = np.empty(int(lengths.sum()) + len(refs) * _OVERHEAD, np.uint8)
         starts = np.empty(len(refs), np.int64)
         run: Any = _put
-        size = run(arena, refs, slabs, lengths, times, encodings, out, starts)
+        size = run(chunks, refs, begins, lengths, times, encodings, out, starts)
         if self._file < 0 or self._size + size > _FILE_BYTES_MAX:
             self._next()
         place = (self._number << 32) | (self._size + starts)

@@ -1,11 +1,20 @@
-"""CRC-32C (Castagnoli), the checksum of every file here. Eight bytes a step, by eight tables."""
+"""CRC-32C (Castagnoli), the checksum of every file here. Eight bytes a step.
+
+By the processor's own instruction where it has one (SSE 4.2), else by eight tables.
+"""
 
 from __future__ import annotations
 
+import platform
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils as _cgutils
+from numba.extending import intrinsic as _intrinsic
 
 from wavetank.jit import kernel
 
@@ -13,6 +22,8 @@ __all__ = ["checksum", "crc32c"]
 
 Bytes = npt.NDArray[np.uint8]
 Word = Any
+intrinsic: Any = _intrinsic
+cgutils: Any = _cgutils
 _POLYNOMIAL: Final = 0x82F63B78  # reflected
 
 
@@ -31,9 +42,43 @@ def _tables() -> npt.NDArray[np.uint32]:
 _T: Final = _tables()
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _step(typing_context: Any, crc: Any, word: Any) -> Any:
+    """The checksum after eight more bytes, of which the first is the lowest of ``word``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(64)
+        kind = ir.FunctionType(wide, [wide, wide])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse42.crc32.64.64")
+        return builder.call(function, arguments)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+def _has_instruction() -> bool:
+    return platform.machine() in ("x86_64", "AMD64") and bool(get_host_cpu_features().get("sse4.2"))
+
+
 @kernel(inline=True)
-def crc32c(buffer: Bytes, start: Word, end: Word) -> Word:
-    """The checksum of ``buffer[start:end]`` as uint32."""
+def _by_instruction(buffer: Bytes, start: Word, end: Word) -> Word:
+    crc = np.uint64(0xFFFFFFFF)
+    at = np.uint64(start)
+    stop = np.uint64(end)
+    while at + np.uint64(8) <= stop:
+        word = np.uint64(0)
+        for k in range(8):  # becomes one load
+            word |= np.uint64(buffer[at + np.uint64(k)]) << np.uint64(8 * k)
+        crc = _step(crc, word)
+        at += np.uint64(8)
+    short = np.uint32(crc)
+    while at < stop:
+        short = (short >> np.uint32(8)) ^ _T[0, np.uint8(short) ^ buffer[at]]
+        at += np.uint64(1)
+    return np.uint32(short ^ np.uint32(0xFFFFFFFF))
+
+
+@kernel(inline=True)
+def _by_tables(buffer: Bytes, start: Word, end: Word) -> Word:
     data = buffer[start:end]
     crc = np.uint32(0xFFFFFFFF)
     size = len(data)
@@ -59,6 +104,10 @@ def crc32c(buffer: Bytes, start: Word, end: Word) -> Word:
     for k in range(whole * 8, size):
         crc = (crc >> np.uint32(8)) ^ _T[0, np.uint8(crc) ^ data[k]]
     return np.uint32(crc ^ np.uint32(0xFFFFFFFF))
+
+
+#: The checksum of ``buffer[start:end]`` as uint32, for use inside kernels.
+crc32c: Final[Any] = _by_instruction if _has_instruction() else _by_tables
 
 
 @kernel("int64(uint8[::1])")

@@ -1,7 +1,7 @@
 """The head: the newest samples of every active series, in memory, as a structure of arrays.
 
 Mirrors ``tsdb/head.go``. One row per series; what differs per row stands in flat arrays, so that appends,
-selection and flushing are kernels. Full chunks leave their slab for a file of ``chunks_head`` and stay
+selection and flushing are kernels. Full chunks leave their blocks for a file of ``chunks_head`` and stay
 known by 35 bytes. Not thread-safe by itself: ``lock`` is held for every change and while a query copies the
 open chunks it needs; decoding happens outside.
 """
@@ -17,22 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb import head_append
 from wavetank.tsdb.chunkenc.bits import Word
 from wavetank.tsdb.chunks_head import HeadChunkFiles, StoredChunks
 from wavetank.tsdb.head_append import (
     BIT,
+    BLOCKS,
     CHUNK_MIN_T,
     HAS_SAMPLE,
     LAST_IS_HISTOGRAM,
     LAST_T,
     PACKED,
-    SLAB,
     STATE_WIDTH,
     append_samples,
     close_open_chunks,
-    free_slabs,
 )
+from wavetank.tsdb.head_blocks import Arena, copy_chains, free_chains
 from wavetank.tsdb.head_index import HeadIndex
 from wavetank.tsdb.series_table import SeriesTable
 
@@ -89,7 +88,7 @@ def _collect(
     for i in range(len(rows)):
         row = rows[i]
         if (
-            state[row, SLAB] >= 0
+            state[row, BLOCKS] >= 0
             and state[row, PACKED] & 0xFFFF
             and state[row, CHUNK_MIN_T] <= maxt
             and state[row, LAST_T] >= mint
@@ -111,16 +110,12 @@ def _collect(
     return n
 
 
-@kernel("void(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1], uint8[::1])")
-def _copy_slabs(
-    slabs: Int64s, sizes: Int64s, counts: Int64s, targets: Int64s, arena: Bytes, out: Bytes
-) -> None:
-    for i in range(len(slabs)):
-        at = targets[i]
-        for k in range(sizes[i]):
-            out[at + k] = arena[slabs[i] + k]
-        out[at] = counts[i] >> 8
-        out[at + 1] = counts[i] & 0xFF
+@kernel("boolean(int64[::1], int32[::1])")
+def _all_known(refs: Int64s, row_of_ref: Int32s) -> bool:
+    known = True
+    for ref in refs:
+        known &= 0 <= ref < len(row_of_ref) and row_of_ref[ref] >= 0
+    return known
 
 
 class Head:
@@ -131,7 +126,7 @@ class Head:
 
     def __init__(self, chunk_range_ms: int, files: HeadChunkFiles | None = None) -> None:
         self.files = files
-        self._in_slabs_from = 0  # closed chunks before this one are in files
+        self._in_memory_from = 0  # closed chunks before this one are in files
         self.lock = threading.RLock()
         self.chunk_range_ms = chunk_range_ms
         self.table = SeriesTable()
@@ -143,15 +138,14 @@ class Head:
         self.last_closed = np.full(rows, -1, np.int32)
         self.ref_of_row = np.zeros(rows, np.int64)
         self.row_of_ref = np.full(rows, -1, np.int32)
-        self.arena = np.empty(1 << 16, np.uint8)
-        self.arena_state = np.array([0, *[-1] * len(head_append.SLAB_SIZES)], np.int64)
+        self.arena = Arena()
         self._closed_tables(256)
         self.counters = np.array([0, 0, NO_TIME, -NO_TIME], np.int64)
 
     @staticmethod
     def _fresh_state(rows: int) -> npt.NDArray[np.int64]:
         state = np.zeros((rows, STATE_WIDTH), np.int64)
-        state[:, SLAB] = -1
+        state[:, BLOCKS] = -1
         return state
 
     def _closed_tables(self, size: int) -> None:
@@ -179,7 +173,7 @@ class Head:
     @property
     def open_count(self) -> int:
         """Series with an open float chunk."""
-        return int(np.count_nonzero(self.state[: len(self), SLAB] >= 0))
+        return int(np.count_nonzero(self.state[: len(self), BLOCKS] >= 0))
 
     @property
     def closed_count(self) -> int:
@@ -286,32 +280,41 @@ class Head:
         self.counters[1] += int(stored.counts[which].sum())
         self.counters[2] = min(self.mint_ms, int(stored.mint[which].min()))
         self.counters[3] = max(self.maxt_ms, int(stored.maxt[which].max()))
-        self._in_slabs_from = self.closed_count
+        self._in_memory_from = self.closed_count
 
     def spill(self, at_least: int) -> None:
-        """Move full chunks to a file if that many wait in slabs. The lock must be held."""
-        first, count = self._in_slabs_from, self.closed_count
+        """Move full chunks to a file if that many wait in memory. The lock must be held."""
+        first, count = self._in_memory_from, self.closed_count
         if self.files is None or count - first < at_least:
             return
         which = first + np.flatnonzero(self.closed_where[first:count] >= 0)
         if len(which):
             packed = self.closed_sizes[which, 1].astype(np.int64)
-            slabs = self.closed_where[which]
+            firsts = self.closed_where[which]
+            sizes = self.closed_sizes[which, 0].astype(np.int64)
+            starts = np.cumsum(sizes) - sizes
+            chunks = np.empty(int(sizes.sum()), np.uint8)
+            copy_chains(firsts, sizes, packed & 0xFFFF, starts, self.arena.bytes, self.arena.words, chunks)
             places = self.files.write(
-                self.arena,
+                chunks,
                 self.ref_of_row[self.closed_rows[which]],
-                slabs,
-                self.closed_sizes[which, 0].astype(np.int64),
+                starts,
+                sizes,
                 self.closed_times[which],
                 (packed >> 16) & 0xFF,
             )
             self.closed_where[which] = -1 - places
-            free_slabs(slabs, ((packed >> 24) & 0xFF).astype(np.uint8), self.arena, self.arena_state)
-        self._in_slabs_from = count
+            free_chains(firsts, sizes, self.arena.words, self.arena.state)
+        self._in_memory_from = count
 
     def closed_were_dropped(self) -> None:
         """The table of closed chunks was compressed: look at all of it at the next spill."""
-        self._in_slabs_from = 0
+        self._in_memory_from = 0
+
+    def all_known(self, refs: Int64s) -> bool:
+        """Whether every ref stands for a series."""
+        run: Any = _all_known
+        return bool(run(refs, self.row_of_ref))
 
     def known(self, refs: Int64s) -> npt.NDArray[np.bool_]:
         """Which refs stand for a series."""
@@ -363,8 +366,9 @@ class Head:
         return (
             self.state,
             self.last_closed,
-            self.arena,
-            self.arena_state,
+            self.arena.bytes,
+            self.arena.words,
+            self.arena.state,
             self.closed_rows,
             self.closed_prev,
             self.closed_times,
@@ -395,10 +399,7 @@ class Head:
             target: Any
             for source, target in zip(old, new, strict=True):
                 target[:used] = source[:used]
-        if len(self.arena) - self.arena_state[0] < head_append.SLAB_SIZES[-1]:
-            arena = np.empty(len(self.arena) * 3 // 2 + (1 << 16), np.uint8)
-            arena[: self.arena_state[0]] = self.arena[: self.arena_state[0]]
-            self.arena = arena
+        self.arena.grow()
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -432,7 +433,7 @@ class Head:
         mint = np.empty(len(chunk), np.int64)
         maxt = np.empty(len(chunk), np.int64)
         state = self.state[open_rows]
-        where[is_open] = state[:, SLAB]
+        where[is_open] = state[:, BLOCKS] >> 32
         length[is_open] = (state[:, BIT] + 7) >> 3
         counts[is_open] = state[:, PACKED] & 0xFFFF
         mint[is_open] = state[:, CHUNK_MIN_T]
@@ -445,19 +446,27 @@ class Head:
         mint[~is_open] = self.closed_times[closed, 0]
         maxt[~is_open] = self.closed_times[closed, 1]
         source = np.zeros(len(chunk), np.int64)
-        in_slab = where >= 0
-        sizes = length * in_slab
+        in_memory = where >= 0
+        sizes = length * in_memory
         start = np.cumsum(sizes) - sizes
         scratch = np.empty(int(sizes.sum()), np.uint8)
         if len(scratch):
-            mine = np.flatnonzero(in_slab)
-            _copy_slabs(where[mine], length[mine], counts[mine], start[mine], self.arena, scratch)
+            mine = np.flatnonzero(in_memory)
+            copy_chains(
+                where[mine],
+                length[mine],
+                counts[mine],
+                start[mine],
+                self.arena.bytes,
+                self.arena.words,
+                scratch,
+            )
         buffers = [scratch]
-        if self.files is not None and not in_slab.all():
+        if self.files is not None and not in_memory.all():
             place = -1 - where
-            number = np.where(in_slab, 0, place >> 32)
-            start = np.where(in_slab, start, place & 0xFFFF_FFFF)
-            for each in np.unique(number[~in_slab]).tolist():
+            number = np.where(in_memory, 0, place >> 32)
+            start = np.where(in_memory, start, place & 0xFFFF_FFFF)
+            for each in np.unique(number[~in_memory]).tolist():
                 mine = number == each
                 source[mine] = len(buffers)
                 buffers.append(self.files.buffer(each, int((start[mine] + length[mine]).max())))

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.tsdb.head import Head
-from wavetank.tsdb.head_append import LAST_T, PACKED, SLAB, free_slabs
+from wavetank.tsdb.head_append import BIT, BLOCKS, LAST_T, PACKED
+from wavetank.tsdb.head_blocks import free_chains
 from wavetank.tsdb.head_index import HeadIndex
 from wavetank.tsdb.series_table import SeriesTable
 
@@ -30,14 +31,14 @@ def truncate(head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray
     _drop_closed(head, mint_ms)
     rows = len(head)
     state = head.state[:rows]
-    old = np.flatnonzero((state[:, SLAB] >= 0) & (state[:, LAST_T] < mint_ms))
+    old = np.flatnonzero((state[:, BLOCKS] >= 0) & (state[:, LAST_T] < mint_ms))
     if len(old):
-        classes = ((state[old, PACKED] >> 32) & 0xFF).astype(np.uint8)
-        free_slabs(state[old, SLAB].copy(), classes, head.arena, head.arena_state)
-        state[old, SLAB] = -1
+        sizes = (state[old, BIT] + 7) >> 3
+        free_chains(state[old, BLOCKS] >> 32, sizes, head.arena.words, head.arena.state)
+        state[old, BLOCKS] = -1
         state[old, PACKED] &= ~np.int64(0xFFFF)
     head.counters[2] = max(int(head.counters[2]), mint_ms)
-    empty = (state[:, SLAB] < 0) & (head.last_closed[:rows] < 0) & (state[:, LAST_T] < mint_ms)
+    empty = (state[:, BLOCKS] < 0) & (head.last_closed[:rows] < 0) & (state[:, LAST_T] < mint_ms)
     keep = ~empty
     keep[empty] = is_needed(head.ref_of_row[:rows][empty])
     gone = int(np.count_nonzero(~keep))
@@ -53,8 +54,8 @@ def _drop_closed(head: Head, mint_ms: int) -> None:
         return
     gone = np.flatnonzero(~keep)
     gone = gone[head.closed_where[gone] >= 0]
-    classes = ((head.closed_sizes[gone, 1] >> 24) & 0xFF).astype(np.uint8)
-    free_slabs(head.closed_where[gone], classes, head.arena, head.arena_state)
+    sizes = head.closed_sizes[gone, 0].astype(np.int64)
+    free_chains(head.closed_where[gone], sizes, head.arena.words, head.arena.state)
     renumbered = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
     renumbered = np.append(renumbered, np.int32(-1))  # -1 stays -1
     left = int(np.count_nonzero(keep))
@@ -82,7 +83,7 @@ def _drop_rows(head: Head, keep: npt.NDArray[np.bool_]) -> None:
     for columns in (head.state, head.last_closed, head.ref_of_row):
         columns[:left] = columns[:rows][keep]
     head.state[left:] = 0
-    head.state[left:, SLAB] = -1
+    head.state[left:, BLOCKS] = -1
     head.last_closed[left:] = -1
     aliases = np.flatnonzero(head.row_of_ref >= 0)
     renumbered = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)

@@ -325,9 +325,10 @@ class Store:
         return total
 
     def _commit_floats(self, refs: Int64s, times: Int64s, values: Float64s) -> AppendCounts:
-        known = self.head.known(refs)
-        unknown = int(len(refs) - np.count_nonzero(known))
-        if unknown:
+        unknown = 0
+        if not self.head.all_known(refs):
+            known = self.head.known(refs)
+            unknown = int(len(refs) - np.count_nonzero(known))
             refs, times, values = refs[known], times[known], values[known]
         if not len(refs):
             return AppendCounts(unknown_series=unknown)
@@ -345,6 +346,8 @@ class Store:
         """Samples that are in the log already, into the head; late ones to the out-of-order log and store."""
         outcomes = self.head.append(refs, times, values)
         self.head.spill(self.options.head_chunks_in_memory)
+        if not outcomes.any():
+            return AppendCounts(appended=len(outcomes))
         by = np.bincount(outcomes, minlength=8)
         counts = AppendCounts(
             appended=int(by[head_append.APPENDED]),

@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
 from wavetank.jit import kernel
 
 __all__ = [
     "Word",
+    "copy_bytes",
     "float_bits",
     "get_bits",
     "leading_zeros",
+    "prefetch",
     "put_bits",
     "put_u32",
     "put_u64",
@@ -37,6 +40,7 @@ __all__ = [
 
 Bytes = npt.NDArray[np.uint8]
 _intrinsic: Any = intrinsic
+cgutils: Any = _cgutils
 #: An integer or float inside a kernel: Numba has widths that Python's ``int`` has not.
 Word = Any
 
@@ -59,6 +63,35 @@ def trailing_zeros(typing_context: Any, value: Any) -> Any:
         return builder.cttz(arguments[0], cgutils.false_bit)
 
     return types.uint64(types.uint64), generate
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of ``array.ravel()[index]``, to be written soon; any index is harmless."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        name = f"llvm.prefetch.{'p0i8' if '*' in str(cgutils.voidptr_t) else 'p0'}"
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(function, [place, number(1), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@kernel(inline=True)
+def copy_bytes(source: Bytes, begin: Word, target: Bytes, at: Word, size: Word) -> None:
+    """``target[at:at + size] = source[begin:begin + size]``, which itself would take seconds to compile.
+
+    Through views, whose indexes begin at zero, so that the loop becomes wide moves.
+    """
+    here = source[begin : begin + size]
+    there = target[at : at + size]
+    for k in range(size):
+        there[k] = here[k]
 
 
 @kernel(inline=True)

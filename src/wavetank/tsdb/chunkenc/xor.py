@@ -21,7 +21,16 @@ from wavetank.tsdb.chunkenc.bits import (
     trailing_zeros,
 )
 
-__all__ = ["LEADING_UNSET", "decode_xor", "xor_chunk", "xor_put_first", "xor_put_next", "xor_put_second"]
+__all__ = [
+    "LEADING_UNSET",
+    "decode_xor",
+    "xor_chunk",
+    "xor_put_first",
+    "xor_put_next",
+    "xor_put_second",
+    "xor_time_code",
+    "xor_value_code",
+]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -32,26 +41,48 @@ _LEADING_MAX = 31
 
 
 @kernel(inline=True)
+def xor_time_code(dod: Word) -> tuple[Word, Word]:
+    """The code for a change of the time delta: bits and their count; count 68 means ``1111`` and 64 bits."""
+    if dod == 0:
+        return np.uint64(0), np.int64(1)
+    if -8191 <= dod <= 8192:
+        return np.uint64((2 << 14) | (dod & 0x3FFF)), np.int64(16)
+    if -65535 <= dod <= 65536:
+        return np.uint64((6 << 17) | (dod & 0x1FFFF)), np.int64(20)
+    if -524287 <= dod <= 524288:
+        return np.uint64((14 << 20) | (dod & 0xFFFFF)), np.int64(24)
+    return np.uint64(dod), np.int64(68)
+
+
+@kernel(inline=True)
+def xor_value_code(
+    previous: Word, bits: Word, leading: Word, trailing: Word
+) -> tuple[Word, Word, Word, Word, Word, Word]:
+    """One value's code: control bits and their count, significant bits and theirs, the window in force."""
+    delta = bits ^ previous
+    if delta == np.uint64(0):
+        return np.uint64(0), np.int64(1), np.uint64(0), np.int64(0), leading, trailing
+    lead: Word = min(np.int64(leading_zeros(delta)), _LEADING_MAX)
+    trail: Word = np.int64(trailing_zeros(delta))
+    if leading != LEADING_UNSET and lead >= leading and trail >= trailing:
+        size = 64 - leading - trailing
+        return np.uint64(2), np.int64(2), delta >> np.uint64(trailing), size, leading, trailing
+    size = 64 - lead - trail
+    # 64 significant bits are written as 0: the field has six bits.
+    head = np.uint64((3 << 11) | (lead << 6) | (size & 63))
+    return head, np.int64(13), delta >> np.uint64(trail), size, lead, trail
+
+
+@kernel(inline=True)
 def put_xor_value(
     buffer: Bytes, position: Word, previous: Word, bits: Word, leading: Word, trailing: Word
 ) -> tuple[Word, Word, Word]:
     """Write one value code; returns ``(bit position, leading, trailing)`` of the window now in force."""
-    delta = bits ^ previous
-    if delta == np.uint64(0):
-        return position + 1, leading, trailing  # a zero bit
-    lead: Word = min(np.int64(leading_zeros(delta)), _LEADING_MAX)
-    trail: Word = np.int64(trailing_zeros(delta))
-    if leading != LEADING_UNSET and lead >= leading and trail >= trailing:
-        position = put_bits(buffer, position, np.uint64(2), 2)
-        size = 64 - leading - trailing
-        position = put_bits(buffer, position, delta >> np.uint64(trailing), size)
-        return position, leading, trailing
-    size = 64 - lead - trail
-    # 64 significant bits are written as 0: the field has six bits.
-    head = np.uint64((3 << 11) | (lead << 6) | (size & 63))
-    position = put_bits(buffer, position, head, 13)
-    position = put_bits(buffer, position, delta >> np.uint64(trail), size)
-    return position, lead, trail
+    head, head_size, body, body_size, leading, trailing = xor_value_code(previous, bits, leading, trailing)
+    position = put_bits(buffer, position, head, head_size)
+    if body_size:
+        position = put_bits(buffer, position, body, body_size)
+    return position, leading, trailing
 
 
 @kernel(inline=True)
@@ -76,17 +107,11 @@ def xor_put_next(
     buffer: Bytes, position: Word, dod: Word, previous: Word, bits: Word, leading: Word, trailing: Word
 ) -> tuple[Word, Word, Word]:
     """Any later sample, ``dod`` being the change of the time delta; returns as ``put_xor_value``."""
-    if dod == 0:
-        position += 1
-    elif -8191 <= dod <= 8192:
-        position = put_bits(buffer, position, np.uint64((2 << 14) | (dod & 0x3FFF)), 16)
-    elif -65535 <= dod <= 65536:
-        position = put_bits(buffer, position, np.uint64((6 << 17) | (dod & 0x1FFFF)), 20)
-    elif -524287 <= dod <= 524288:
-        position = put_bits(buffer, position, np.uint64((14 << 20) | (dod & 0xFFFFF)), 24)
-    else:
+    code, size = xor_time_code(dod)
+    if size == 68:
         position = put_bits(buffer, position, np.uint64(15), 4)
-        position = put_bits(buffer, position, np.uint64(dod), 64)
+        size = np.int64(64)
+    position = put_bits(buffer, position, code, size)
     return put_xor_value(buffer, position, previous, bits, leading, trailing)
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from wavetank.jit import kernel
 from wavetank.model.labels import Labels
-from wavetank.tsdb.chunkenc.bits import Word, u32_at, uvarint_at, varint_at
+from wavetank.tsdb.chunkenc.bits import Word, copy_bytes, u32_at, uvarint_at, varint_at
 from wavetank.tsdb.crc32c import checksum, crc32c
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.index import MAGIC, TOC_BYTES
@@ -203,7 +203,7 @@ def _write_keys(
                 begin = heads[symbols[k, j]]
                 size = heads[symbols[k, j] + 1] - begin
                 if not measure:
-                    out[at : at + size] = data[begin : begin + size]
+                    copy_bytes(data, begin, out, at, size)
                 at += size
     offsets[len(label_offsets) - 1] = at
     return at

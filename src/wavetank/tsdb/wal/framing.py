@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc.bits import Word, put_u32, u32_at
+from wavetank.tsdb.chunkenc.bits import Word, copy_bytes, put_u32, u32_at
 from wavetank.tsdb.crc32c import crc32c
 
 __all__ = ["HEADER_BYTES", "PAGE_BYTES", "SNAPPY", "ZSTD", "frame", "framed_size_max", "scan"]
@@ -56,8 +56,7 @@ def frame(record: Bytes, flags: Word, page_used: Word, out: Bytes, at: Word) -> 
         out[at + 1] = size >> 8
         out[at + 2] = size & 0xFF
         put_u32(out, at + 3, crc32c(record, done, done + size))
-        for k in range(size):  # a slice assignment would take seconds to compile, and is no faster
-            out[at + 7 + k] = record[done + k]
+        copy_bytes(record, done, out, at + 7, size)
         at += 7 + size
         done += size
         first = False
@@ -130,7 +129,7 @@ def _scan(
         if u32_at(data, at + 3) != np.int64(crc32c(data, at + 7, at + 7 + length)):
             result[1] = 4
             break
-        out[used : used + length] = data[at + 7 : at + 7 + length]
+        copy_bytes(data, at + 7, out, used, length)
         used += length
         inside = kind == 2 or kind == 3
         at += 7 + length

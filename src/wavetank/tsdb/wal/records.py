@@ -17,6 +17,7 @@ import numpy.typing as npt
 from wavetank.jit import kernel
 from wavetank.tsdb.chunkenc.bits import (
     Word,
+    copy_bytes,
     put_u64,
     put_varint,
     u64_at,
@@ -168,7 +169,7 @@ def _split_series(
                 at += np.int64(size)
             if at < 0:
                 return -1 - n
-            keys[used : used + at - start] = data[start:at]
+            copy_bytes(data, start, keys, used, at - start)
             used += at - start
             n += 1
             key_offsets[n] = used
