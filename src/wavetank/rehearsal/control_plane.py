@@ -30,6 +30,7 @@ from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.hpa.decisions_api import HpaDecisionsApi
 from wavetank.autoscaling.hpa.options import HpaOptions, parse_release
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
+from wavetank.autoscaling.nodes.controller import NodeAutoscaler
 from wavetank.autoscaling.vpa.admission import VpaAdmission
 from wavetank.autoscaling.vpa.controller import VpaController, VpaOptions
 from wavetank.autoscaling.vpa.history import HistoryOptions
@@ -54,11 +55,12 @@ from wavetank.model import duration
 from wavetank.process import TANK_VARIABLE
 from wavetank.rehearsal.addresses import API_PORT, METRICS_PORT
 from wavetank.rehearsal.control_plane_metrics import metrics_app
+from wavetank.rehearsal.elastic_nodes import ElasticNodes, nodes_options
 from wavetank.rehearsal.image_model import ImageModel, image_model
 from wavetank.rehearsal.metrics_client import PrometheusQuery
 from wavetank.rehearsal.scrape import MONITORING_PORT
 from wavetank.rehearsal.settings import ControlPlaneFacts, ControlPlaneSettings, read_settings
-from wavetank.rehearsal.spec import Node
+from wavetank.rehearsal.spec import Node, NodeAutoscaling
 
 __all__ = ["CompositeControlPlane"]
 
@@ -125,6 +127,8 @@ class CompositeControlPlane:
         await self._enter(hpa)
         plane.add_extension(HpaDecisionsApi(hpa))
         await self._enter(self._vpa())
+        if settings.autoscaler is not None:
+            await self._enter_autoscaler(settings.autoscaler, kubelets, mesh)
         host = settings.addresses.api_server
         listener = Listener(
             metrics_app(plane, kubelets, metrics, hpa, mesh, self._clock), host, METRICS_PORT, None
@@ -191,6 +195,20 @@ class CompositeControlPlane:
         runtime = ProcessRuntime(settings.tank, self._clock)
         client = self.plane.client(f"kubelet/{node.name}")
         return Kubelet(client, config, runtime, self._clock, self._journal, options)
+
+    async def _enter_autoscaler(
+        self, given: NodeAutoscaling, kubelets: list[Kubelet], mesh: MeshController
+    ) -> None:
+        def make(node: Node, index: int) -> tuple[Kubelet, KubeletServer]:
+            kubelet = self._kubelet(node, index, mesh)
+            return kubelet, self._kubelet_server(kubelet)
+
+        client = self.plane.client("cluster-autoscaler")
+        taken = len(self._settings.nodes)
+        places = range(taken, taken + given.max)
+        nodes = ElasticNodes(client, make, places, self._kubelets, kubelets, given)
+        await self._enter(nodes)
+        await self._enter(NodeAutoscaler(client, nodes, self._clock, self._journal, nodes_options(given)))
 
     def _kubelet_server(self, kubelet: Kubelet) -> KubeletServer:
         credentials = self.plane.credentials

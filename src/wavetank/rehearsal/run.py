@@ -273,7 +273,7 @@ class _Run:
         return ConsoleFacts(kind="rehearsal", name=self._plan.name, monitoring_url=url, dashboards=folders)
 
     def _monitoring_config(self, tank: Tank) -> str:
-        nodes = len(self._plan.spec.cluster.nodes)
+        nodes = self._plan.spec.cluster.fixed_nodes
         targets = internal_targets(tank.addresses, tank.metrics_address, nodes)
         targets["wavetank/load"] = ("http", "/metrics", [self._load_metrics])
         return monitoring_config(

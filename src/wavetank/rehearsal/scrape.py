@@ -31,7 +31,8 @@ LOAD_EXPORTER_PORT: Final = 9646
 
 
 def internal_targets(addresses: Addresses, control_plane: str, nodes: int) -> InternalTargets:
-    """The parts of a tank to scrape; ``control_plane`` is the address of its metrics."""
+    """The parts of a tank to scrape; ``control_plane`` is the address of its metrics. With 0 ``nodes`` the
+    kubelets are discovered, since they come and go."""
     kubelets = [f"{addresses.node(i)}:{KUBELET_PORT}" for i in range(nodes)]
     return {
         "wavetank/gateway": ("http", "/gateway/metrics", [control_plane]),
@@ -135,8 +136,11 @@ def _job(
         "metrics_path": path,
         "scrape_interval": interval,
         "scrape_timeout": interval,
-        "static_configs": [{"targets": addresses}],
     }
+    if addresses:
+        job["static_configs"] = [{"targets": addresses}]
+    else:
+        job["kubernetes_sd_configs"] = [{"role": "node"}]
     if scheme == "https":
         job["authorization"] = {"credentials_file": str(account / "token")}
         job["tls_config"] = {"ca_file": str(account / "ca.crt")}

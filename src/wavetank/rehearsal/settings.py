@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from wavetank.rehearsal.addresses import Addresses
-from wavetank.rehearsal.spec import ImagePull, Node, Vpa
+from wavetank.rehearsal.spec import ImagePull, Node, NodeAutoscaling, Vpa
 
 __all__ = ["ControlPlaneFacts", "ControlPlaneSettings", "RunFiles"]
 
@@ -80,6 +80,7 @@ class ControlPlaneSettings(Struct, kw_only=True):
     metric_resolution_seconds: float = 15.0
     housekeeping_seconds: float = 10.0
     vpa: Vpa = field(default_factory=Vpa)
+    autoscaler: NodeAutoscaling | None = None
     kubernetes: str | None = None  # the release to emulate
     feature_gates: dict[str, bool] = {}
     adapter: str | None = None  # the file with the metrics adapter's rules
@@ -95,7 +96,8 @@ class ControlPlaneSettings(Struct, kw_only=True):
     @property
     def certificate_addresses(self) -> tuple[str, ...]:
         """Of the API server and of the kubelets, which share a certificate."""
-        return (self.addresses.api_server, *(self.addresses.node(i) for i in range(len(self.nodes))))
+        nodes = len(self.nodes) + (self.autoscaler.max if self.autoscaler is not None else 0)
+        return (self.addresses.api_server, *(self.addresses.node(i) for i in range(nodes)))
 
     def write(self) -> None:
         self.files.settings.write_bytes(msgspec.json.encode(self))

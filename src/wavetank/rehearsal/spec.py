@@ -24,6 +24,7 @@ __all__ = [
     "Load",
     "Monitoring",
     "Node",
+    "NodeAutoscaling",
     "Rehearsal",
     "Spec",
     "Vpa",
@@ -34,6 +35,7 @@ __all__ = [
 
 SPEC_FILE = "rehearsal.yaml"
 METRIC_RESOLUTION_SECONDS_MIN = 10
+NODES_MAX = 16  # a tank's pod range has a block of addresses for each
 
 
 class Metadata(Struct, forbid_unknown_fields=True):
@@ -70,15 +72,43 @@ class Vpa(Struct, forbid_unknown_fields=True, rename="camel"):
     history_resolution: str = "1h"
 
 
+class NodeTemplate(Struct, forbid_unknown_fields=True):
+    """What a node is that the autoscaler adds."""
+
+    cpu: str | int | float = "4"
+    memory: str | int = "8Gi"
+    pods: int = 110
+    labels: dict[str, str] = {}
+
+
+class NodeAutoscaling(Struct, forbid_unknown_fields=True, rename="camel"):
+    """Between ``min`` and ``max`` nodes are added to ``nodes``, each ``bootDelay`` after its order."""
+
+    min: Annotated[int, Meta(ge=0)] = 0
+    max: Annotated[int, Meta(ge=1, le=NODES_MAX)] = 3
+    boot_delay: str = "60s"
+    scan_interval: str = "10s"
+    unneeded_time: str = "10m"
+    delay_after_add: str = "10m"
+    utilization_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    template: NodeTemplate = field(default_factory=NodeTemplate)
+
+
 class Cluster(Struct, forbid_unknown_fields=True, rename="camel"):
     nodes: list[Node] = field(default_factory=lambda: [Node("node-1")])
     image_pull: ImagePull | None = None
     vpa: Vpa = field(default_factory=Vpa)
+    autoscaler: NodeAutoscaling | None = None
     emulate_kubernetes: str | None = None  # e.g. "1.36": whose rules the HPA follows
     feature_gates: dict[str, bool] = {}
     hpa_sync_period: str = "15s"
     metric_resolution: str = "15s"
     housekeeping_interval: str = "10s"
+
+    @property
+    def fixed_nodes(self) -> int:
+        """How many kubelets are there for good; 0 where they come and go, and must be discovered."""
+        return len(self.nodes) if self.autoscaler is None else 0
 
 
 class Target(Struct, forbid_unknown_fields=True):
@@ -162,6 +192,7 @@ def load_spec(directory: Path) -> tuple[Rehearsal, Document]:
 def _check(spec: Spec, document: Document) -> None:
     _check_durations(spec, document)
     _check_release(spec.cluster, document)
+    _check_autoscaler(spec.cluster, document)
     _check_vpa(spec.cluster.vpa, document)
     _check_load(spec.load, document)
     names: set[str] = set()
@@ -197,6 +228,24 @@ def _check_release(cluster: Cluster, document: Document) -> None:
         HpaOptions().emulate(minor, cluster.feature_gates)
     except InputError as error:
         raise document.error(error.message, *here, "featureGates", fix=error.fix) from None
+
+
+def _check_autoscaler(cluster: Cluster, document: Document) -> None:
+    given, here = cluster.autoscaler, ("spec", "cluster", "autoscaler")
+    if given is None:
+        return
+    for name, text in (
+        ("bootDelay", given.boot_delay),
+        ("scanInterval", given.scan_interval),
+        ("unneededTime", given.unneeded_time),
+        ("delayAfterAdd", given.delay_after_add),
+    ):
+        parse_duration(text, document.at(*here, name))
+    if given.min > given.max:
+        raise document.error(f"min {given.min} is above max {given.max}", *here, "min")
+    if len(cluster.nodes) + given.max > NODES_MAX:
+        message = f"{len(cluster.nodes)} nodes and up to {given.max} more are over the {NODES_MAX} of a tank"
+        raise document.error(message, *here, "max", fix="make the nodes larger instead")
 
 
 def _check_vpa(vpa: Vpa, document: Document) -> None:

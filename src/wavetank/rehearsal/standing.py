@@ -134,7 +134,7 @@ async def _start(tank: Tank, plan: Plan | None, clock: Clock, release: str) -> N
     else:
         await tank.start_control_plane(cluster, plan.directory, plan.adapter)
     monitoring = plan.spec.monitoring if plan is not None else Monitoring()
-    targets = internal_targets(tank.addresses, tank.metrics_address, len(cluster.nodes))
+    targets = internal_targets(tank.addresses, tank.metrics_address, cluster.fixed_nodes)
     if plan is not None:
         targets["wavetank/load"] = ("http", "/metrics", [f"{tank.addresses.load}:{LOAD_EXPORTER_PORT}"])
     config = monitoring_config(directory, monitoring, targets, tank.files.account, SCRAPE_INTERVAL)

@@ -106,6 +106,7 @@ class Tank:
             metric_resolution_seconds=parse_duration(cluster.metric_resolution),
             housekeeping_seconds=parse_duration(cluster.housekeeping_interval),
             vpa=cluster.vpa,
+            autoscaler=cluster.autoscaler,
             kubernetes=cluster.emulate_kubernetes,
             feature_gates=cluster.feature_gates,
             adapter=str(adapter.resolve()) if adapter else None,
