@@ -33,6 +33,8 @@ __all__ = ["TankConsole", "open_console"]
 
 #: A view that several browsers ask for is made once in this time.
 FRESH_SECONDS = 1.0
+#: The newest seconds are still being reported and scraped; a page that shows them shows a drop at its end.
+SETTLED_SECONDS = 3.0
 
 
 async def open_console(directory: Path, clock: Clock) -> TankConsole:
@@ -73,7 +75,7 @@ class TankConsole:
         async with self._one_report:
             made, body = self._reports.get(window_seconds, (0.0, b""))
             if not body or self._clock.monotonic() - made >= FRESH_SECONDS:
-                now = self._clock.now()
+                now = self._clock.now() - SETTLED_SECONDS
                 report = await build_report(self._directory, self._query, now, since=now - window_seconds)
                 body = encode(report)
                 self._reports = {window_seconds: (self._clock.monotonic(), body)}

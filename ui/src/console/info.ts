@@ -8,8 +8,8 @@ export interface Info {
   startedAt: number;
   ready: boolean;
   dashboards: boolean;
-  /** Whether this browser may see the cluster, and whether it may act. */
+  /** Whether this browser may see the cluster and act on it. */
   signedIn: boolean;
-  actions: boolean;
-  locustUrl: string;
+  /** Whether the console may start load. */
+  load: boolean;
 }

@@ -10,6 +10,7 @@ import "./console.css";
 import { usePoll } from "./hooks";
 import type { Info } from "./info";
 import { AlertsPage } from "./pages/alerts";
+import { DashboardList } from "./pages/dashboards";
 import { ConfigPage } from "./pages/config";
 import { DiscoveryPage } from "./pages/discovery";
 import { FlagsPage } from "./pages/flags";
@@ -19,6 +20,11 @@ import { TargetsPage } from "./pages/targets";
 import { TsdbPage } from "./pages/tsdb";
 import { QueryPage } from "./query/page";
 import { go, href, usePlace } from "./router";
+import { stream } from "./stream";
+import { ClusterPage } from "./tank/cluster";
+import { LoadPage } from "./tank/load";
+import { RehearsalPage } from "./tank/rehearsal";
+import { TrafficPage } from "./tank/traffic";
 import { Guard, Shell, type Group } from "./shell";
 import { Empty, Page } from "./ui";
 
@@ -28,6 +34,7 @@ export interface PageProps {
 
 const PAGES: Record<string, ComponentType<PageProps>> = {
   query: QueryPage,
+  dashboards: DashboardList,
   alerts: AlertsPage,
   rules: RulesPage,
   targets: TargetsPage,
@@ -38,25 +45,65 @@ const PAGES: Record<string, ComponentType<PageProps>> = {
   flags: FlagsPage,
 };
 
-function groupsOf(_info: Info | undefined): Group[] {
-  return [
-    { title: "Metrics", entries: [{ page: "query", title: "Query" }, { page: "alerts", title: "Alerts" }, { page: "rules", title: "Rules" }] },
-    {
-      title: "Monitoring",
-      entries: [
-        { page: "targets", title: "Targets" },
-        { page: "service-discovery", title: "Service discovery" },
-        { page: "tsdb", title: "TSDB status" },
-        { page: "status", title: "Runtime" },
-        { page: "config", title: "Configuration" },
-        { page: "flags", title: "Flags" },
-      ],
-    },
-  ];
+/** Pages of a tank; only browsers that signed in see them. */
+const TANK_PAGES: Record<string, ComponentType<PageProps>> = {
+  rehearsal: RehearsalPage,
+  cluster: ClusterPage,
+  traffic: TrafficPage,
+  load: LoadPage,
+};
+
+function groupsOf(info: Info | undefined): Group[] {
+  const tank: Group = {
+    title: info?.kind === "rehearsal" ? "Rehearsal" : "Tank",
+    entries: [
+      { page: "rehearsal", title: "Timeline" },
+      { page: "cluster", title: "Cluster" },
+      { page: "traffic", title: "Traffic" },
+      { page: "load", title: "Load" },
+    ],
+  };
+  const metrics: Group = {
+    title: "Metrics",
+    entries: [
+      { page: "query", title: "Query" },
+      ...(info?.dashboards ? [{ page: "dashboards", title: "Dashboards" }] : []),
+      { page: "alerts", title: "Alerts" },
+      { page: "rules", title: "Rules" },
+    ],
+  };
+  const monitoring: Group = {
+    title: "Monitoring",
+    entries: [
+      { page: "targets", title: "Targets" },
+      { page: "service-discovery", title: "Service discovery" },
+      { page: "tsdb", title: "TSDB status" },
+      { page: "status", title: "Runtime" },
+      { page: "config", title: "Configuration" },
+      { page: "flags", title: "Flags" },
+    ],
+  };
+  return [...(info && info.kind !== "prometheus" ? [tank] : []), metrics, monitoring];
 }
 
-function home(_info: Info): string {
-  return href("query");
+function home(info: Info): string {
+  return href(info.signedIn ? "rehearsal" : "query");
+}
+
+function SignIn() {
+  return (
+    <Page title="Not signed in">
+      <p>The cluster, its traffic and its load are shown to the browser that opened the address printed by <code>wavetank up</code>. That address opens one browser once.</p>
+      <p><code>wavetank status</code> prints a fresh one. Metrics, alerts and targets are open without it.</p>
+    </Page>
+  );
+}
+
+function View({ info, page }: { info: Info; page: string }) {
+  const Tank = info.kind === "prometheus" ? undefined : TANK_PAGES[page];
+  if (Tank) return info.signedIn ? <Tank info={info} /> : <SignIn />;
+  const Found = PAGES[page];
+  return Found ? <Found info={info} /> : <Page title="No such page"><Empty>There is no page “{page}”. Choose one from the menu.</Empty></Page>;
 }
 
 function Console() {
@@ -66,12 +113,11 @@ function Console() {
   useEffect(() => {
     if (info && !place.page) go(home(info), true);
   }, [info, place.page]);
-  const View = PAGES[place.page];
+  useEffect(() => stream.open(), []);
   return (
     <Shell info={info} groups={groups}>
       <Guard place={place.page}>
-        {info && View && <View info={info} key={place.page} />}
-        {info && place.page && !View && <Page title="No such page"><Empty>There is no page “{place.page}”. Choose one from the menu.</Empty></Page>}
+        {info && place.page && <View info={info} page={place.page} key={place.page} />}
       </Guard>
       <Ready done={!!info && !!place.page} />
     </Shell>

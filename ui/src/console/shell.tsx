@@ -7,6 +7,7 @@ import { choose, currentChoice, type Choice } from "../report/theme";
 import { useConnection, useNow, useSetting } from "./hooks";
 import type { Info } from "./info";
 import { href, usePlace } from "./router";
+import { useAlerts } from "./stream";
 import { span } from "./text";
 
 export interface Entry {
@@ -58,6 +59,7 @@ function Settings() {
 export function Shell({ info, groups, children }: { info: Info | undefined; groups: Group[]; children: ComponentChildren }) {
   const place = usePlace();
   const [open, setOpen] = useState(false);
+  const { firing } = useAlerts();
   useEffect(() => {
     setOpen(false);
     const entry = groups.flatMap((group) => group.entries).find((one) => one.page === place.page);
@@ -84,7 +86,10 @@ export function Shell({ info, groups, children }: { info: Info | undefined; grou
               <ul>
                 {group.entries.map((entry) => (
                   <li>
-                    <a href={href(entry.page)} aria-current={place.page === entry.page ? "page" : undefined}>{entry.title}</a>
+                    <a href={href(entry.page)} aria-current={place.page === entry.page ? "page" : undefined}>
+                      {entry.title}
+                      {entry.page === "alerts" && firing > 0 && <b class="firing" title={`${firing} alerts fire`}>{firing}</b>}
+                    </a>
                   </li>
                 ))}
               </ul>
