@@ -6,6 +6,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 npx tsc --noEmit
 WAVETANK_UI_OUT="$out" npx vite build --mode report --logLevel warn
+WAVETANK_UI_OUT="$out" npx vite build --mode dashboard --logLevel warn
 WAVETANK_UI_OUT="$out" npx vite build --mode console --logLevel warn
 if ! diff -rq "$out" ../src/wavetank/web/static; then
   echo "ui/check.sh: src/wavetank/web/static is stale; run 'npm run build' in ui/ and commit it" >&2

@@ -1,6 +1,6 @@
-// Builds two things with fixed names, which are committed, since users of the Python package need no Node:
-// `--mode report`, one classic script and style sheet that a report holds, and `--mode console`, the modules of
-// the web app. The build must be reproducible, since check.sh compares its bytes.
+// Builds three things with fixed names, which are committed, since users of the Python package need no Node:
+// `--mode report` and `--mode dashboard`, each one classic script and style sheet that a report or a dashboard's file
+// holds, and `--mode console`, the modules of the web app. The build must be reproducible, since check.sh compares its bytes.
 import { readFileSync } from "node:fs";
 import { defineConfig } from "vite";
 
@@ -33,12 +33,12 @@ function notices(intro, packages) {
 }
 
 // The report's notices travel inside its script as well, because a report is one file that is sent around alone.
-function reportNotices() {
+function reportNotices(fileName, intro) {
   return {
     name: "third-party-notices",
     generateBundle(_options, bundle) {
-      const text = notices("The report's script and style sheet contain these works.", REPORT);
-      this.emitFile({ type: "asset", fileName: "THIRD_PARTY.txt", source: text });
+      const text = notices(intro, REPORT);
+      this.emitFile({ type: "asset", fileName, source: text });
       for (const file of Object.values(bundle)) {
         if (file.type === "chunk") file.code = `/*!\n${text.replaceAll("*/", "* /")}*/\n${file.code}`;
       }
@@ -67,12 +67,22 @@ const common = {
 
 const builds = {
   report: {
-    plugins: [reportNotices()],
+    plugins: [reportNotices("THIRD_PARTY.txt", "The report's script and style sheet contain these works.")],
     build: {
       ...common,
       rolldownOptions: {
         input: { report: "src/report/main.tsx" },
         output: { format: "iife", entryFileNames: "[name].js", assetFileNames: "report[extname]" },
+      },
+    },
+  },
+  dashboard: {
+    plugins: [reportNotices("THIRD_PARTY_DASHBOARD.txt", "A dashboard's script and style sheet contain these works.")],
+    build: {
+      ...common,
+      rolldownOptions: {
+        input: { dashboard: "src/dashboards/embed.tsx" },
+        output: { format: "iife", entryFileNames: "[name].js", assetFileNames: "dashboard[extname]" },
       },
     },
   },
@@ -98,5 +108,5 @@ const builds = {
 export default defineConfig(({ mode }) => ({
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   publicDir: false,
-  ...builds[mode === "console" ? "console" : "report"],
+  ...(builds[mode] ?? builds.report),
 }));

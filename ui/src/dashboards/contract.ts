@@ -115,13 +115,13 @@ export type Drawing =
 
 /** How to write a number: made in Python from unit and decimals, applied by format.ts. */
 export type Format =
-  | { kind: "scaled"; factor: number; units: string[]; prefix: string; start: number; decimals: number | null; offset: number }
-  | { kind: "steps"; steps: { below: number | null; factor: number; suffix: string }[]; decimals: number | null }
+  | { kind: "scaled"; factor: number; units: string[]; start: number; prefix: string; decimals: number | null }
+  | { kind: "steps"; steps: { below: number | null; factor: number; suffix: string }[]; plain: string; decimals: number | null }
   | { kind: "fixed"; factor: number; prefix: string; suffix: string; decimals: number | null }
-  | { kind: "number"; style: "hex" | "0x" | "scientific" | "locale"; decimals: number | null }
+  | { kind: "number"; style: "hex" | "0x" | "scientific" | "locale" | "string"; decimals: number | null }
+  | { kind: "clock"; style: string; decimals: number | null }
   | { kind: "bool"; yes: string; no: string }
-  | { kind: "clock"; style: "seconds" | "milliseconds" | "long"; scale: number }
-  | { kind: "date"; style: "iso" | "us" | "local" | "system" | "ago" | "custom"; pattern: string };
+  | { kind: "date"; pattern: string };
 
 /** A value with everything already decided. */
 export interface Shown {

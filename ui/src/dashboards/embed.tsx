@@ -1,0 +1,50 @@
+// A dashboard that stands in its own file: everything it shows is in the page, and nothing is asked of a network.
+import { render } from "preact";
+import { useState } from "preact/hooks";
+import "uplot/dist/uPlot.min.css";
+
+import "../shared/tokens.css";
+import { Board } from "./board";
+import type { FramesAnswer, PanelData, Resolved } from "./contract";
+import "./dashboards.css";
+
+interface Stored {
+  board: Resolved;
+  frames: FramesAnswer;
+}
+
+function Page({ stored }: { stored: Stored }) {
+  const { board, frames } = stored;
+  const data: ReadonlyMap<string, PanelData> = new Map(frames.panels.map((p) => [p.id, p]));
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set(board.rows.filter((row) => !row.collapsed).map((row) => row.id)));
+  const toggle = (row: string) => {
+    const next = new Set(open);
+    if (!next.delete(row)) next.add(row);
+    setOpen(next);
+  };
+  const day = (ms: number) => new Date(ms).toLocaleString("sv-SE");
+  return (
+    <div class="wt-dash wt-alone">
+      <header class="wt-top">
+        <h1>{board.title}</h1>
+        <span>{day(frames.from_ms)} – {day(frames.to_ms)}</span>
+        {board.variables.filter((v) => v.hide !== "variable" && v.type !== "datasource").map((v) => <span>{v.label}: <b>{v.text}</b></span>)}
+      </header>
+      {board.notices.map((notice) => <p class="wt-problem">{notice.text}</p>)}
+      <Board board={board} data={data} open={open} toggle={toggle} />
+    </div>
+  );
+}
+
+function start(): void {
+  const root = document.documentElement;
+  const prefers = window.matchMedia("(prefers-color-scheme: dark)");
+  const theme = () => (root.dataset["theme"] = root.dataset["fixed"] ?? (prefers.matches ? "dark" : "light"));
+  prefers.addEventListener("change", theme);
+  theme();
+  const all = JSON.parse(document.getElementById("dashboard-data")!.textContent ?? "[]") as Stored[];
+  render(<>{all.map((stored) => <Page stored={stored} />)}</>, document.getElementById("dashboard")!);
+  requestAnimationFrame(() => requestAnimationFrame(() => (root.dataset["ready"] = String(Math.round(performance.now())))));
+}
+
+start();
