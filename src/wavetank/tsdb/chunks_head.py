@@ -173,8 +173,13 @@ class HeadChunkFiles:
         place = (self._number << 32) | (self._size + starts)
         body: Any = out[:size]
         view = memoryview(body)
-        while view:
-            view = view[os.write(self._file, view) :]
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError:  # the disk is full: take back the part that was written
+            os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            raise
         self._size += size
         self._maxt[self._number] = max(self._maxt[self._number], int(times[:, 1].max()))
         return place

@@ -70,6 +70,7 @@ class Store:
         self.replay_status = ReplayStatus()
         self._files: tuple[LogFiles, LogFiles] | None = None
         self._said_full = False
+        self._said_stuck = False
         self._new_series: list[tuple[int, bytes]] = []
         self._wal: Log | None = None
         self._wbl: Log | None = None
@@ -195,7 +196,7 @@ class Store:
             part = slice(first, first + _SAMPLES_PER_RECORD)
             with self.head.lock:
                 self.head.append(refs[part], times[part], values[part])
-                self.head.spill(self.options.head_chunks_in_memory)
+                self._spill()
             # A lock is not fair: without a pause this thread would take it again before any other wakes.
             pause(_TURN_SECONDS)
 
@@ -300,10 +301,11 @@ class Store:
     def _log_series(self) -> None:
         if self._new_series and self._wal is not None:
             refs, keys = zip(*self._new_series, strict=True)
-            self._new_series = []
             for first in range(0, len(refs), _SAMPLES_PER_RECORD // 10):
                 part = slice(first, first + _SAMPLES_PER_RECORD // 10)
                 self._wal.log([records.encode_series(refs[part], keys[part])])
+            # Only now: a log that could not be written must get them with the next commit.
+            self._new_series = []
 
     # --- commit -------------------------------------------------------------------------------------
 
@@ -345,7 +347,7 @@ class Store:
     def _place_floats(self, refs: Int64s, times: Int64s, values: Float64s) -> AppendCounts:
         """Samples that are in the log already, into the head; late ones to the out-of-order log and store."""
         outcomes = self.head.append(refs, times, values)
-        self.head.spill(self.options.head_chunks_in_memory)
+        self._spill()
         if not outcomes.any():
             return AppendCounts(appended=len(outcomes))
         by = np.bincount(outcomes, minlength=8)
@@ -361,6 +363,17 @@ class Store:
             counts.backfilled = stored
             counts.out_of_order = int(np.count_nonzero(late)) - stored
         return counts
+
+    def _spill(self) -> None:
+        """Move full chunks to their file; where that fails they stay in memory, and it is tried again."""
+        try:
+            self.head.spill(self.options.head_chunks_in_memory)
+        except OSError as error:
+            if not self._said_stuck:
+                _LOG.error("head chunks stay in memory, they cannot be written: %s", error)
+            self._said_stuck = True
+        else:
+            self._said_stuck = False
 
     def _commit_late(self, refs: Int64s, times: Int64s, values: Float64s) -> int:
         """Store samples older than the newest of their series; returns how many the window allows."""

@@ -191,9 +191,14 @@ class Log:
         if padding:
             self._write(bytes(padding))
         os.fsync(self._file)
-        os.close(self._file)
+        before = self._file
         self.segment += 1
-        self._open_segment()
+        try:
+            self._open_segment()
+        except OSError:
+            self.segment -= 1
+            raise
+        os.close(before)
         return self.segment
 
     def log(self, records: Sequence[bytes | Bytes]) -> None:
@@ -224,11 +229,18 @@ class Log:
         return np.frombuffer(bytearray(packed), np.uint8), flag
 
     def _write(self, data: bytes | bytearray) -> None:
+        """All of it or nothing: a disk that is full may take a part, after which no reader could go on."""
+        begin = self._size
         view = memoryview(data)
-        while view:
-            written = os.write(self._file, view)
-            self._size += written
-            view = view[written:]
+        try:
+            while view:
+                written = os.write(self._file, view)
+                self._size += written
+                view = view[written:]
+        except OSError:
+            os.ftruncate(self._file, begin)
+            self._size = begin
+            raise
 
     def sync(self) -> None:
         os.fsync(self._file)
