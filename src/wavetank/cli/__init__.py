@@ -23,6 +23,7 @@ __all__ = ["main"]
 COMMANDS: Final[dict[str, str]] = {
     "rehearse": "Run the whole rehearsal of a directory and report whether it held.",
     "simulate": "Simulate a rehearsal in virtual time: a day in seconds, with the same controllers.",
+    "calibrate": "Measure, in about a minute, how the pods behave: a model for simulations.",
     "sweep": "Try many settings in virtual time; print the best as a patch.",
     "up": "Start a standing tank: cluster, mesh, monitoring; with a directory, its manifests.",
     "down": "Stop a standing tank.",
@@ -33,6 +34,7 @@ COMMANDS: Final[dict[str, str]] = {
     "promtool": "Check, test and query; promtool's own commands.",
     "alertmanager": "Alertmanager: groups, mutes and delivers alerts; its own flags.",
     "pushgateway": "Pushgateway: keeps what short-lived jobs push; its own flags.",
+    "node-exporter": "This machine's metrics under the node exporter's names; its own flags.",
     "autoscale": "Explain, shadow and check HPAs, here or in any cluster.",
     "dashboard": "Check Grafana dashboards against data; draw them as PNG, PDF, HTML or CSV.",
     "mesh": "Check Istio resources; explain which route a request takes.",

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from wavetank.analysis.query import Query
 from wavetank.clock import Clock, RealClock
 from wavetank.errors import InternalError, WavetankError
 from wavetank.journal import LineFile
@@ -27,6 +28,7 @@ from wavetank.load.endpoint import metrics_endpoint
 from wavetank.load.generator import LoadGenerator, LoadOptions, LoadTarget
 from wavetank.load.results import Second
 from wavetank.process import python_argv
+from wavetank.rehearsal.calibrating import measured_model
 from wavetank.rehearsal.console_facts import ConsoleFacts, console_url
 from wavetank.rehearsal.live import View, choose_view
 from wavetank.rehearsal.outcome.build import build_report
@@ -237,7 +239,20 @@ class _Run:
         query = tank.query if await tank.query.ready() else None
         if self._options.keep:
             record.files["kept"] = str(tank.files.directory)
-        return write_reports(await build_report(tank.files.directory, query, record.ended_at), record)
+        report = await build_report(tank.files.directory, query, record.ended_at)
+        if failure is None:
+            await self._write_model(report, query)
+        return write_reports(report, record)
+
+    async def _write_model(self, report: Report, query: Query | None) -> None:
+        """What the run says about its pods, for ``wavetank simulate``; a run may say too little for that."""
+        assert self._tank is not None
+        directory, out = self._tank.files.directory, self._options.out
+        with suppress(WavetankError):
+            text = await measured_model(directory, report, self._plan.workloads, query, self._plan.directory)
+            if text is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                (out / "model.yaml").write_text(text)
 
     async def _clean_up(self) -> None:
         try:

@@ -24,7 +24,7 @@ from wavetank.load.stages import parse_duration
 from wavetank.simulation.distributions import Distribution
 from wavetank.yamlfile import Document, decode, load_documents
 
-__all__ = ["MODEL_FILE", "Memory", "Models", "PodModel", "assumed_model", "load_models"]
+__all__ = ["MODEL_FILE", "Memory", "Models", "PodModel", "assumed_model", "load_models", "model_paths"]
 
 MODEL_FILE = "model.yaml"
 
@@ -168,10 +168,17 @@ def assumed_model() -> PodModel:
     return PodModel(Distribution.exponential(ASSUMED_SERVICE_SECONDS))
 
 
+def model_paths(directory: Path) -> tuple[Path, Path]:
+    """The user's own model, and the one that the last rehearsal measured."""
+    return directory / MODEL_FILE, directory / "report" / MODEL_FILE
+
+
 def load_models(directory: Path, workloads: tuple[str, ...]) -> Models:
-    """``DIR/model.yaml`` for these workloads, or what is assumed without. Raises InputError with the line."""
-    path = directory / MODEL_FILE
-    if not path.exists():
+    """``DIR/model.yaml``, else ``DIR/report/model.yaml``, for these workloads, or what is assumed without.
+
+    Raises InputError with the line."""
+    path = next((p for p in model_paths(directory) if p.exists()), None)
+    if path is None:
         origins = tuple(
             (f"model of {name}", f"assumed ({assumed_model().service.shown}); no {MODEL_FILE}")
             for name in workloads
