@@ -9,13 +9,14 @@ from __future__ import annotations
 import bisect
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from wavetank.exposition.render import MetricFamily, Sample, render_openmetrics, render_text
 from wavetank.model.quoting import format_float_g
 
-__all__ = ["DEFAULT_BUCKETS", "Counter", "Gauge", "Histogram", "Registry"]
+__all__ = ["DEFAULT_BUCKETS", "Counter", "Gauge", "Histogram", "Registry", "Summary"]
 
 DEFAULT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _Key = tuple[str, ...]
@@ -131,14 +132,47 @@ class Histogram:
         return MetricFamily(name, "histogram", self._vector.help, samples=samples)
 
 
-_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+class Summary:
+    """Observations with the quantiles of the newest ``WINDOW`` of them, as sum and count of all."""
+
+    QUANTILES = (0.01, 0.05, 0.5, 0.9, 0.99)
+    WINDOW = 500
+
+    def __init__(self, name: str, help: str, labels: Sequence[str] = ()) -> None:
+        self._vector = _Vector(name, help, labels)
+        self._newest: dict[_Key, deque[float]] = {}
+        self._totals: dict[_Key, tuple[float, int]] = {}
+
+    def observe(self, value: float, *values: object, **labels: object) -> None:
+        key = self._vector.key(values, labels)
+        with self._vector.lock:
+            self._newest.setdefault(key, deque(maxlen=self.WINDOW)).append(value)
+            total, count = self._totals.get(key, (0.0, 0))
+            self._totals[key] = total + value, count + 1
+
+    def family(self) -> MetricFamily:
+        with self._vector.lock:
+            items = [(key, sorted(newest), *self._totals[key]) for key, newest in self._newest.items()]
+        name = self._vector.name
+        samples = []
+        for key, newest, total, count in items:
+            labels = self._vector.labelled(key)
+            for quantile in self.QUANTILES:
+                value = newest[min(len(newest) - 1, int(quantile * len(newest)))]
+                samples.append(Sample(name, {**labels, "quantile": format_float_g(quantile)}, value))
+            samples.append(Sample(name + "_sum", labels, total))
+            samples.append(Sample(name + "_count", labels, count))
+        return MetricFamily(name, "summary", self._vector.help, samples=samples)
+
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram, Summary)
 
 
 class Registry:
     """All metrics of a process, in the order of their creation. A name stands for one metric."""
 
     def __init__(self) -> None:
-        self._metrics: dict[str, Counter | Gauge | Histogram] = {}
+        self._metrics: dict[str, Counter | Gauge | Histogram | Summary] = {}
         self._collectors: list[Callable[[], Iterable[MetricFamily]]] = []
         self._lock = threading.Lock()
 
@@ -152,6 +186,9 @@ class Registry:
         self, name: str, help: str, labels: Sequence[str] = (), buckets: Sequence[float] = DEFAULT_BUCKETS
     ) -> Histogram:
         return self._added(name, Histogram(name, help, labels, buckets))
+
+    def summary(self, name: str, help: str, labels: Sequence[str] = ()) -> Summary:
+        return self._added(name, Summary(name, help, labels))
 
     def _added(self, name: str, metric: _Metric) -> _Metric:
         with self._lock:

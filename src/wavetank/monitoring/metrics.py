@@ -6,6 +6,7 @@ Mirrors the instrumentation of prometheus/prometheus as far as its own dashboard
 from __future__ import annotations
 
 import platform
+import resource
 import threading
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ import psutil
 from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import MetricFamily, Sample
+from wavetank.monitoring.own_state import LIMIT_COUNTERS
 from wavetank.tsdb.db import DB
 
 __all__ = ["ServerMetrics", "storage_families"]
@@ -44,6 +46,13 @@ class ServerMetrics:
         self.scrape_seconds = histogram(
             "prometheus_target_scrape_duration_seconds", "Duration of scrapes.", ("scrape_job",), _SECONDS
         )
+        self.interval_seconds = registry.summary(
+            "prometheus_target_interval_length_seconds", "Actual intervals between scrapes.", ("interval",)
+        )
+        self.limits = {
+            name: counter(name, "Scrapes that failed because they went over this limit.")
+            for name in LIMIT_COUNTERS
+        }
         self.scrape_failures = counter(
             "prometheus_target_scrapes_failed_total", "Scrapes that failed.", ("scrape_job",)
         )
@@ -51,13 +60,19 @@ class ServerMetrics:
             "prometheus_sd_refresh_failures_total", "Refreshes of discovery mechanisms that failed."
         )
         self.query_seconds = histogram(
-            "prometheus_engine_query_duration_histogram_seconds", "Duration of queries.", (), _SECONDS
+            "prometheus_engine_query_duration_histogram_seconds", "Duration of queries.", ("slice",), _SECONDS
         )
-        self.rule_seconds = histogram(
-            "prometheus_rule_group_duration_seconds", "Duration of rule group evaluations.", (), _SECONDS
+        self.query_quantiles = registry.summary(
+            "prometheus_engine_query_duration_seconds", "Query timings.", ("slice",)
         )
-        self.rule_iterations = counter(
-            "prometheus_rule_group_iterations_total", "Evaluations of each rule group.", ("rule_group",)
+        self.rule_seconds = registry.summary(
+            "prometheus_rule_group_duration_seconds", "The duration of rule group evaluations."
+        )
+        self.rule_evaluation_seconds = registry.summary(
+            "prometheus_rule_evaluation_duration_seconds", "The duration for a rule to execute."
+        )
+        self.compactions_failed = counter(
+            "prometheus_tsdb_compactions_failed_total", "Rounds of upkeep that failed."
         )
         self.alerts_sent = counter("prometheus_notifications_sent_total", "Alerts sent.", ("alertmanager",))
         self.alert_errors = counter(
@@ -72,6 +87,11 @@ class ServerMetrics:
             "prometheus_remote_write_received_samples_total", "Samples received by remote write."
         )
         registry.collector(lambda: _process(clock))
+
+    def queried(self, seconds: float, slice: str) -> None:
+        """Note how long a part of a query took."""
+        self.query_seconds.observe(seconds, slice)
+        self.query_quantiles.observe(seconds, slice)
 
     def notified(self, outcome: str, url: str, alerts: int) -> None:
         """Count what became of alerts: sent, error or dropped."""
@@ -94,6 +114,7 @@ def _process(clock: Clock) -> Iterable[MetricFamily]:
             ("process_virtual_memory_bytes", "gauge", memory.vms),
             ("process_start_time_seconds", "gauge", process.create_time()),
             ("process_open_fds", "gauge", process.num_fds() if hasattr(process, "num_fds") else 0),
+            ("process_max_fds", "gauge", resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
             ("process_threads", "gauge", threading.active_count()),
         )
     for name, kind, value in values:
@@ -122,5 +143,21 @@ def storage_families(db: DB) -> Iterable[MetricFamily]:
         ("prometheus_tsdb_out_of_order_samples_total", "counter", float_type, counts.out_of_order),
         ("prometheus_tsdb_duplicate_samples_total", "counter", float_type, counts.duplicate),
         ("prometheus_tsdb_blocks_loaded", "gauge", {}, len(db.blocks)),
+        ("prometheus_tsdb_storage_blocks_bytes", "gauge", {}, sum(b.bytes_on_disk for b in db.blocks)),
+        ("prometheus_tsdb_lowest_timestamp", "gauge", {}, _lowest_ms(db)),
+        ("prometheus_tsdb_retention_limit_bytes", "gauge", {}, db.options.retention_bytes),
+        ("prometheus_tsdb_retention_limit_seconds", "gauge", {}, db.options.retention_ms / 1000),
+        ("prometheus_target_scrapes_sample_out_of_order_total", "counter", {}, counts.out_of_order),
+        ("prometheus_target_scrapes_sample_duplicate_timestamp_total", "counter", {}, counts.duplicate),
+        # Samples of any age are within bounds; those the window leaves out are counted as out of order.
+        ("prometheus_target_scrapes_sample_out_of_bounds_total", "counter", {}, 0),
+        ("prometheus_tsdb_reloads_failures_total", "counter", {}, len(db.quarantined)),
     ):
         yield MetricFamily(name, kind, samples=[Sample(name, labels, float(value))])
+
+
+def _lowest_ms(db: DB) -> int:
+    """The time of the oldest sample there is; 0 where there is none."""
+    head = db.store.head
+    oldest = [b.meta.min_time for b in db.blocks] + ([head.mint_ms] if head.samples_appended else [])
+    return min(oldest, default=0)

@@ -92,6 +92,7 @@ class Notifier:
         self.dropped: dict[str, list[Alertmanager]] = {}
         self._clock = clock
         self._external_url = external_url
+        self.capacity = queue_capacity
         self._queue: deque[dict[str, Any]] = deque(maxlen=queue_capacity)
         self._count = count
         self._wake = asyncio.Event()

@@ -31,6 +31,14 @@ from wavetank.monitoring.metrics import ServerMetrics, storage_families
 from wavetank.monitoring.notifications import Notifications
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.options import AgentOptions, ServerOptions
+from wavetank.monitoring.own_state import (
+    discovery_families,
+    notifier_families,
+    query_families,
+    rule_families,
+    scrape_families,
+    scrape_limit,
+)
 from wavetank.monitoring.querying import Queries
 from wavetank.monitoring.remote.codec import MetadataEntry
 from wavetank.monitoring.remote.queues import Queues
@@ -98,7 +106,7 @@ class Parts:
         self._queries = Queries(
             self._storage, clock, engine, concurrency=options.query_concurrency, threads=options.query_threads
         )
-        self._queries.observe = metrics.query_seconds.observe
+        self._queries.observe = metrics.queried
         self._notifier = Notifier(
             clock,
             options.environment,
@@ -161,7 +169,15 @@ class Parts:
         self._remote_write = Queues(db.path, clock, self._known_metadata, options.remote.flush_seconds)
         registry.collector(self._remote_write.families)
         self.app: ASGIApp = create_app(services, pages(services) if pages is not None else ())
-        registry.collector(lambda: storage_families(db))
+        for collect in (
+            lambda: storage_families(db),
+            lambda: scrape_families(self._pools),
+            lambda: rule_families(self._rules.groups.values()),
+            lambda: notifier_families(self._notifier),
+            lambda: discovery_families("scrape", self._discovery),
+            lambda: query_families(self._queries),
+        ):
+            registry.collector(collect)
         self._upkeep = asyncio.create_task(self._keep_up(db))
 
     def load_groups(self, config: Config, *, restored: bool) -> dict[str, Group]:
@@ -231,6 +247,7 @@ class Parts:
             try:
                 await asyncio.to_thread(db.compact)
             except Exception:
+                self.metrics.compactions_failed.inc()
                 _LOG.exception("compaction failed; it is tried again")
 
     def _may_truncate(self, db: DB, agent: AgentOptions) -> bool:
@@ -257,8 +274,14 @@ class Parts:
         """Count a scrape, and note a target's first good one: that is a step of a scale-up's lag."""
         job = loop.config.job_name
         self.metrics.scrape_seconds.observe(loop.health.seconds, job)
+        if loop.interval_seconds:
+            self.metrics.interval_seconds.observe(
+                loop.interval_seconds, format_duration(loop.target.interval)
+            )
         if not ok:
             self.metrics.scrape_failures.inc(1, job)
+            if (limit := scrape_limit(loop.health.error)) is not None:
+                self.metrics.limits[limit].inc()
         elif self._journal is not None and loop.target.url not in self._seen:
             self._seen.add(loop.target.url)
             self._journal.record(
@@ -267,7 +290,8 @@ class Parts:
 
     def _evaluated(self, group: Group, seconds: float) -> None:
         self.metrics.rule_seconds.observe(seconds)
-        self.metrics.rule_iterations.inc(1, group.key)
+        for rule in group.rules:
+            self.metrics.rule_evaluation_seconds.observe(rule.duration_seconds)
 
     async def close(self) -> None:
         """End everything, in the order in which work flows."""

@@ -66,7 +66,8 @@ class Queries:
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="query")
         self.active: dict[int, ActiveQuery] = {}
         self._last_id = 0
-        self.observe: Callable[[float], None] = lambda seconds: None
+        self.concurrency = concurrency
+        self.observe: Callable[[float, str], None] = lambda seconds, slice: None
         self._storage = storage
         self._clock = clock
         self._engine = Engine(options, clock)
@@ -156,11 +157,17 @@ class Queries:
         if timeout_ms:
             options = replace(options, timeout_seconds=min(options.timeout_seconds, timeout_ms / 1000))
         context = QueryContext.of(options, self._clock)
-        started = self._clock.monotonic()
+        started = began = self._clock.monotonic()
+
+        def work() -> tuple[bytes, Result]:
+            nonlocal began
+            began = self._clock.monotonic()
+            return _rendered(query(context), limit)
+
         self._last_id = number = self._last_id + 1
         self.active[number] = ActiveQuery(number, params, self._clock.now(), context)
         try:
-            data, result = await self.run(lambda: _rendered(query(context), limit))
+            data, result = await self.run(work)
         except asyncio.CancelledError:
             context.cancel()
             raise
@@ -171,7 +178,8 @@ class Queries:
         finally:
             del self.active[number]
             seconds = self._clock.monotonic() - started
-            self.observe(seconds)
+            self.observe(began - started, "queue_time")
+            self.observe(seconds - (began - started), "inner_eval")
             self._log(params, seconds)
         warnings = list(result.warnings)
         if limit and len(result.labels) > limit:

@@ -22,6 +22,7 @@ from wavetank.errors import InputError
 from wavetank.monitoring.api import notifications, queries, query, rules, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
 from wavetank.monitoring.api.consoles import console_page
+from wavetank.monitoring.api.counting import CountRequests
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
 from wavetank.monitoring.api.otlp import otlp_metrics
@@ -60,7 +61,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
         exception_handlers={Exception: _fault},
     )
     settings = services.settings
-    served: ASGIApp = CancelOnDisconnect(app)
+    served: ASGIApp = CountRequests(CancelOnDisconnect(app), services.registry, services.clock)
     if settings.agent:
         served = AgentOnly(served)
     if settings.cors_origin is not None:

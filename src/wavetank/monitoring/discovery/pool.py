@@ -80,6 +80,10 @@ class DiscoveryPool:
         if name in self._jobs:
             self._jobs[name].hand_out()
 
+    def counts(self) -> dict[str, int]:
+        """How many targets each job's discoverers gave, before relabelling."""
+        return {name: job.count() for name, job in self._jobs.items()}
+
     async def close(self) -> None:
         tasks = [task for job in self._jobs.values() for task in job.stop()]
         self._jobs.clear()
@@ -120,6 +124,9 @@ class _Job:
         for task in tasks:
             task.cancel()
         return tasks
+
+    def count(self) -> int:
+        return sum(len(group.targets) for group in self._groups.values())
 
     def hand_out(self) -> None:
         self._on_groups(self._name, list(self._groups.values()))

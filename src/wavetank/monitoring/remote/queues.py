@@ -68,6 +68,7 @@ class Queues:
             ("bytes_total", "counter", lambda s: s.counts.bytes),
             ("samples_pending", "gauge", lambda s: s.pending),
             ("shards", "gauge", lambda s: s.shards),
+            ("shards_desired", "gauge", lambda s: s.shards),
             ("shards_min", "gauge", lambda s: s.config.queue_config.min_shards),
             ("shards_max", "gauge", lambda s: s.config.queue_config.max_shards),
             ("shard_capacity", "gauge", lambda s: s.config.queue_config.capacity),

@@ -87,6 +87,8 @@ class Group:
     duration_seconds: float = 0.0
     iterations: int = 0
     missed: int = 0
+    evaluations: int = 0  # of single rules
+    failures: int = 0
     orphans: set[Labels] = field(default_factory=set)  # series of rules a reload took away
 
     @classmethod
@@ -163,11 +165,13 @@ class Group:
         """
         entry = self.rules[index]
         entry.last_evaluation_ms = now_ms
+        self.evaluations += 1
         try:
             samples = self._evaluate(entry.rule, now_ms, query)
         except Exception as error:
             # Whatever the query or a template raised is this rule's own failure.
             entry.health, entry.last_error = "err", str(error)[:_ERRORS_SHOWN_MAX]
+            self.failures += 1
             return []
         entry.health, entry.last_error = "ok", ""
         written = {labels for labels, _ in samples}

@@ -63,6 +63,7 @@ class TargetLoop:
         self._clock = clock
         self._seed = seed
         self._observe = observe
+        self.interval_seconds = 0.0  # between the last two scrapes; 0 before the second
         self._next = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -122,5 +123,6 @@ class TargetLoop:
             timeout_seconds=self.target.timeout.seconds,
             body_bytes=size,
         )
+        self.interval_seconds = at - self.health.at if self.health.at else 0.0
         self.health = _Health("down" if error else "up", error, at, seconds)
         self._observe(self, at, not error)

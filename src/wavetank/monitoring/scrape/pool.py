@@ -44,6 +44,9 @@ class ScrapePool:
         self.config = config
         self.loops: dict[Target, TargetLoop] = {}
         self.targets = TargetSet((), (), (), 0)
+        self.syncs = 0
+        self.over_limit = 0  # syncs that found more targets than the limit allows
+        self.failed_targets = 0  # that relabelling left without what a target needs
         self._db = db
         self._clock = clock
         self._seed = seed
@@ -57,8 +60,11 @@ class ScrapePool:
         if found.errors != self.targets.errors:
             for error in found.errors:
                 _LOG.error("job %s: creating target: %s", self.config.job_name, error)
+            self.failed_targets += len(found.errors)
         self.targets = found
         refuse = over_limit(found.active, self.config.target_limit)
+        self.syncs += 1
+        self.over_limit += bool(refuse)
         wanted = set(found.active)
         for target in [t for t in self.loops if t not in wanted]:
             self._in_background(self.loops.pop(target).retire())

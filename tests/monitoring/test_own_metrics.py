@@ -1,0 +1,97 @@
+"""The server's own metrics: those that Prometheus' dashboard and alert rules ask for are there, and right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import running
+
+CONFIG = """
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+scrape_configs:
+  - job_name: self
+    sample_limit: 1
+    static_configs: [{targets: ["%s"]}]
+rule_files: [rules.yml]
+alerting:
+  alertmanagers: [{static_configs: [{targets: ["127.0.0.1:1"]}]}]
+"""
+RULES = """
+groups:
+  - name: one
+    rules:
+      - {record: fine, expr: vector(1)}
+      - {record: fails, expr: 'label_replace(vector(1), "a", "b", "c", "(.*)") + on() group_left() (vector(1) or label_replace(vector(1), "x", "y", "", ""))'}
+"""
+
+# From the alert rules and the dashboard of the Prometheus mixin.
+NEEDED = [
+    "prometheus_build_info",
+    "prometheus_config_last_reload_successful",
+    "prometheus_engine_queries",
+    "prometheus_engine_queries_concurrent_max",
+    "prometheus_engine_query_duration_seconds",
+    "prometheus_notifications_alertmanagers_discovered",
+    "prometheus_notifications_queue_capacity",
+    "prometheus_notifications_queue_length",
+    "prometheus_rule_evaluation_failures_total",
+    "prometheus_rule_group_iterations_missed_total",
+    "prometheus_rule_group_rules",
+    "prometheus_sd_discovered_targets",
+    "prometheus_sd_refresh_failures_total",
+    "prometheus_target_interval_length_seconds",
+    "prometheus_target_metadata_cache_entries",
+    "prometheus_target_scrape_pool_exceeded_label_limits_total",
+    "prometheus_target_scrape_pool_exceeded_target_limit_total",
+    "prometheus_target_scrapes_exceeded_body_size_limit_total",
+    "prometheus_target_scrapes_exceeded_sample_limit_total",
+    "prometheus_target_scrapes_sample_duplicate_timestamp_total",
+    "prometheus_target_scrapes_sample_out_of_bounds_total",
+    "prometheus_target_scrapes_sample_out_of_order_total",
+    "prometheus_target_sync_failed_total",
+    "prometheus_tsdb_compactions_failed_total",
+    "prometheus_tsdb_head_chunks",
+    "prometheus_tsdb_head_samples_appended_total",
+    "prometheus_tsdb_head_series",
+    "prometheus_tsdb_reloads_failures_total",
+    "prometheus_http_requests_total",
+    "prometheus_http_request_duration_seconds",
+    "process_start_time_seconds",
+]
+
+
+async def test_what_upstreams_dashboard_and_rules_ask_for_is_there(tmp_path: Path) -> None:
+    async with running(CONFIG % "127.0.0.1:1", tmp_path, rules=RULES) as server:
+
+        async def scraped_twice() -> bool:
+            return "prometheus_target_interval_length_seconds_count" in await server.get("/metrics")
+
+        await server.query("up")
+        await server.until(scraped_twice)
+        text = await server.get("/metrics")
+        families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+        assert set(NEEDED) <= families, set(NEEDED) - families
+
+
+async def test_what_goes_wrong_is_counted_where_it_belongs(tmp_path: Path) -> None:
+    async with running(CONFIG % "127.0.0.1:1", tmp_path / "a") as target:
+        address = target.url.removeprefix("http://")
+        async with running(CONFIG % address, tmp_path / "b", rules=RULES) as server:
+
+            async def counted() -> bool:
+                values = dict(line.rsplit(" ", 1) for line in (await server.get("/metrics")).splitlines())
+                limit = values["prometheus_target_scrapes_exceeded_sample_limit_total"]
+                group = f"{tmp_path / 'b' / 'rules.yml'};one"
+                failures = values.get(
+                    f'prometheus_rule_evaluation_failures_total{{rule_group="{group}"}}', "0"
+                )
+                return limit != "0" and failures != "0"
+
+            await server.until(counted)
+            await server.get("/api/v1/label/job/values")
+            await server.get("/api/v1/nonsense/x", status=404)
+            text = await server.get("/metrics")
+    assert 'prometheus_sd_discovered_targets{name="scrape",config="self"} 1' in text
+    assert "prometheus_notifications_alertmanagers_discovered 1" in text
+    assert 'prometheus_http_requests_total{handler="/api/v1/label/:name/values",code="200"} 1' in text
+    assert 'prometheus_http_requests_total{handler="/api/v1/nonsense",code="404"} 1' in text
