@@ -97,7 +97,7 @@ const builds = {
         output: {
           format: "es",
           entryFileNames: "[name].js",
-          chunkFileNames: "[name].js",
+          chunkFileNames: ({ name }) => (name === "view" ? "dashboards.js" : "[name].js"),
           assetFileNames: "console[extname]",
         },
       },

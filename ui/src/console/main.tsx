@@ -10,7 +10,7 @@ import "./console.css";
 import { usePoll } from "./hooks";
 import type { Info } from "./info";
 import { AlertsPage } from "./pages/alerts";
-import { DashboardList } from "./pages/dashboards";
+import { DashboardsPage } from "./pages/dashboard";
 import { ConfigPage } from "./pages/config";
 import { DiscoveryPage } from "./pages/discovery";
 import { FlagsPage } from "./pages/flags";
@@ -34,7 +34,7 @@ export interface PageProps {
 
 const PAGES: Record<string, ComponentType<PageProps>> = {
   query: QueryPage,
-  dashboards: DashboardList,
+  dashboards: DashboardsPage,
   alerts: AlertsPage,
   rules: RulesPage,
   targets: TargetsPage,
