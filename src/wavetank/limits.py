@@ -87,6 +87,7 @@ EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` rea
 # Monitoring
 SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
 KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
+KUBE_ENCODED_METADATA_MAX: Final = 20_000  # objects whose metadata is kept encoded; then all are forgotten
 KUBE_SPDY_FRAME_BYTES_MAX: Final = 2 * MIB  # one frame of a forwarded port; larger ends the connection
 KUBE_SPDY_HEADER_BYTES_MAX: Final = 16 * KIB  # the headers of one stream in it
 KUBE_FORWARDED_STREAMS_MAX: Final = 1_000  # streams open at a time over one forwarding connection
@@ -142,6 +143,7 @@ CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; old
 # Storage
 BLOCK_MATCHED_SERIES_KEPT: Final = 4_000  # series of the selections a block remembers; at more it forgets all
 BLOCK_MATCHED_SERIES_MAX: Final = 1_000  # a selection of more series is not remembered
+BULK_SAMPLES_MAX: Final = 5_000_000  # gathered by a backfill before they are written as blocks
 REPLAY_PENDING_SAMPLES_MAX: Final = 8_000_000  # committed during replay; more wait for its end
 
 # Simulation
@@ -182,3 +184,7 @@ DASHBOARD_ANSWER_BYTES_MAX: Final = (
 DASHBOARD_STORE_FILES_MAX: Final = 5_000  # dashboards of one store; further files are not listed
 DASHBOARD_QUERY_THREADS: Final = 4  # queries of one refresh asked at a time
 DASHBOARD_QUERY_SECONDS: Final = 60.0  # one query of a panel; longer: the panel fails alone
+
+# Node exporter
+NODE_STATFS_SECONDS: Final = 5.0  # a mount that does not answer by then is an error of that mount alone
+NODE_TEXTFILE_BYTES_MAX: Final = 32 * MIB  # one file of the textfile collector; larger is left out

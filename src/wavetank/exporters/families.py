@@ -22,6 +22,9 @@ class Families:
     def counter(self, name: str, labels: Mapping[str, str], value: float) -> None:
         self._samples.setdefault((name, "counter"), []).append(Sample(name, labels, float(value)))
 
+    def untyped(self, name: str, labels: Mapping[str, str], value: float) -> None:
+        self._samples.setdefault((name, "unknown"), []).append(Sample(name, labels, float(value)))
+
     def finish(self) -> list[MetricFamily]:
         return [
             MetricFamily(name, kind, self._helps.get(name, ""), samples=samples)
