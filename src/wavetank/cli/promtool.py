@@ -520,6 +520,118 @@ def tsdb_dump(path: Path, min_time: int, max_time: int, matches: tuple[str, ...]
         click.echo(line)
 
 
+@tsdb.command("dump-openmetrics")
+@click.argument("path", default="data/", type=_FILES)
+@click.option("--min-time", default=-(1 << 62), help="Minimum timestamp to dump, in milliseconds.")
+@click.option("--max-time", default=1 << 62, help="Maximum timestamp to dump, in milliseconds.")
+@click.option("--match", "matches", multiple=True, help="Series selector.")
+def tsdb_dump_openmetrics(path: Path, min_time: int, max_time: int, matches: tuple[str, ...]) -> None:
+    """Dump float samples from a TSDB as OpenMetrics text, without metadata."""
+    from wavetank.monitoring.promtool.data_dir import dump_openmetrics
+
+    for line in dump_openmetrics(path, mint_ms=min_time, maxt_ms=max_time, matches=matches):
+        click.echo(line)
+
+
+@tsdb.group("create-blocks-from")
+@click.option("-r", "--human-readable", is_flag=True, help="Print human readable values.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print created blocks.")
+@click.option("--max-block-duration", default="2h", show_default=True, help="How much time a block spans.")
+@click.pass_context
+def create_blocks(
+    context: click.Context, human_readable: bool, quiet: bool, max_block_duration: str
+) -> None:
+    """Import samples as blocks, to be moved into a data directory."""
+    context.obj = (human_readable, quiet, max_block_duration)
+
+
+def _width_ms(duration: str) -> int:
+    from wavetank.errors import InputError
+    from wavetank.monitoring.config.values import parse_duration
+
+    try:
+        return max(2 * 3_600_000, int(parse_duration(duration)))
+    except ValueError as error:
+        raise InputError(f"--max-block-duration: {error}", fix="e.g. 2h, 1d") from None
+
+
+def _show_blocks(output: Path, made: list[Path], human_readable: bool) -> None:
+    from wavetank.monitoring.promtool.data_dir import list_blocks
+
+    names = {path.name for path in made}
+    for i, line in enumerate(list_blocks(output, human=human_readable)):
+        if i == 0 or line.split(" ", 1)[0] in names:
+            click.echo(line)
+
+
+@create_blocks.command("openmetrics")
+@click.argument("source", type=_FILES)
+@click.argument("output", default="data/", type=_FILES)
+@click.option("--label", "labels", multiple=True, help="A label for every series, name=value.")
+@click.pass_context
+def create_blocks_from_openmetrics(
+    context: click.Context, source: Path, output: Path, labels: tuple[str, ...]
+) -> None:
+    """Import samples from OpenMetrics text, of any age."""
+    from wavetank.clock import RealClock
+    from wavetank.monitoring.promtool.backfill import blocks_from_openmetrics
+
+    human_readable, quiet, duration = context.obj
+    more = dict(label.partition("=")[::2] for label in labels)
+    made = blocks_from_openmetrics(source, output, RealClock(), width_ms=_width_ms(duration), labels=more)
+    if not quiet:
+        _show_blocks(output, made, human_readable)
+
+
+@create_blocks.command("rules")
+@click.argument("files", nargs=-1, required=True, type=_FILES)
+@click.option("--url", default="http://localhost:9090", show_default=True, help="The server to evaluate on.")
+@click.option("--start", required=True, help="From when on, RFC3339 or Unix seconds.")
+@click.option("--end", default="", help="Until when. [default: three hours ago]")
+@click.option("--output-dir", "output", default="data/", show_default=True, type=_FILES)
+@click.option("--eval-interval", default="60s", show_default=True, help="Where a group gives no interval.")
+@click.option("--header", multiple=True, help="Extra headers, name=value.")
+@click.pass_context
+def create_blocks_from_rules(
+    context: click.Context,
+    files: tuple[Path, ...],
+    url: str,
+    start: str,
+    end: str,
+    output: Path,
+    eval_interval: str,
+    header: tuple[str, ...],
+) -> None:
+    """Evaluate recording rules over the past of a server and keep the results."""
+    from wavetank.clock import RealClock
+    from wavetank.errors import InputError
+    from wavetank.monitoring.config.values import parse_duration
+    from wavetank.monitoring.promtool.backfill import blocks_from_rules
+    from wavetank.monitoring.rfc3339 import parse_time_ms
+
+    clock = RealClock()
+    human_readable, quiet, duration = context.obj
+    try:
+        start_ms = parse_time_ms(start)
+        end_ms = parse_time_ms(end) if end else int((clock.now() - 3 * 3600) * 1000)
+        step_ms = int(parse_duration(eval_interval))
+    except ValueError as error:
+        raise InputError(str(error), fix="times as 2026-01-31T12:00:00Z or Unix seconds") from None
+    made = blocks_from_rules(
+        files,
+        output,
+        clock,
+        url=url,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        step_ms=step_ms,
+        headers=_headers(header),
+        width_ms=_width_ms(duration),
+    )
+    if not quiet:
+        _show_blocks(output, made, human_readable)
+
+
 # --- promql
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from wavetank.clock import RealClock
 from wavetank.errors import InputError
 from wavetank.model.labels import METRIC_NAME, Labels
-from wavetank.model.quoting import format_float_g
+from wavetank.model.quoting import format_float, format_float_g
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.promql.parser import parse_metric_selector
 from wavetank.tsdb.db import DB
@@ -94,8 +94,26 @@ def analyze(path: Path, *, limit: int, match: str) -> list[str]:
     return lines
 
 
+def dump_openmetrics(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> Iterator[str]:
+    """Every float sample as OpenMetrics text, which ``create-blocks-from openmetrics`` takes back."""
+    for labels, value, at_ms in _samples(path, mint_ms, maxt_ms, matches):
+        yield f"{labels} {format_float(value)} {at_ms / 1000:.3f}"
+    yield "# EOF"
+
+
 def dump(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> Iterator[str]:
     """Every float sample, as upstream prints it: labels, value, milliseconds."""
+    for labels, value, at_ms in _samples(path, mint_ms, maxt_ms, matches):
+        shown: object = labels
+        if labels.name:
+            rest = "".join(f', {n}="{v}"' for n, v in labels.without(METRIC_NAME))
+            shown = f'{{__name__="{labels.name}"{rest}}}'
+        yield f"{shown} {format_float_g(value)} {at_ms}"
+
+
+def _samples(
+    path: Path, mint_ms: int, maxt_ms: int, matches: Sequence[str]
+) -> Iterator[tuple[Labels, float, int]]:
     with _opened(path) as db:
         seen: set[Labels] = set()
         for match in matches or [_ALL]:
@@ -104,12 +122,7 @@ def dump(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> I
                 if labels in seen:
                     continue
                 seen.add(labels)
-                shown = (
-                    labels
-                    if labels.name == ""
-                    else f'{{__name__="{labels.name}"'
-                    + "".join(f', {n}="{v}"' for n, v in labels.without(METRIC_NAME))
-                    + "}"
-                )
-                for k in range(int(found.offsets[i]), int(found.offsets[i + 1])):
-                    yield f"{shown} {format_float_g(float(found.values[k]))} {int(found.timestamps_ms[k])}"
+                part = slice(int(found.offsets[i]), int(found.offsets[i + 1]))
+                columns = (found.values[part].tolist(), found.timestamps_ms[part].tolist())
+                for value, at_ms in zip(*columns, strict=True):
+                    yield labels, value, at_ms
