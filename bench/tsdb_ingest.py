@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from wavetank.clock import RealClock, VirtualClock, cpu_seconds
-from wavetank.exposition.parser import parse
 from wavetank.exposition.scrape_cache import ScrapeCache
 from wavetank.model.labels import Labels
+from wavetank.monitoring.promtool.backfill import blocks_from_openmetrics
 from wavetank.tsdb.db import DB
-from wavetank.tsdb.options import Options
+from wavetank.tsdb.options import HOUR_MS, Options
 from wavetank.tsdb.series_table import key_of
 
 BASE_MS = 1_699_999_200_000
@@ -163,7 +163,7 @@ def bench_scrape() -> None:
 
 def bench_import() -> None:
     """OpenMetrics text with timestamps, as ``promtool tsdb create-blocks-from openmetrics`` takes it."""
-    series, points = 400, 1000
+    series, points = 400, 2500
     lines = ["# TYPE bench gauge"]
     rng = np.random.default_rng(3)
     for k in range(points):
@@ -171,7 +171,6 @@ def bench_import() -> None:
         stamp = BASE_MS // 1000 + k * 15
         lines += [f'bench{{series="{i}",job="import"}} {v!r} {stamp}' for i, v in enumerate(values)]
     text = ("\n".join(lines) + "\n# EOF\n").encode()
-    plain = "\n".join(f"{line}000" if line[0] != "#" else line for line in lines).encode() + b"\n"
     peer = None
     with tempfile.TemporaryDirectory() as work:
         if shutil.which("promtool") is not None:
@@ -182,29 +181,16 @@ def bench_import() -> None:
             subprocess.run(command, check=True, capture_output=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             peer = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        for name, body, kind in (
-            ("OpenMetrics", text, "application/openmetrics-text"),
-            ("text 0.0.4 through the scrape cache", plain, "text/plain"),
-        ):
-            db = DB.open(Path(work) / name, FOREVER, VirtualClock())
+        source = Path(work) / "ours.om"
+        source.write_bytes(text)
+        spent = []
+        for turn in range(3):
             begin = cpu_seconds()
-            if kind == "text/plain":
-                cache = ScrapeCache()
-                found = cache.parse(body, kind, default_timestamp_ms=0)
-                for index, labels in found.new:
-                    cache.bind(found, index, db.series_ref(labels))
-                columns: Any = (found.refs, found.timestamps_ms, found.values)
-            else:
-                whole = parse(body, kind, default_timestamp_ms=0)
-                known = {labels: db.series_ref(labels) for labels in set(whole.labels)}
-                refs = np.array([known[labels] for labels in whole.labels], np.int64)
-                columns = (refs, whole.timestamps_ms, whole.values)
-            appender = db.appender()
-            appender.append_batch(*columns)
-            appender.commit()
-            db.flush()
-            show(f"bulk import to blocks, {name}", series * points, [cpu_seconds() - begin], peer)
-            db.close()
+            blocks_from_openmetrics(
+                source, Path(work) / str(turn), RealClock(), width_ms=2 * HOUR_MS, labels={}
+            )
+            spent.append(cpu_seconds() - begin)
+        show("bulk import of OpenMetrics text to blocks", series * points, spent[1:], peer)
 
 
 def bench_replay() -> None:
