@@ -17,7 +17,14 @@ __all__ = ["command"]
 @click.option("--junit", type=click.Path(path_type=Path), help="The same for JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="The same for Markdown.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of arrivals, models and phases.")
-@click.option("--until", help="Stop the load after this long, e.g. 2h.")
+@click.option("--workload", type=click.Path(path_type=Path), help="A day, a trace, history: not the stages.")
+@click.option("--from", "since", help="Begin the load this far into it, e.g. 8h.")
+@click.option("--until", "--to", help="Stop the load this far into it, e.g. 10h.")
+@click.option("--runs", type=int, default=1, show_default=True, help="Runs with other seeds: the spread.")
+@click.option(
+    "--compare", type=click.Path(path_type=Path),
+    help="A rehearsal's report.json, or its directory: print the differences, draw both.",
+)  # fmt: skip
 @click.option("--keep", is_flag=True, help="Keep journal and TSDB in OUT/run.")
 @click.option("--quiet", is_flag=True, help="No progress: only the verdict.")
 def command(
@@ -28,7 +35,11 @@ def command(
     junit: Path | None,
     markdown: Path | None,
     seed: int,
+    workload: Path | None,
+    since: str | None,
     until: str | None,
+    runs: int,
+    compare: Path | None,
     keep: bool,
     quiet: bool,
 ) -> int:
@@ -47,7 +58,11 @@ def command(
             out=out or directory / "simulation",
             files={kind: path for kind, path in files.items() if path is not None},
             seed=seed,
+            workload=workload,
+            since=since,
             until=until,
+            runs=runs,
+            compare=compare,
             keep=keep,
             quiet=quiet,
         )

@@ -22,6 +22,7 @@ __all__ = ["command"]
 @click.option("--core-hour", type=float, default=0.04, show_default=True, help="Price of a requested core.")
 @click.option("--gib-hour", type=float, default=0.005, show_default=True, help="Price of a requested GiB.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of phases and of --random.")
+@click.option("--workload", type=click.Path(path_type=Path), help="A day, a trace, history: not the stages.")
 @click.option("--until", help="Stop the load after this long, e.g. 24h.")
 @click.option("--cores", type=int, help="Processes. [default: all cores]")
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: DIR/sweep]")
@@ -38,6 +39,7 @@ def command(
     core_hour: float,
     gib_hour: float,
     seed: int,
+    workload: Path | None,
     until: str | None,
     cores: int | None,
     out: Path | None,
@@ -64,6 +66,7 @@ def command(
             core_hour=core_hour,
             gib_hour=gib_hour,
             seed=seed,
+            workload=workload,
             until=until,
             cores=cores,
             out=out or directory / "sweep",

@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wavetank.clock import VirtualClock
+from wavetank.errors import InputError
 from wavetank.load.stages import RateStage, parse_duration
 from wavetank.monitoring.config.load import load_config
 from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
+from wavetank.rehearsal.comparison import picture, print_comparison, print_spread, read_report
 from wavetank.rehearsal.image_model import image_model
 from wavetank.rehearsal.outcome.build import build_report
 from wavetank.rehearsal.outcome.environment import versions
@@ -32,6 +34,7 @@ from wavetank.rehearsal.outcome.record import LOAD_FILE, LoadSecond, RunRecord, 
 from wavetank.rehearsal.plan import Plan, make_plan
 from wavetank.rehearsal.report import FORMATS, Report, print_summary, write_report
 from wavetank.rehearsal.scrape import monitoring_config
+from wavetank.rehearsal.workload_file import read_workload
 
 __all__ = ["Options", "run"]
 
@@ -51,22 +54,42 @@ class Options:
     until: str | None = None
     keep: bool = False
     quiet: bool = False
+    workload: Path | None = None
+    since: str | None = None
+    runs: int = 1
+    compare: Path | None = None
 
 
 def run(options: Options) -> int:
     """Simulate, report, and return the exit code. Raises WavetankError where nothing could be reported."""
+    if options.runs < 1:
+        raise InputError(f"--runs {options.runs}: at least one", fix="--runs 5")
     plan = make_plan(options.directory, simulated=True)
+    rehearsed = read_report(options.compare) if options.compare is not None else None
+    reports = [_run_once(plan, options, options.seed + i) for i in range(options.runs)]
+    report = reports[0]
+    _write(report, plan, options)
+    print_summary(report, Console())
+    if options.runs > 1:
+        print_spread(reports, Console())
+    if rehearsed is not None:
+        print_comparison(rehearsed, reports, Console())
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "compare.svg").write_text(picture([("rehearsed", rehearsed), ("simulated", report)]))
+    worst = min(reports, key=lambda r: ("incomplete", "failed", "held").index(r.outcome))
+    return {"held": 0, "failed": 1, "incomplete": 3}[worst.outcome]
+
+
+def _run_once(plan: Plan, options: Options, seed: int) -> Report:
     with tempfile.TemporaryDirectory(prefix="wavetank-simulation-") as temporary:
         directory = Path(temporary)
         with _progress(plan.name, quiet=options.quiet) as tell:
-            report = simulate_plan(plan, options, directory, tell)
-        if options.keep:
+            report = simulate_plan(plan, replace(options, seed=seed), directory, tell)
+        if options.keep and seed == options.seed:
             kept = options.out / "run"
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(directory, kept)
-    _write(report, plan, options)
-    print_summary(report, Console())
-    return {"held": 0, "failed": 1, "incomplete": 3}[report.outcome]
+    return report
 
 
 def simulate_plan(
@@ -94,7 +117,7 @@ def simulate_plan(
 def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, str]]]:
     """The plan as ``wavetank.simulation`` takes it, and what of it is modelled and how."""
     from wavetank.simulation.cluster import ClusterOptions, NodeBudget
-    from wavetank.simulation.input import Applied, find_services, rates_of
+    from wavetank.simulation.input import Applied, find_services
     from wavetank.simulation.model import load_models
     from wavetank.simulation.run import Simulation
 
@@ -102,9 +125,7 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
     images = image_model(cluster.image_pull, plan.document)
     models = load_models(plan.directory, tuple(w.name for w in plan.workloads))
     objects = [Applied(m.resource, m.namespace, m.object) for m in plan.manifests]
-    rates = rates_of(plan.stages, models.think_seconds)
-    if options.until is not None:
-        rates = rates[: max(1, int(parse_duration(options.until, "--until")))]
+    rates, start, poisson, told = _load(plan, options, models.think_seconds)
     groups, scrape, job = _monitoring(plan, float(len(rates)))
     given = Simulation(
         cluster=ClusterOptions(
@@ -121,22 +142,48 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         destinations=find_services(objects, plan.target.host),
         models=models,
         rates=rates,
-        poisson=any(isinstance(s, RateStage) and s.arrivals == "poisson" for s in plan.stages),
+        poisson=poisson,
         scrape_seconds=scrape,
         cadvisor_job=job,
-        marks=_marks(plan),
+        marks=_marks(plan) if options.workload is None else [],
         groups=groups,
+        start=start,
         seed=options.seed,
     )
     modelled = [
         ("resolution", "each request by itself; percentiles are of modelled requests"),
         ("image pull", images.shown),
         *models.origins,
+        *told,
     ]
-    if any(not isinstance(stage, RateStage) for stage in plan.stages):
-        how = f"users as an open load, one request each {models.think_seconds:g} s"
-        modelled.append(("stages of users", how))
     return given, modelled
+
+
+def _load(plan: Plan, options: Options, think: float) -> tuple[Any, float, bool, list[tuple[str, str]]]:
+    """(arrivals a second, where time begins, whether they are Poisson, what the report says of them)."""
+    from wavetank.simulation import EPOCH
+    from wavetank.simulation.input import rates_of
+
+    told: list[tuple[str, str]] = []
+    if options.workload is None:
+        rates, start = rates_of(plan.stages, think), EPOCH
+        poisson = any(isinstance(s, RateStage) and s.arrivals == "poisson" for s in plan.stages)
+        if any(not isinstance(stage, RateStage) for stage in plan.stages):
+            told.append(("stages of users", f"users as an open load, one request each {think:g} s"))
+    else:
+        found = read_workload(options.workload)
+        rates, start, poisson = found.rates, found.start, found.poisson
+        arrivals = "Poisson" if poisson else "even"
+        told.append(
+            ("load", f"{found.shown} ({options.workload.name}), {arrivals} arrivals, in place of stages")
+        )
+        told.extend(("load", text) for text in found.repairs)
+    begin = int(parse_duration(options.since, "--from")) if options.since is not None else 0
+    end = int(parse_duration(options.until, "--until")) if options.until is not None else len(rates)
+    if not begin < min(end, len(rates)):
+        shown = f"--from {options.since} --until {options.until}"
+        raise InputError(f"{shown} leaves nothing of a load of {len(rates)} s")
+    return rates[begin:end], start + begin, poisson, told
 
 
 def _monitoring(plan: Plan, seconds: float) -> tuple[dict[str, Group], float, str]:

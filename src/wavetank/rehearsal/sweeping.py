@@ -63,6 +63,7 @@ class Options:
     core_hour: float
     gib_hour: float
     seed: int
+    workload: Path | None
     until: str | None
     cores: int | None
     out: Path
@@ -113,7 +114,7 @@ def run(options: Options) -> int:
 
 def sweep_model(plan: Plan, options: Options) -> SweepModel:
     """Raises InputError where the load reaches no workload, or more than one."""
-    simulate = SimulateOptions(options.directory, options.out, seed=options.seed, until=options.until)
+    simulate = _simulate_options(options)
     given, _ = simulation_of(plan, simulate)
     if len(given.destinations) != 1:
         names = ", ".join(d.facts.workload for d in given.destinations)
@@ -150,6 +151,12 @@ def sweep_model(plan: Plan, options: Options) -> SweepModel:
         latency_bound=_latency(plan, options),
         error_budget=1 - _objective(plan, options),
         prices=Prices(options.core_hour, options.gib_hour),
+    )
+
+
+def _simulate_options(options: Options) -> SimulateOptions:
+    return SimulateOptions(
+        options.directory, options.out, seed=options.seed, until=options.until, workload=options.workload
     )
 
 
@@ -336,7 +343,7 @@ def simulate_changed(plan: Plan, model: SweepModel, settings: Any, options: Opti
     spec = msgspec.structs.replace(plan.spec, cluster=cluster)
     rehearsal = msgspec.structs.replace(plan.rehearsal, spec=spec)
     changed = replace(plan, manifests=manifests, rehearsal=rehearsal)
-    simulate = SimulateOptions(options.directory, options.out, seed=options.seed, until=options.until)
+    simulate = _simulate_options(options)
     with tempfile.TemporaryDirectory(prefix="wavetank-sweep-") as directory:
         return simulate_plan(changed, simulate, Path(directory))
 

@@ -157,11 +157,11 @@ def _cpu_per_request(pods: Sequence[_Pod], stages: Sequence[StageLoad]) -> tuple
 
 
 def _startup_cpu(pods: Sequence[_Pod]) -> float:
-    """Cores used from a container's start to the first sample after it was ready."""
+    """Cores used while starting: what the first sample after it counts, over the time to ready."""
     found = [
-        pod.samples[0][1] / (pod.samples[0][0] - pod.started)
+        pod.samples[0][1] / (pod.ready - pod.started)
         for pod in pods
-        if pod.samples and pod.samples[0][0] > pod.started
+        if pod.samples and pod.ready > pod.started
     ]
     return round(float(np.median(found)), 3) if found else 0.5
 
