@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from wavetank.clock import Clock
     from wavetank.dashboards.check import BoardCheck
+    from wavetank.dashboards.model import Dashboard
     from wavetank.dashboards.source import Source
 
 __all__ = ["command"]
@@ -52,13 +53,12 @@ def check(
     import msgspec
 
     from wavetank.dashboards.check import check_dashboard
-    from wavetank.dashboards.load import load_file
 
     with _opened(url, data) as (source, clock):
         found = []
         for path in files:
             raw = (raw_from, raw_to) if raw_from or raw_to else _whole(data, source)
-            board = load_file(path)
+            board = _board(path)
             found.append((path, check_dashboard(board, source, clock, raw_from=raw[0], raw_to=raw[1])))
     if output == "json":
         rows = [{"file": str(path), **result.as_json()} for path, result in found]
@@ -67,6 +67,86 @@ def check(
         for path, result in found:
             _print(path, result, answered=url is not None or data is not None)
     return int(any(result.failed for _, result in found))
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="A .html, .png, .pdf or .csv file."
+)
+@_source_options
+@click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE", help="A variable; repeat for several."
+)
+@click.option("--panel", default="", help="Only this panel, by its id.")
+@click.option("--theme", type=click.Choice(["light", "dark"]), help="[default: the reader's; light for PNG]")
+@click.option("--width", type=click.IntRange(300, 4000), default=1280, show_default=True)
+def render(
+    file: Path,
+    out: Path,
+    url: str | None,
+    data: Path | None,
+    raw_from: str,
+    raw_to: str,
+    variables: tuple[str, ...],
+    panel: str,
+    theme: str | None,
+    width: int,
+) -> None:
+    """Draw the dashboard FILE from a server, a data directory or a rehearsal's kept run directory.
+
+    FILE may also be the uid of a dashboard that ships with Wavetank; `wavetank dashboard list` names them.
+    """
+    from wavetank.dashboards.render import render as write
+    from wavetank.dashboards.render import snapshot
+    from wavetank.errors import InputError
+
+    if url is None and data is None:
+        raise InputError("neither --url nor --data is given", fix="e.g. --url http://127.0.0.1:9090")
+    given: dict[str, list[str]] = {}
+    for text in variables:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--var {text!r} is not NAME=VALUE")
+        given.setdefault(name, []).append(value)
+    board = _board(file)
+    with _opened(url, data) as (source, clock):
+        raw = (raw_from, raw_to) if raw_from or raw_to else _whole(data, source)
+        found = snapshot(
+            board,
+            source,
+            clock,
+            raw_from=raw[0],
+            raw_to=raw[1],
+            given=given,
+            width=width,
+            panel=panel,
+        )
+    write([found], out, theme=theme or "", width=width, title=board.title)
+    states = [p["state"] for p in found["frames"]["panels"]]
+    failed = sum(state == "error" for state in states)
+    click.echo(f"{out}: {len(states)} panels, {states.count('empty')} without data, {failed} failed")
+
+
+@command.command("list")
+def list_() -> None:
+    """The dashboards that ship with Wavetank."""
+    from wavetank.dashboards.store import Store
+
+    for stored in Store().all():
+        click.echo(f"{stored.uid:<24} {stored.dashboard.title}: {stored.dashboard.description}")
+
+
+def _board(file: Path) -> Dashboard:
+    """A file, or the uid of one that ships."""
+    from wavetank.dashboards.load import load_file
+    from wavetank.dashboards.store import Store
+
+    if not file.exists():
+        shipped = Store().get(str(file))
+        if shipped is not None:
+            return shipped.dashboard
+    return load_file(file)
 
 
 def _print(path: Path, result: BoardCheck, *, answered: bool) -> None:

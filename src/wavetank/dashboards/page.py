@@ -39,7 +39,7 @@ style-src '{style_hash}'; img-src data:; base-uri 'none'; form-action 'none'">
 
 
 def render_page(stored: Sequence[Mapping[str, Any]], *, title: str, theme: str = "") -> str:
-    """``stored`` are ``{board, frames}`` (``Resolved`` and ``FramesAnswer``); ``theme`` "" follows the reader's."""
+    """``stored`` are ``{board, frames}`` of the browser's contract; ``theme`` "" is the reader's own."""
     script, style = _static("dashboard.js"), _static("dashboard.css")
     return _PAGE.format(
         fixed=f' data-fixed="{escape(theme)}"' if theme else "",

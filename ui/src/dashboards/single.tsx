@@ -15,7 +15,7 @@ export function Linked({ links, children }: { links: Link[]; children: Component
 
 function fontSize(texts: string[], width: number, height: number, most: number): number {
   const longest = Math.max(1, ...texts.map((text) => text.length));
-  return Math.max(11, Math.min(most, height, width / (longest * 0.58)));
+  return Math.max(11, Math.min(most, height, width / (longest * 0.66)));
 }
 
 /** Black or white, whichever reads on the colour. */
@@ -58,7 +58,7 @@ export function Stat({ drawing }: { drawing: StatDrawing }) {
   const named = drawing.text_mode === "value_and_name" || drawing.text_mode === "name" || (drawing.text_mode === "auto" && items.length > 1);
   const valued = drawing.text_mode !== "name" && drawing.text_mode !== "none";
   const beside = drawing.wide && width > height * 2.5 && named && height < 90;
-  const size = drawing.value_size ?? fontSize(items.map((i) => i.text), (beside ? width * 0.5 : width) - 20, height * (named && !beside ? 0.42 : 0.55), 64);
+  const size = drawing.value_size ?? fontSize(items.map((i) => i.text), (beside ? width * 0.5 : width) - 20, height * (named && !beside ? 0.36 : 0.5), 60);
   const titleSize = drawing.title_size ?? Math.max(10, Math.min(18, height * 0.16));
   return (
     <div class="wt-cells" ref={holder} style={{ gridTemplateColumns: `repeat(${columns}, 1fr)`, gridTemplateRows: `repeat(${rows}, 1fr)` }}>
