@@ -47,8 +47,8 @@ def command(directory: Path | None, emulate_kubernetes: str | None, output: str)
     rows.insert(0, ("console", console_at))
     rows += [("gateway", url) for url in entry.gateway_urls]
     rows.append(("kubectl", f"kubectl --kubeconfig {entry.kubeconfig} get pods -A"))
-    if directory is not None and entry.gateway_urls:
-        rows.append(("load", f"wavetank load -f {directory}/locustfile.py --host {entry.gateway_urls[0]}"))
+    if entry.load_command:
+        rows.append(("load", entry.load_command))
     rows.append(("end it", "wavetank down"))
     for name, value in rows:
         click.echo(f"{name:11} {value}")

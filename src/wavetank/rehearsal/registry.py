@@ -32,6 +32,7 @@ class TankEntry(Struct, kw_only=True):
     api_url: str
     monitoring_url: str
     gateway_urls: list[str] = []
+    load_command: str = ""  # what puts the rehearsal's load on it
 
 
 def _directory() -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -102,6 +103,8 @@ async def _own(directory: Path | None, clock: Clock, ready: int, release: str) -
         ports = [plan.target.port] if plan is not None and plan.target.port is not None else []
         name = plan.name if plan is not None else "tank"
         entry = entry_of(tank, kind="tank", name=name, started_at=clock.now(), ports=ports)
+        if plan is not None and ports:
+            entry.load_command = _load_command(plan, entry.gateway_urls[0])
         enter(entry)
         os.write(ready, msgspec.json.encode(entry) + b"\n")
         os.close(ready)
@@ -157,6 +160,14 @@ def _write_record(tank: Tank, plan: Plan | None, clock: Clock) -> None:
         slos=list(plan.slos) if plan is not None else [],
     )
     write_record(tank.files.directory, record)
+
+
+def _load_command(plan: Plan, url: str) -> str:
+    """The line for the shell: a steady load on the gateway, with the host name that its routes ask for."""
+    words = ["wavetank", "load", "-f", str(plan.locustfile), "--host", url]
+    if plan.target.host is not None:
+        words += ["--virtual-host", plan.target.host]
+    return shlex.join([*words, "--stages", "5m:20rps"])
 
 
 async def _until_stopped(tank: Tank, stop: asyncio.Event) -> None:
