@@ -21,6 +21,7 @@ from wavetank.kube.times import parse_time
 
 __all__ = ["ApiMetricsClient"]
 
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
 _CUSTOM_WINDOW = 60.0  # upstream's default for custom metrics that name no window
 _EXACT = "wavetank.dev/timestamp"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
@@ -43,9 +44,12 @@ class ApiMetricsClient:
             raise MetricsError("no metrics returned from resource metrics API")
         found: dict[str, PodSample] = {}
         for item in items:
-            sample = _pod_sample(item, resource, container)
-            if sample is not None:
-                found[item["metadata"]["name"]] = sample
+            try:
+                sample = _pod_sample(item, resource, container)
+                if sample is not None:
+                    found[item["metadata"]["name"]] = sample
+            except _MALFORMED as error:
+                raise _nonsense("resource metrics API", error) from None
         return found
 
     async def pods(
@@ -58,10 +62,13 @@ class ApiMetricsClient:
             raise MetricsError("no metrics returned from custom metrics API")
         found: dict[str, PodSample] = {}
         for item in items:
-            window = item.get("windowSeconds")
-            found[str((item.get("describedObject") or {}).get("name", ""))] = PodSample(
-                _value(item), _time(item), _CUSTOM_WINDOW if window is None else float(window)
-            )
+            try:
+                window = item.get("windowSeconds")
+                found[str((item.get("describedObject") or {}).get("name", ""))] = PodSample(
+                    _value(item), _time(item), _CUSTOM_WINDOW if window is None else float(window)
+                )
+            except _MALFORMED as error:
+                raise _nonsense("custom metrics API", error) from None
         return found
 
     async def object(
@@ -101,6 +108,10 @@ class ApiMetricsClient:
         except (msgspec.DecodeError, AttributeError, ValueError) as error:
             raise MetricsError(f"unable to fetch metrics from {api}: {error}") from None
         return items
+
+
+def _nonsense(api: str, error: Exception) -> MetricsError:
+    return MetricsError(f"unable to fetch metrics from {api}: malformed item: {error}")
 
 
 def _pod_sample(item: Object, resource: str, container: str) -> PodSample | None:

@@ -42,6 +42,7 @@ from wavetank.limits import HPA_DECISIONS_KEPT
 __all__ = ["HpaController", "scale_resource"]
 
 Problem = tuple[str, str, str]
+CLOCK_STEP_SECONDS = 1.0  # a smaller drift of the wall clock is left alone
 
 
 class HpaController:
@@ -76,6 +77,7 @@ class HpaController:
         self._selectors = SelectorIndex()
         self._index = PodIndex()
         self._loops: dict[str, asyncio.Task[None]] = {}
+        self._epoch = clock.now() - clock.monotonic()
         self._slots = asyncio.Semaphore(options.concurrent_syncs)
 
     async def start(self) -> None:
@@ -126,6 +128,7 @@ class HpaController:
         if obj is None:
             return
         begun = self._clock.monotonic()
+        self._follow_clock()
         try:
             hpa = parse_hpa(obj)
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -149,6 +152,15 @@ class HpaController:
         for event in conclusion.events:
             self._recorder.event(_typed(obj), event.kind, event.reason, event.message)
         await self._store(obj, conclusion)
+
+    def _follow_clock(self) -> None:
+        """Where the wall clock was set, move what is remembered with it: upstream's times carry a monotonic
+        reading, so a step of the clock neither ends nor prolongs a window there."""
+        epoch = self._clock.now() - self._clock.monotonic()
+        step = epoch - self._epoch
+        if abs(step) > CLOCK_STEP_SECONDS:
+            self._states = {key: state.shifted(step) for key, state in self._states.items()}
+            self._epoch = epoch
 
     async def _follow(self, hpa: Hpa, resource: Resource, scale_obj: Object, state: HpaState) -> Conclusion:
         """Decide, and write the scale."""

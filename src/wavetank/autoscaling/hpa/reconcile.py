@@ -48,6 +48,16 @@ class HpaState:
     ups: Events = ()
     downs: Events = ()
 
+    def shifted(self, seconds: float) -> HpaState:
+        """The same memory after the clock was set forward by ``seconds`` (back if negative)."""
+        if self.recommendations is None:
+            return self
+        return HpaState(
+            tuple(replace(entry, at=entry.at + seconds) for entry in self.recommendations),
+            tuple(replace(event, at=event.at + seconds) for event in self.ups),
+            tuple(replace(event, at=event.at + seconds) for event in self.downs),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class HpaEvent:
