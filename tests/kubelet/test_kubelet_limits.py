@@ -96,6 +96,8 @@ async def test_the_endpoints_show_what_was_sampled(tank: Tank) -> None:
     assert 'image="main:1"' in total and 'namespace="default",pod="web"' in total
     summary = json.loads(get("/stats/summary"))
     assert summary["pods"][0]["podRef"]["name"] == "web"
+    assert summary["pods"][0]["cpu"]["usageNanoCores"] >= 0
+    assert any('id="/"' in line for line in cadvisor.splitlines()), "the node's own row, as upstream"
     assert json.loads(get("/pods"))["items"][0]["metadata"]["name"] == "web"
     assert 'kubelet_running_containers{container_state="running"} 1' in get("/metrics")
     assert get("/healthz") == "ok"
@@ -109,9 +111,9 @@ async def test_the_endpoints_show_what_was_sampled(tank: Tank) -> None:
 async def test_series_end_with_the_container(tank: Tank) -> None:
     await tank.create("web", container("main", "sh", "-c", "sleep 0.1"), restartPolicy="Never")
     await tank.until("web", ready)
-    assert b"container_cpu" in kubelet_get(tank.kubelet, "/metrics/cadvisor")[2]
+    assert b'pod="web"' in kubelet_get(tank.kubelet, "/metrics/cadvisor")[2]
     await tank.until("web", lambda pod: pod["status"]["phase"] == "Succeeded")
-    assert b"container_cpu" not in kubelet_get(tank.kubelet, "/metrics/cadvisor")[2]
+    assert b'pod="web"' not in kubelet_get(tank.kubelet, "/metrics/cadvisor")[2]
 
 
 async def test_the_node_is_registered_with_its_budget_and_a_lease(tank: Tank) -> None:

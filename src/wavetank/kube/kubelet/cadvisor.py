@@ -57,6 +57,8 @@ class PodSample:
     at: float
     containers: tuple[ContainerSample, ...]
     ended_cpu_ns: int = 0
+    cores: float | None = None
+    """Mean CPU since the sample before; None for the first one."""
 
     @property
     def timestamp_ms(self) -> int:
@@ -158,7 +160,7 @@ class Cadvisor:
         random = self.clock.random("housekeeping")
         for pod in pods:
             now = self.clock.now()
-            pod.sample = _look(pod, now)
+            pod.sample = _with_cores(_look(pod, now), pod.sample)
             used[pod.worker.key] = pod.sample.cpu_seconds
             interval = self.options.housekeeping_interval
             pod.due = now + interval * (1.0 + random.random() * self.options.housekeeping_jitter)
@@ -168,6 +170,13 @@ class Cadvisor:
         running = sum(c.usage.cpu_ns for s in self.samples() for c in s.containers)
         self._node.cpu_seconds = max(self._node.cpu_seconds, (self._node.gone_cpu_ns + live + running) / 1e9)
         self.journal.record("kubelet.sample", node=self.node.name, pods=used)
+
+
+def _with_cores(sample: PodSample, before: PodSample | None) -> PodSample:
+    if before is None or sample.at <= before.at:
+        return sample
+    used = max(0.0, sample.cpu_seconds - before.cpu_seconds)
+    return replace(sample, cores=used / (sample.at - before.at))
 
 
 def _look(pod: _Pod, now: float) -> PodSample:
@@ -229,6 +238,12 @@ def resource_families(cadvisor: Cadvisor) -> list[MetricFamily]:
             "[STABLE] Current working set of the pod in bytes",
             (_of(s, None, s.working_set) for s in samples),
         ),
+        _family(
+            "pod_swap_usage_bytes",
+            "gauge",
+            "Current amount of the pod swap usage in bytes",
+            (_of(s, None, 0.0) for s in samples),
+        ),
     ]
     at, cpu, memory = cadvisor.node_usage
     if at:
@@ -273,6 +288,16 @@ def cadvisor_families(cadvisor: Cadvisor) -> list[MetricFamily]:
                 )
         for name, more, value in _pod_rows(sample):
             rows.setdefault(name, []).append((name, _labels(sample, None, more), value, sample.timestamp_ms))
+    at, cpu, memory = cadvisor.node_usage
+    if at:
+        root = {"container": "", "id": "/", "image": "", "name": "", "namespace": "", "pod": ""}
+        stamp = int(at * 1000)
+        for name, more, value in (
+            ("container_cpu_usage_seconds_total", {"cpu": "total"}, cpu),
+            ("container_memory_usage_bytes", {}, float(memory)),
+            ("container_memory_working_set_bytes", {}, float(memory)),
+        ):
+            rows.setdefault(name, []).append((name, {**root, **more}, value, stamp))
     capacity = cadvisor.node.capacity
     rows["machine_cpu_cores"] = [("", {}, milli(capacity.get("cpu", 0)) / 1000, None)]
     rows["machine_memory_bytes"] = [("", {}, float(whole(capacity.get("memory", 0))), None)]
@@ -400,7 +425,11 @@ def _pod_summary(sample: PodSample) -> dict[str, Any]:
             }
             for c in sample.containers
         ],
-        "cpu": {"time": stamp, "usageCoreNanoSeconds": int(sample.cpu_seconds * 1e9)},
+        "cpu": {
+            "time": stamp,
+            "usageCoreNanoSeconds": int(sample.cpu_seconds * 1e9),
+            **({} if sample.cores is None else {"usageNanoCores": int(sample.cores * 1e9)}),
+        },
         "memory": {
             "time": stamp,
             "usageBytes": sum(c.usage.memory_usage for c in sample.containers),
