@@ -87,8 +87,6 @@ SAME = [
     ("query", "instant", "URL", "m{"),
     ("query", "labels", "URL", "a"),
     ("query", "series", "URL", "--match=m"),
-    ("check", "healthy", "--url=URL"),
-    ("check", "ready", "--url=URL"),
 ]
 
 

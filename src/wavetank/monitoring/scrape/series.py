@@ -28,8 +28,13 @@ def mutator(config: ScrapeConfig, target: Labels) -> Mutate:
     )
     limited = config.label_limit or config.label_name_length_limit or config.label_value_length_limit
     honor = config.honor_labels
+    simple = not relabeling and not limited
+    fixed = target.pairs
+    taken = frozenset(name for name, _ in fixed)
 
     def mutate(exposed: Labels) -> Labels | None:
+        if simple and exposed.name and taken.isdisjoint([name for name, _ in exposed.pairs]):
+            return Labels(tuple(sorted(exposed.pairs + fixed)))
         merged = _honored(exposed, target) if honor else _conflicts_renamed(exposed, target)
         if relabeling:
             kept = relabeling(merged)

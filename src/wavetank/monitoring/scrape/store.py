@@ -21,6 +21,7 @@ from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.scrape.fetch import ScrapeFailed
 from wavetank.monitoring.scrape.series import Mutate, report_labels
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.series_table import key_of
 
 __all__ = ["Appended", "TargetStore"]
 
@@ -128,15 +129,28 @@ class TargetStore:
 
     def _bind(self, scrape: Scrape) -> int:
         """Give the series that were never seen before their references; how many are stored."""
+        if not scrape.new:
+            return 0
+        every = [self._mutate(exposed) for _, exposed in scrape.new]
+        refs = iter(self._refs_of([labels for labels in every if labels is not None]))
         added = 0
-        for index, exposed in scrape.new:
-            stored = self._mutate(exposed)
-            ref = 0 if stored is None else self._db.series_ref(stored)
+        for (index, exposed), stored in zip(scrape.new, every, strict=True):
+            ref = 0 if stored is None else next(refs)
             self._cache.bind(scrape, index, ref)
             added += ref != 0
             if ref and stored is not None and exposed.name.endswith(_EXEMPLAR_SUFFIXES):
                 self._with_exemplars[ref] = stored
         return added
+
+    def _refs_of(self, series: Sequence[Labels]) -> list[int]:
+        """Their references, all asked for at once: that is several times as fast as one by one."""
+        keys = [key_of(labels) for labels in series]
+        offsets = np.zeros(len(keys) + 1, np.int64)
+        np.cumsum([len(key) for key in keys], out=offsets[1:])
+        found: list[int] = self._db.series_refs(
+            np.frombuffer(bytearray(b"".join(keys)), np.uint8), offsets
+        ).tolist()
+        return found
 
     def _gather(
         self,
