@@ -506,8 +506,11 @@ class ScrapeCache:
         """Refs seen at the scrape before the last and not at the last; each is reported once."""
         if self._scrape < 2:
             return np.empty(0, np.int64)
+        before = self._refs_seen_at(self._scrape - 1)
+        if not len(before):  # almost always: whatever was seen again has moved on to this scrape
+            return before
         # A series under two spellings is still there if either was seen.
-        return np.setdiff1d(self._refs_seen_at(self._scrape - 1), self._refs_seen_at(self._scrape))
+        return np.setdiff1d(before, self._refs_seen_at(self._scrape))
 
     def all_refs(self) -> Int64s:
         """Refs seen at the last scrape: what goes stale when the target does."""
