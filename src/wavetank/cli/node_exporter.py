@@ -15,8 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COLLECTORS: Final = (
     "arp", "conntrack", "cpu", "cpufreq", "diskstats", "dmi", "entropy", "filefd", "filesystem", "hwmon",
     "interrupts", "kernel_hung", "loadavg", "meminfo", "netclass", "netdev", "netstat", "os",
-    "powersupplyclass", "pressure", "processes", "schedstat", "selinux", "sockstat", "softnet", "stat", "tcpstat", "textfile",
-    "thermal_zone", "time", "timex", "udp_queues", "uname", "vmstat",
+    "powersupplyclass", "pressure", "processes", "schedstat", "selinux", "sockstat", "softnet", "stat",
+    "tcpstat", "textfile", "thermal_zone", "time", "timex", "udp_queues", "uname", "vmstat",
 )  # fmt: skip
 # Collectors of upstream that are not here: switching them off is what they are, switching them on is refused.
 _NOT_BUILT_IN: Final = (
