@@ -87,7 +87,7 @@ EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` rea
 # Monitoring
 SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
 KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
-KUBE_ENCODED_METADATA_MAX: Final = 20_000  # objects whose metadata is kept encoded; then all are forgotten
+KUBE_TABLE_ROWS_KEPT_MAX: Final = 20_000  # rows of tables that are kept encoded; then all are forgotten
 KUBE_SPDY_FRAME_BYTES_MAX: Final = 2 * MIB  # one frame of a forwarded port; larger ends the connection
 KUBE_SPDY_HEADER_BYTES_MAX: Final = 16 * KIB  # the headers of one stream in it
 KUBE_FORWARDED_STREAMS_MAX: Final = 1_000  # streams open at a time over one forwarding connection
@@ -183,6 +183,7 @@ DASHBOARD_ANSWER_BYTES_MAX: Final = (
 )  # of one answer of an HTTP data source; larger: the panel fails alone
 DASHBOARD_STORE_FILES_MAX: Final = 5_000  # dashboards of one store; further files are not listed
 DASHBOARD_QUERY_THREADS: Final = 4  # queries of one refresh asked at a time
+REPORT_DASHBOARDS_MAX: Final = 20  # dashboards inside one report; further ones are left out, and said so
 DASHBOARD_QUERY_SECONDS: Final = 60.0  # one query of a panel; longer: the panel fails alone
 
 # Node exporter

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["render_page"]
+__all__ = ["inert_json", "render_page"]
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"{fixed}>

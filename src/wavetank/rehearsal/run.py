@@ -32,6 +32,7 @@ from wavetank.rehearsal.calibrating import measured_model
 from wavetank.rehearsal.console_facts import ConsoleFacts, console_url
 from wavetank.rehearsal.live import View, choose_view
 from wavetank.rehearsal.outcome.build import build_report
+from wavetank.rehearsal.outcome.dashboards import with_dashboards
 from wavetank.rehearsal.outcome.environment import versions
 from wavetank.rehearsal.outcome.load import load_row, load_summary
 from wavetank.rehearsal.outcome.record import LOAD_FILE, RunRecord, write_record
@@ -166,6 +167,7 @@ class _Run:
             tank = self._tank = await Tank.open(clock, keep=self._options.keep)
             self._record.tank = tank.id
             self._record.monitoring_url = tank.monitoring_url
+            self._record.dashboards = list(self._plan.spec.monitoring.dashboards)
             self._save()
             tank.salvage_with(python_argv("wavetank.rehearsal.salvage", str(tank.files.directory)))
             generator = self._generator = self._load_generator(tank)
@@ -240,6 +242,8 @@ class _Run:
         if self._options.keep:
             record.files["kept"] = str(tank.files.directory)
         report = await build_report(tank.files.directory, query, record.ended_at)
+        if query is not None:
+            report = await with_dashboards(report, record)
         if failure is None:
             await self._write_model(report, query)
         return write_reports(report, record)

@@ -12,6 +12,7 @@ from pathlib import Path
 from wavetank.clock import Clock, RealClock
 from wavetank.rehearsal.metrics_client import PrometheusQuery
 from wavetank.rehearsal.outcome.build import build_report
+from wavetank.rehearsal.outcome.dashboards import with_dashboards
 from wavetank.rehearsal.outcome.record import read_record, write_record
 from wavetank.rehearsal.write import write_reports
 
@@ -29,7 +30,10 @@ async def salvage(directory: Path, clock: Clock) -> bool:
     write_record(directory, record)
     query = PrometheusQuery(record.monitoring_url, timeout_seconds=10.0)
     try:
-        report = await build_report(directory, query if await query.ready() else None, record.ended_at)
+        ready = await query.ready()
+        report = await build_report(directory, query if ready else None, record.ended_at)
+        if ready:
+            report = await with_dashboards(report, record)
     finally:
         await query.close()
     write_reports(report, record)

@@ -13,7 +13,7 @@ interface Stored {
   frames: FramesAnswer;
 }
 
-function Page({ stored }: { stored: Stored }) {
+function Page({ stored, alone }: { stored: Stored; alone: boolean }) {
   const { board, frames } = stored;
   const data: ReadonlyMap<string, PanelData> = new Map(frames.panels.map((p) => [p.id, p]));
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set(board.rows.filter((row) => !row.collapsed).map((row) => row.id)));
@@ -24,9 +24,9 @@ function Page({ stored }: { stored: Stored }) {
   };
   const day = (ms: number) => new Date(ms).toLocaleString("sv-SE");
   return (
-    <div class="wt-dash wt-alone">
+    <div class={alone ? "wt-dash wt-alone" : "wt-dash wt-inside"}>
       <header class="wt-top">
-        <h1>{board.title}</h1>
+        {alone ? <h1>{board.title}</h1> : <h2>{board.title}</h2>}
         <span>{day(frames.from_ms)} – {day(frames.to_ms)}</span>
         {board.variables.filter((v) => v.hide !== "variable" && v.type !== "datasource").map((v) => <span>{v.label}: <b>{v.text}</b></span>)}
       </header>
@@ -38,13 +38,17 @@ function Page({ stored }: { stored: Stored }) {
 
 function start(): void {
   const root = document.documentElement;
+  // In a report, the report chooses the theme and says when the page is ready.
+  const inReport = document.getElementById("report") !== null;
   const prefers = window.matchMedia("(prefers-color-scheme: dark)");
   const theme = () => (root.dataset["theme"] = root.dataset["fixed"] ?? (prefers.matches ? "dark" : "light"));
-  prefers.addEventListener("change", theme);
-  theme();
+  if (!inReport) {
+    prefers.addEventListener("change", theme);
+    theme();
+  }
   const all = JSON.parse(document.getElementById("dashboard-data")!.textContent ?? "[]") as Stored[];
-  render(<>{all.map((stored) => <Page stored={stored} />)}</>, document.getElementById("dashboard")!);
-  requestAnimationFrame(() => requestAnimationFrame(() => (root.dataset["ready"] = String(Math.round(performance.now())))));
+  render(<>{all.map((stored) => <Page stored={stored} alone={!inReport} />)}</>, document.getElementById("dashboard")!);
+  if (!inReport) requestAnimationFrame(() => requestAnimationFrame(() => (root.dataset["ready"] = String(Math.round(performance.now())))));
 }
 
 start();

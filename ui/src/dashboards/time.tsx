@@ -175,6 +175,7 @@ function optionsOf(props: TimeProps, hidden: ReadonlySet<number>, below: number[
       grid: first || lefts === 0 ? grid : { show: false },
       ticks: { show: false },
       space: 28,
+      ...(binary(axis) && { incrs: Array.from({ length: 61 }, (_, i) => 2 ** i) }),
       ...(axis.label && { label: axis.label, labelFont: FONT, labelSize: 16 }),
       values: (_u: uPlot, splits: number[]) => ticks(axis, splits),
     };
@@ -182,7 +183,7 @@ function optionsOf(props: TimeProps, hidden: ReadonlySet<number>, below: number[
   return {
     ...size,
     legend: { show: false },
-    padding: [8, 10, 0, 4],
+    padding: [8, 22, 0, 4],
     cursor: {
       y: false,
       drag: { x: true, y: false, setScale: false },
@@ -195,7 +196,7 @@ function optionsOf(props: TimeProps, hidden: ReadonlySet<number>, below: number[
     },
     axes: [
       {
-        stroke: ink, font: FONT, grid, ticks: { show: false }, size: 24, gap: 2, space: 70,
+        stroke: ink, font: FONT, grid, ticks: { show: false }, size: 26, gap: 7, space: 76,
         values: (_u, splits) => splits.map((at) => moment(at, drawing.to - drawing.from)),
       },
       ...axes,
@@ -215,11 +216,20 @@ function optionsOf(props: TimeProps, hidden: ReadonlySet<number>, below: number[
   };
 }
 
+/** Whether ticks should stand at powers of two. */
+function binary(axis: Axis): boolean {
+  return axis.scale === "linear" && axis.format.kind === "scaled" && axis.format.factor === 1024;
+}
+
 /** Tick labels with as many decimals as tell neighbours apart. */
 function ticks(axis: Axis, splits: number[]): string[] {
-  const plain = splits.map((v) => (v === null ? "" : write(axis.format, v)));
-  if (axis.scale !== "linear" || ("decimals" in axis.format && axis.format.decimals !== null)) return plain;
-  return plain;
+  const { format } = axis;
+  if (axis.scale === "linear" && format.kind === "fixed" && format.decimals === null && splits.length > 1) {
+    const step = Math.abs(splits[1]! - splits[0]!) * format.factor;
+    const decimals = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
+    return splits.map((v) => (v === null ? "" : write(format, v, decimals)));
+  }
+  return splits.map((v) => (v === null ? "" : write(format, v)));
 }
 
 interface Tip {

@@ -220,4 +220,5 @@ export interface Report {
   recommendations: string[];
   notes: string[];
   files: Record<string, string>;
+  dashboards: unknown[]; // drawn by a script of their own; empty in the page
 }

@@ -87,6 +87,7 @@ class RunRecord(Struct, kw_only=True):
     modelled: list[tuple[str, str]] = []
     notes: list[str] = []
     monitoring_url: str = ""
+    dashboards: list[str] = []
     workloads: list[WorkloadFacts] = []
     slos: list[SloFacts] = []
     load: dict[str, Any] = {}

@@ -11,8 +11,11 @@ import base64
 import hashlib
 from html import escape
 
+import msgspec
+
+from wavetank.dashboards.page import inert_json
 from wavetank.rehearsal.report.markdown import render_markdown
-from wavetank.rehearsal.report.model import Report, encode
+from wavetank.rehearsal.report.model import Report
 from wavetank.rehearsal.report.wording import detail, verdict
 from wavetank.web import static_text
 
@@ -22,8 +25,8 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_hash}'; \
-style-src '{style_hash}'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {script_hashes}; \
+style-src {style_hashes}; img-src data:; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="wavetank">
 <meta name="description" content="{verdict}">
@@ -38,7 +41,7 @@ style-src '{style_hash}'; img-src data:; base-uri 'none'; form-action 'none'">
 <pre>{text}</pre>
 </noscript>
 </div>
-<script type="application/json" id="report-data">{data}</script>
+{dashboards}<script type="application/json" id="report-data">{data}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -48,24 +51,38 @@ style-src '{style_hash}'; img-src data:; base-uri 'none'; form-action 'none'">
 def render_html(report: Report) -> str:
     """One self-contained page; write it as UTF-8."""
     script, style = static_text("report.js"), static_text("report.css")
+    scripts, styles = [script], [style]
+    if report.dashboards:
+        scripts.append(static_text("dashboard.js"))
+        styles.append(static_text("dashboard.css"))
     return _PAGE.format(
-        script_hash=_csp_hash(script),
-        style_hash=_csp_hash(style),
+        script_hashes=" ".join(f"'{_csp_hash(text)}'" for text in scripts),
+        style_hashes=" ".join(f"'{_csp_hash(text)}'" for text in styles),
         name=escape(report.name),
         outcome=report.outcome,
         verdict=escape(verdict(report)),
         detail=escape(detail(report)),
         text=escape(render_markdown(report)),
         style=style,
-        data=_inert_json(report),
+        data=inert_json(msgspec.structs.replace(report, dashboards=())),
+        dashboards=_dashboards(report),
         script=script,
     )
 
 
-def _inert_json(report: Report) -> str:
-    """JSON that cannot end its script element nor open a comment in it, whatever its strings hold."""
-    text = encode(report).decode()
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+def _dashboards(report: Report) -> str:
+    """The dashboards with what draws them; nothing where the run has none."""
+    if not report.dashboards:
+        return ""
+    script, style, data = (
+        static_text("dashboard.js"),
+        static_text("dashboard.css"),
+        inert_json(report.dashboards),
+    )
+    return (
+        f'<style>{style}</style>\n<div id="dashboard"></div>\n'
+        f'<script type="application/json" id="dashboard-data">{data}</script>\n<script>{script}</script>\n'
+    )
 
 
 def _csp_hash(text: str) -> str:

@@ -303,7 +303,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``reason`` says why it is incomplete, or what decided, in one sentence or nothing."""
+    """One run. ``reason`` says why it is incomplete, or what decided, in one sentence or nothing.
+
+    ``dashboards`` are those the run's file names, filled with the run: ``{board, frames}`` as
+    docs/dashboards.md has them.
+    """
 
     name: str
     started_at: float
@@ -328,6 +332,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     recommendations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     files: dict[str, str] = {}
+    dashboards: tuple[dict[str, Any], ...] = ()
 
 
 def encode(report: Report) -> bytes:

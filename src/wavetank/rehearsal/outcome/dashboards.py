@@ -1,0 +1,81 @@
+"""The dashboards that ``spec.monitoring.dashboards`` names, filled with the run, for its report.
+
+Asked of the run's own monitoring over its HTTP API while it still answers. A dashboard that cannot be read or
+drawn costs itself, not the report: it becomes a note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from wavetank.clock import VirtualClock
+from wavetank.dashboards.model import Dashboard
+from wavetank.dashboards.provisioning import providers_of
+from wavetank.dashboards.render import snapshot
+from wavetank.dashboards.source import HTTPSource
+from wavetank.dashboards.store import Store
+from wavetank.errors import WavetankError
+from wavetank.limits import REPORT_DASHBOARDS_MAX
+from wavetank.rehearsal.outcome.record import RunRecord
+from wavetank.rehearsal.report.model import Report
+
+__all__ = ["with_dashboards"]
+
+_SCRAPE_MS: Final = 2000  # what a run scrapes its own parts by
+
+
+async def with_dashboards(report: Report, record: RunRecord) -> Report:
+    """The report with ``{board, frames}`` of each dashboard over the run, and notes on what went wrong.
+
+    ``record.dashboards`` are files, directories or provisioning files below the rehearsal's directory, or
+    uids of dashboards that ship.
+    """
+    if not record.dashboards:
+        return report
+    start = record.load_started_at or record.started_at
+    found, notes = await asyncio.to_thread(
+        _embedded, record.dashboards, Path(record.directory), record.monitoring_url, start, report.ended_at
+    )
+    return msgspec.structs.replace(report, dashboards=found, notes=(*report.notes, *notes))
+
+
+def _embedded(
+    names: Sequence[str], directory: Path, url: str, start: float, end: float
+) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
+    source = HTTPSource(url, scrape_interval_ms=_SCRAPE_MS)
+    clock = VirtualClock(start=end)
+    found: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for name in names:
+        try:
+            for board in _boards(directory, name):
+                if len(found) >= REPORT_DASHBOARDS_MAX:
+                    notes.append(f"only the first {REPORT_DASHBOARDS_MAX} dashboards are in the report")
+                    return tuple(found), tuple(notes)
+                found.append(
+                    snapshot(
+                        board,
+                        source,
+                        clock,
+                        raw_from=str(round(start * 1000)),
+                        raw_to=str(round(end * 1000)),
+                    )
+                )
+        except WavetankError as error:
+            notes.append(f"dashboard {name}: {error.message}")
+    return tuple(found), tuple(notes)
+
+
+def _boards(directory: Path, name: str) -> list[Dashboard]:
+    path = directory / name
+    if not path.exists():
+        shipped = Store().get(name)
+        if shipped is not None:
+            return [shipped.dashboard]
+    store = Store(providers_of(path), shipped=False)
+    return [stored.dashboard for stored in store.all()]
