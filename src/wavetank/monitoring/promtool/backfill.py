@@ -14,6 +14,7 @@ import numpy as np
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError
+from wavetank.exposition.errors import ExpositionError
 from wavetank.exposition.scrape_cache import ScrapeCache
 from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.monitoring.promtool.remote import ask
@@ -29,9 +30,13 @@ _END: Final = b"# EOF\n"
 _STEPS_MAX: Final = 10_000  # of one range query; servers refuse more than 11,000
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """Whole lines, some megabytes at a time, each piece begun by the last ``# TYPE`` before it."""
+def _pieces(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Whole lines, some megabytes at a time, each piece begun by the last ``# TYPE`` before it.
+
+    With each comes what to add to a line's number in it to get the number in the file.
+    """
     size = _FIRST_BYTES
+    before = 0
     family = rest = b""
     with path.open("rb") as file:
         while block := file.read(size):
@@ -41,12 +46,13 @@ def _pieces(path: Path) -> Iterator[bytes]:
             if not newline:
                 continue
             piece = head + newline
-            yield family + piece
+            yield family + piece, before - bool(family)
+            before += piece.count(b"\n")
             at = piece.rfind(b"# TYPE ")
             if at >= 0:
                 family = piece[at : piece.index(b"\n", at) + 1]
     if rest:
-        yield family + rest + b"\n"
+        yield family + rest + b"\n", before - bool(family)
 
 
 def blocks_from_openmetrics(
@@ -58,15 +64,16 @@ def blocks_from_openmetrics(
     cache = ScrapeCache(track_explicit=True)
     ended = False
     try:
-        for piece in _pieces(source):
+        for piece, before in _pieces(source):
             if ended:
                 raise InputError(f"{source}: text after # EOF")
             ended = piece.endswith(_END)
-            _add(writer, cache, piece if ended else piece + _END, labels, source)
+            try:
+                _add(writer, cache, piece if ended else piece + _END, labels, source)
+            except ExpositionError as error:
+                raise InputError(f"{source}: line {before + error.line}: {error.message}") from None
     except OSError as error:
         raise InputError(f"cannot read {source}: {error}") from None
-    except ValueError as error:
-        raise InputError(f"{source}: {error}") from None
     if not ended:
         raise InputError(f"{source}: data does not end with # EOF")
     return writer.finish()

@@ -13,11 +13,12 @@ from typing import Final
 
 from wavetank.clock import RealClock
 from wavetank.errors import InputError
-from wavetank.model.labels import METRIC_NAME, Labels
-from wavetank.model.quoting import format_float, format_float_g
+from wavetank.model.labels import METRIC_NAME, Labels, is_legacy_label
+from wavetank.model.quoting import format_float, format_float_g, quote
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.promql.parser import parse_metric_selector
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.meta import read_meta
 from wavetank.tsdb.options import Options
 
 __all__ = ["analyze", "dump", "list_blocks"]
@@ -41,22 +42,25 @@ def list_blocks(path: Path, *, human: bool) -> list[str]:
     rows = [
         ("BLOCK ULID", "MIN TIME", "MAX TIME", "DURATION", "NUM SAMPLES", "NUM CHUNKS", "NUM SERIES", "SIZE")
     ]
-    with _opened(path) as db:
-        for block in sorted(db.blocks, key=lambda block: block.meta.min_time):
-            meta = block.meta
-            size = sum(file.stat().st_size for file in block.directory.rglob("*") if file.is_file())
-            rows.append(
-                (
-                    meta.ulid,
-                    format_time(meta.min_time / 1000) if human else str(meta.min_time),
-                    format_time(meta.max_time / 1000) if human else str(meta.max_time),
-                    f"{(meta.max_time - meta.min_time) / 1000:g}s",
-                    str(meta.stats.num_samples),
-                    str(meta.stats.num_chunks),
-                    str(meta.stats.num_series),
-                    f"{size / 1024:.0f}KiB" if human else str(size),
-                )
+    if not path.is_dir():
+        raise InputError(f"no data directory {path}")
+    # From the files alone: nothing is opened, so nothing is made in a directory that only holds blocks.
+    found = [directory.parent for directory in path.glob("*/meta.json") if len(directory.parent.name) == 26]
+    for directory in sorted(found, key=lambda each: read_meta(each).min_time):
+        meta = read_meta(directory)
+        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+        rows.append(
+            (
+                meta.ulid,
+                format_time(meta.min_time / 1000) if human else str(meta.min_time),
+                format_time(meta.max_time / 1000) if human else str(meta.max_time),
+                f"{(meta.max_time - meta.min_time) / 1000:g}s",
+                str(meta.stats.num_samples),
+                str(meta.stats.num_chunks),
+                str(meta.stats.num_series),
+                f"{size / 1024:.0f}KiB" if human else str(size),
             )
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -97,7 +101,7 @@ def analyze(path: Path, *, limit: int, match: str) -> list[str]:
 def dump_openmetrics(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> Iterator[str]:
     """Every float sample as OpenMetrics text, which ``create-blocks-from openmetrics`` takes back."""
     for labels, value, at_ms in _samples(path, mint_ms, maxt_ms, matches):
-        yield f"{labels} {format_float(value)} {at_ms / 1000:.3f}"
+        yield f"{_compact(labels)} {format_float(value)} {at_ms / 1000:.3f}"
     yield "# EOF"
 
 
@@ -109,6 +113,16 @@ def dump(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> I
             rest = "".join(f', {n}="{v}"' for n, v in labels.without(METRIC_NAME))
             shown = f'{{__name__="{labels.name}"{rest}}}'
         yield f"{shown} {format_float_g(value)} {at_ms}"
+
+
+def _compact(labels: Labels) -> str:
+    """A series as OpenMetrics has it: no blanks, and names beyond the classic alphabet in quotes."""
+    whole = str(labels.only(METRIC_NAME))
+    rest = [f"{n if is_legacy_label(n) else quote(n)}={quote(v)}" for n, v in labels.without(METRIC_NAME)]
+    if whole.startswith("{"):
+        rest.insert(0, whole[1:-1])
+        whole = ""
+    return f"{whole}{{{','.join(rest)}}}" if rest else whole
 
 
 def _samples(
