@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from wavetank.autoscaling.hpa.controller import HpaController
+from wavetank.autoscaling.vpa.kinds import VPAS
 from wavetank.clock import Clock
 from wavetank.exporters.kube_state import KINDS, families
 from wavetank.exposition.render import render_text
@@ -29,7 +30,7 @@ from wavetank.mesh.stats import envoy_metrics
 
 __all__ = ["metrics_app"]
 
-_STATE_KINDS = {resource.kind: resource for resource in BUILT_IN if resource.kind in KINDS}
+_STATE_KINDS = {resource.kind: resource for resource in (*BUILT_IN, VPAS) if resource.kind in KINDS}
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
