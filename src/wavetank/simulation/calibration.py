@@ -43,11 +43,19 @@ class StageLoad:
 
 @dataclass(frozen=True, slots=True)
 class _Pod:
-    """One pod of the workload: when it started and was ready, and (time, CPU seconds) samples after that."""
+    """One pod of the workload: when it started and was ready, its last failed probe before that, and (time,
+    CPU seconds) samples after it."""
 
     started: float
     ready: float
+    failed: float | None
     samples: tuple[tuple[float, float], ...]
+
+    @property
+    def startup_seconds(self) -> float:
+        """To when it answered: half-way between the last probe it failed and the first it passed."""
+        answered = self.ready if self.failed is None else (self.failed + self.ready) / 2
+        return answered - self.started
 
 
 async def calibrate(
@@ -76,10 +84,10 @@ async def calibrate(
             "quantiles": {f"{share:.6g}": _duration(seconds) for share, seconds in quantiles},
         }
         how["serviceTime"] = f"{count} requests at {rps:.3g}/s"
-    starts = [pod.ready - pod.started for pod in pods]
+    starts = [pod.startup_seconds for pod in pods]
     if starts:
         fields["startup"] = {"duration": _duration(float(np.median(starts))), "cpu": _startup_cpu(pods)}
-        how["startup"] = f"start to ready of {len(starts)} pod(s), probes included"
+        how["startup"] = f"{len(starts)} pod(s), between the last failed probe and the first passed"
     return fields, how
 
 
@@ -110,6 +118,7 @@ def _pods(workload: str, records: Sequence[Record]) -> list[_Pod]:
     started: dict[str, float] = {}
     ready: dict[str, float] = {}
     names: dict[str, str] = {}
+    failed: dict[str, float] = {}
     samples: dict[str, list[tuple[float, float]]] = {}
     for record in records:
         pod, at = str(record.get("pod", "")), float(record["at"])
@@ -117,6 +126,8 @@ def _pods(workload: str, records: Sequence[Record]) -> list[_Pod]:
             case "container.started" if pod.partition("/")[2].startswith(f"{workload}-"):
                 started.setdefault(str(record["uid"]), at)
                 names[str(record["uid"])] = pod
+            case "probe.failed" if record["uid"] in started and record["uid"] not in ready:
+                failed[str(record["uid"])] = at
             case "pod.ready" if record["uid"] in started:
                 ready.setdefault(str(record["uid"]), at)
             case "kubelet.sample":
@@ -125,7 +136,12 @@ def _pods(workload: str, records: Sequence[Record]) -> list[_Pod]:
             case _:
                 pass
     return [
-        _Pod(at, ready[uid], tuple(s for s in samples.get(names[uid], ()) if s[0] >= ready[uid]))
+        _Pod(
+            at,
+            ready[uid],
+            failed.get(uid),
+            tuple(s for s in samples.get(names[uid], ()) if s[0] >= ready[uid]),
+        )
         for uid, at in started.items()
         if uid in ready
     ]
@@ -159,9 +175,7 @@ def _cpu_per_request(pods: Sequence[_Pod], stages: Sequence[StageLoad]) -> tuple
 def _startup_cpu(pods: Sequence[_Pod]) -> float:
     """Cores used while starting: what the first sample after it counts, over the time to ready."""
     found = [
-        pod.samples[0][1] / (pod.ready - pod.started)
-        for pod in pods
-        if pod.samples and pod.ready > pod.started
+        pod.samples[0][1] / pod.startup_seconds for pod in pods if pod.samples and pod.startup_seconds > 0
     ]
     return round(float(np.median(found)), 3) if found else 0.5
 

@@ -13,9 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from wavetank.autoscaling.adapter.custom import CustomMetricsApi
+from wavetank.autoscaling.adapter.external import ExternalMetricsApi
+from wavetank.autoscaling.adapter.naming import Mapper
+from wavetank.autoscaling.adapter.rules import AdapterConfig, default_config
+from wavetank.autoscaling.adapter.series import SeriesRegistry
+from wavetank.autoscaling.hpa.admission import HpaAdmission
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.hpa.options import HpaOptions
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
+from wavetank.autoscaling.prometheus import Prometheus
+from wavetank.autoscaling.vpa.admission import VpaAdmission
 from wavetank.autoscaling.vpa.controller import VpaController
 from wavetank.clock import VirtualClock
 from wavetank.journal import Journal
@@ -55,7 +63,8 @@ class ClusterOptions:
     """The cluster's flags (seconds), and the declared model of image pulls."""
 
     nodes: Sequence[NodeBudget]
-    hpa_sync: float = 15.0
+    hpa: HpaOptions = field(default_factory=HpaOptions)
+    adapter: AdapterConfig = field(default_factory=default_config)
     metric_resolution: float = 15.0
     housekeeping: float = 10.0
     image_sizes: Mapping[str, int] = field(default_factory=dict)
@@ -74,8 +83,15 @@ class VirtualCluster:
     """``start`` brings up an empty cluster; ``apply`` creates objects as a client would."""
 
     def __init__(
-        self, clock: VirtualClock, journal: Journal, options: ClusterOptions, models: Models, directory: Path
+        self,
+        clock: VirtualClock,
+        journal: Journal,
+        options: ClusterOptions,
+        models: Models,
+        directory: Path,
+        prometheus: Prometheus,
     ) -> None:
+        self._prometheus = prometheus
         self.clock = clock
         self.journal = journal
         self.options = options
@@ -87,6 +103,9 @@ class VirtualCluster:
         self._directory = directory
         self._provider = LocalKubelets()
         self.plane.attach_kubelet(self._provider)
+        self.plane.api.admissions = (
+            *self.plane.api.admissions, HpaAdmission(options.hpa), VpaAdmission(),
+        )  # fmt: skip
         register_mesh(self.plane.registry)
         self._client = self.plane.client("kubectl")
         self._stack = AsyncExitStack()
@@ -106,11 +125,23 @@ class VirtualCluster:
         )  # fmt: skip
         plane.add_extension(metrics)
         await self._enter(metrics)
+        self._serve_adapter()
         client = plane.client("horizontal-pod-autoscaler")
-        flags = HpaOptions(sync_period=options.hpa_sync)
-        self.hpa = HpaController(client, ApiMetricsClient(client), clock, journal, flags)
+        self.hpa = HpaController(client, ApiMetricsClient(client), clock, journal, options.hpa)
         await self._enter(self.hpa)
         await self._enter(VpaController(plane.client("vpa"), clock, journal))
+
+    def _serve_adapter(self) -> None:
+        """The custom and external metrics APIs, asked of the simulation's own TSDB."""
+        config, prometheus = self.options.adapter, self._prometheus
+        client = self.plane.client("prometheus-adapter")
+        mapper = Mapper(self.plane.registry.resources)
+        registry = SeriesRegistry(
+            prometheus, mapper, self.clock, self.journal, config.rules, config.external_rules
+        )
+        for version in ("v1beta2", "v1beta1"):
+            self.plane.add_extension(CustomMetricsApi(registry, client, version))
+        self.plane.add_extension(ExternalMetricsApi(registry))
 
     async def stop(self) -> None:
         await self._stack.aclose()

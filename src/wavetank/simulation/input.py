@@ -7,7 +7,7 @@ destinations, their Services, their selectors, the workloads whose pods those se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,22 +95,22 @@ def find_services(objects: Sequence[Applied], host: str | None) -> list[Destinat
     routes = _destinations(objects, host)
     if not routes:
         services = [o for o in objects if o.resource.kind == "Service"]
-        routes = [(o.namespace, o.name, None, 1.0, DEFAULT_TIMEOUT_SECONDS) for o in services[:1]]
+        routes = [(o.namespace, o.name, None, 1.0, Route(DEFAULT_TIMEOUT_SECONDS)) for o in services[:1]]
     found = []
     whole = sum(weight for _, _, _, weight, _ in routes)
-    for namespace, name, subset, weight, timeout in routes:
+    for namespace, name, subset, weight, route in routes:
         if weight > 0:
-            found.append(_destination(objects, namespace, name, subset, weight / whole, timeout))
+            found.append(_destination(objects, namespace, name, subset, weight / whole, route))
     if not found:
         raise InputError(f"no Service is reached by the load for host {host!r}", fix="add a Service")
     return found
 
 
-_Routed = tuple[str, str, str | None, float, float]
+_Routed = tuple[str, str, str | None, float, Route]
 
 
 def _destinations(objects: Sequence[Applied], host: str | None) -> list[_Routed]:
-    """(namespace, service, subset, weight, timeout) of the VirtualService's route: the one without a match,
+    """(namespace, service, subset, weight, route) of the VirtualService's route: the one without a match,
     else its last, as the paths that the load asks for are not known."""
     for item in objects:
         spec = item.object.get("spec") or {}
@@ -120,7 +120,7 @@ def _destinations(objects: Sequence[Applied], host: str | None) -> list[_Routed]
         if not http:
             continue
         rule = next((r for r in http if not r.get("match")), http[-1])
-        timeout = parse_duration(rule["timeout"], "timeout") if rule.get("timeout") else 0.0
+        timeout, retries = _patience(rule)
         found = []
         for route in rule.get("route") or ():
             destination = route.get("destination") or {}
@@ -128,14 +128,23 @@ def _destinations(objects: Sequence[Applied], host: str | None) -> list[_Routed]
             namespace = rest.partition(".")[0] or item.namespace
             weight = float(route.get("weight", 0) or (100 if len(rule["route"]) == 1 else 0))
             found.append(
-                (namespace, name, destination.get("subset"), weight, timeout or DEFAULT_TIMEOUT_SECONDS)
+                (namespace, name, destination.get("subset"), weight, Route(timeout, retries=retries))
             )
         return found
     return []
 
 
+def _patience(rule: Mapping[str, Any]) -> tuple[float, int]:
+    """(timeout of a try, retries). Retries are those the rule asks for; Istio's default of two, which is for
+    connections that fail, is left out."""
+    retries = rule.get("retries") or {}
+    text = retries.get("perTryTimeout") or rule.get("timeout")
+    timeout = parse_duration(text, "timeout") if text else DEFAULT_TIMEOUT_SECONDS
+    return timeout, int(retries.get("attempts") or 0)
+
+
 def _destination(
-    objects: Sequence[Applied], namespace: str, name: str, subset: str | None, share: float, timeout: float
+    objects: Sequence[Applied], namespace: str, name: str, subset: str | None, share: float, route: Route
 ) -> Destination:
     service = _find(objects, ("Service",), namespace, name)
     if service is None:
@@ -152,12 +161,12 @@ def _destination(
         labels = (template.get("metadata") or {}).get("labels") or {}
         if selector.items() <= labels.items():
             balancer = ((rule.get("trafficPolicy") or {}).get("loadBalancer") or {}).get("simple", "")
-            route = Route(timeout, BALANCERS.get(str(balancer), BALANCERS["LEAST_REQUEST"]))
+            chosen = BALANCERS.get(str(balancer), BALANCERS["LEAST_REQUEST"])
             facts = ServiceFacts(
                 namespace, name, item.name,
                 str(labels.get("app") or "unknown"), str(labels.get("version") or "unknown"),
             )  # fmt: skip
-            return Destination(facts, share, route, _limit(template), selector)
+            return Destination(facts, share, replace(route, balancer=chosen), _limit(template), selector)
     shown = ", ".join(f"{k}={v}" for k, v in selector.items())
     raise InputError(f"no workload in {namespace!r} has pods that service {name} selects ({shown})")
 

@@ -35,8 +35,8 @@ POD_FLOATS: Final = 9
 ACTIVE, HEAD, QUEUED, PERIOD, PERIODS, THROTTLED_PERIODS, DONE, TIMED_OUT, REFUSED = range(9)
 POD_INTS: Final = 9
 # Parameters of the service.
-CONCURRENCY, CORES, CPU_SHARE, QUOTA, BACKLOG, TIMEOUT, ARRIVALS, BALANCER, KIND, A, B = range(11)
-PARAMETERS: Final = 11
+CONCURRENCY, CORES, CPU_SHARE, QUOTA, BACKLOG, TIMEOUT, ARRIVALS, BALANCER, KIND, A, B, RETRIES = range(12)
+PARAMETERS: Final = 12
 # Columns of a second's row.
 ARRIVED, COMPLETED, FAILED, P50, P95, P99, LATENCY_SUM, IN_FLIGHT = range(8)
 ROW: Final = 8
@@ -280,6 +280,13 @@ def advance(
         end = min(index + 1.0, until)
         rate = rates[index] if index < len(rates) else 0.0
         second = rows[min(index, len(rows) - 1)]
+        if p[RETRIES] > 0 and 0 < index < len(rows) and rows[index - 1, COMPLETED] > 0:
+            # Each failed try is tried again: what failed a second ago is on its way once more.
+            failing = rows[index - 1, FAILED] / rows[index - 1, COMPLETED]
+            again = 1.0
+            for _ in range(int(p[RETRIES])):
+                again *= failing
+                rate += rates[index] * again if index < len(rates) else 0.0
         now = stream[NOW]
         while True:
             if rate <= 0.0 or now + stream[NEED] / rate >= end:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs
+
 import numpy as np
 
 from wavetank.analysis.query import Series
+from wavetank.errors import InputError
 from wavetank.model.labels import Labels
+from wavetank.promql.ast import VectorSelector
 from wavetank.promql.engine import Engine
+from wavetank.promql.parser import parse_expr
 from wavetank.promql.result import Result
 from wavetank.promql.storage import Queryable
 
@@ -26,6 +31,16 @@ class EngineQuery:
         if result.type == "scalar":
             return [(Labels(), result.scalar)]
         return [(labels, value) for labels, _, value in result.vector() if isinstance(value, float)]
+
+    async def get(self, path: str) -> list[dict[str, str]]:
+        """``series?match[]=...``, which is what the metrics adapter asks for; times are those given."""
+        endpoint, _, query = path.partition("?")
+        asked = parse_qs(query)
+        selector = parse_expr(asked["match[]"][0]) if endpoint == "series" else None
+        if not isinstance(selector, VectorSelector):
+            raise InputError(f"{path} is not served in a simulation")
+        start = int(float(asked.get("start", ["0"])[0]) * 1000)
+        return [dict(labels) for labels in self._storage.series(selector.matchers, start, 1 << 62)]
 
     async def instant(self, expr: str, at: float) -> list[Series]:
         return _series(self._engine.query_instant(self._storage, expr, round(at * 1000)))

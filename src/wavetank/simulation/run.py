@@ -128,7 +128,9 @@ class _Run:
         self._journal = journal
         self._db = db
         self._progress = progress
-        self._cluster = VirtualCluster(clock, journal, given.cluster, given.models, directory)
+        self._cluster = VirtualCluster(
+            clock, journal, given.cluster, given.models, directory, EngineQuery(db)
+        )
         self._services = [(d, self._traffic(d)) for d in given.destinations]
         self._notes: list[str] = []
 

@@ -201,7 +201,9 @@ class Scraper:
                 counters.append(Sample("locust_requests_total", {**who, "status": status}, count))
             end = int(traffic.seconds)
             recent = traffic.rows[max(0, end - _WINDOW_SECONDS) : max(1, end), k.COMPLETED]
-            rates.append(Sample("locust_requests_current_rps", who, float(recent.mean())))
+            rates.append(
+                Sample("locust_requests_current_rps", who, float(recent.sum()) / max(1, len(recent)))
+            )
             for name, rows in histograms.items():
                 rows.extend(_buckets(traffic, name, who, BUCKETS_SECONDS, 1.0))
         return [

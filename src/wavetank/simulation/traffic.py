@@ -41,12 +41,13 @@ def generator(seed: int, stream: str) -> np.random.Generator:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How requests reach the pods: the VirtualService's timeout (seconds) and the DestinationRule's
-    balancer."""
+    """How requests reach the pods: the VirtualService's timeout (seconds; of a try where there are retries)
+    and retries, the DestinationRule's balancer."""
 
     timeout: float = 15.0
     balancer: int = k.LEAST_REQUEST
     poisson: bool = False
+    retries: int = 0
 
 
 class Traffic:
@@ -84,6 +85,7 @@ class Traffic:
         p[k.CONCURRENCY], p[k.CORES], p[k.CPU_SHARE] = model.concurrency, model.cores, model.cpu_share
         p[k.QUOTA] = limit_cores
         p[k.TIMEOUT], p[k.BALANCER] = route.timeout, route.balancer
+        p[k.RETRIES] = route.retries
         p[k.ARRIVALS] = k.POISSON if route.poisson else k.EVEN
         p[k.KIND], p[k.A], p[k.B] = model.service.kind, model.service.a, model.service.b
         self._table = model.service.quantiles()
