@@ -13,6 +13,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -29,6 +30,7 @@ from wavetank.kube.kubeconfig import read_kubeconfig
 
 CMS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
+SENT = re.compile(rb'"sent":"([0-9.]+)"')
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
@@ -108,10 +110,9 @@ async def watchers(bench: Bench, count: int = 100, changes: int = 1000) -> None:
             opened += 1
             if opened == count:
                 ready.set()
-            async for line in response.content:
-                at = line.find(b'"sent":"')
+            async for chunk in response.content.iter_any():
                 now = time.time()
-                lags.append(now - float(line[at + 8 : line.index(b'"', at + 8)]))
+                lags.extend(now - float(sent) for sent in SENT.findall(chunk))
 
     tasks = [asyncio.create_task(watch()) for _ in range(count)]
     await ready.wait()

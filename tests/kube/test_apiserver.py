@@ -421,6 +421,7 @@ async def test_a_deployment_runs_and_is_scaled_over_the_wire(http: Http) -> None
     try:
         await client.create(DEPLOYMENTS, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
         scale = await client.get_subresource(DEPLOYMENTS, "web", "scale", "default")
+        del scale["metadata"]["resourceVersion"]  # the controller writes its status meanwhile
         await client.update(DEPLOYMENTS, scale | {"spec": {"replicas": 3}}, subresource="scale")
         async with asyncio.timeout(10):
             async for event in client.watch(DEPLOYMENTS, "default"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from wavetank.kube.schema.builtin import type_of
 from wavetank.kube.schema.decoding import decode_object
 from wavetank.kube.status import bad_request, expired, method_not_allowed, success, unsupported_media_type
 from wavetank.kube.subresources import create_subresource, get_subresource, update_scale
-from wavetank.kube.tables.table import Columns, columns_for, table_of
+from wavetank.kube.tables.table import Columns, RowCache, columns_for, table_of
 from wavetank.limits import KUBE_LIST_PAGE_MAX
 
 __all__ = ["Verbs"]
@@ -36,6 +36,7 @@ class Verbs:
 
     api: Api
     custom_columns: Callable[[Resource], Columns | None]
+    rows: RowCache = field(default_factory=RowCache)
 
     # Reading
 
@@ -110,6 +111,7 @@ class Verbs:
             include=include,
             served=lambda obj: self.api.served(resource, obj),
             version=accepted.version,
+            cache=self.rows,
         )
 
     # Writing

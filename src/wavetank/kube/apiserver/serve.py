@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from wavetank.errors import InputError, InternalError
+from wavetank.kube.apiserver.connection import Connection
 from wavetank.kube.pki import Credentials
 from wavetank.limits import KUBE_EXEC_MESSAGE_BYTES_MAX
 from wavetank.serving import EmbeddedServer
@@ -41,7 +42,7 @@ class Listener:
             app,
             interface="asgi3",
             proxy_headers=False,
-            http="httptools",
+            http=Connection,
             ws=_websocket,  # type: ignore[arg-type]
             ws_max_size=KUBE_EXEC_MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,

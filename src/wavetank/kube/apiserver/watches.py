@@ -31,7 +31,7 @@ __all__ = ["Watches"]
 _encode = msgspec.json.Encoder().encode
 _TIMEOUT_SECONDS: Final = 1800.0
 _BOOKMARK_SECONDS: Final = 60.0
-_GATHER_SECONDS: Final = 0.01
+_GATHER_SECONDS: Final = 0.02
 _CHUNK_BYTES: Final = 256 * 1024
 
 

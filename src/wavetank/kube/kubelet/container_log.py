@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -145,23 +146,29 @@ async def read_log(
     entries = [entry for entry in _entries(path) if since is None or _at(entry) >= since]
     if tail_lines is not None:
         entries = _last_lines(entries, tail_lines)
-    if entries:
-        yield b"".join(_shown(entry, timestamps) for entry in entries)
-    if file is not None and log is not None:
-        async for lines in _follow(log, file):
-            yield b"".join(_shown(line, timestamps) for line in lines)
+    try:
+        if entries:
+            yield b"".join(_shown(entry, timestamps) for entry in entries)
+        if file is not None and log is not None:
+            async with aclosing(_follow(log, file)) as later:
+                async for lines in later:
+                    yield b"".join(_shown(line, timestamps) for line in lines)
+    finally:
+        if file is not None:
+            file.close()
 
 
 async def new_output(log: ContainerLog) -> AsyncIterator[tuple[str, bytes]]:
     """(stream, text) of all that the container says from now on."""
     file = log.path.open("rb")
     file.seek(0, os.SEEK_END)
-    async for lines in _follow(log, file):
-        for entry in lines:
-            yield entry.split(b" ", 2)[1].decode("ascii", "replace"), _shown(entry, False)
+    async with aclosing(_follow(log, file)) as later:
+        async for lines in later:
+            for entry in lines:
+                yield entry.split(b" ", 2)[1].decode("ascii", "replace"), _shown(entry, False)
 
 
-async def _follow(log: ContainerLog, file: BinaryIO) -> AsyncIterator[list[bytes]]:
+async def _follow(log: ContainerLog, file: BinaryIO) -> AsyncGenerator[list[bytes], None]:
     """The entries after ``file``'s place, as they are written, until the log is closed."""
     try:
         while True:

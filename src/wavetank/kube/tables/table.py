@@ -13,19 +13,26 @@ from wavetank.kube.tables import cluster, workloads
 from wavetank.kube.tables.cells import age, json_path, since
 from wavetank.kube.tables.hpa import hpa_cells
 from wavetank.kube.tables.pods import pod_cells
+from wavetank.limits import KUBE_TABLE_ROWS_KEPT_MAX
 
-__all__ = ["Columns", "columns_for", "custom_columns", "table_of"]
+__all__ = ["Columns", "RowCache", "columns_for", "custom_columns", "table_of"]
 
+_TIMED: Final = " ago)"
+_encode = msgspec.json.Encoder().encode
 Cells = Callable[[Object, float], list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
+    """``age_at`` is the place of the only cell that depends on the time but for those that end in ``ago)``;
+    -1 where that is not so."""
+
     definitions: Sequence[Mapping[str, Any]]
     cells: Cells
+    age_at: int = -1
 
 
-def _columns(text: str, cells: Cells) -> Columns:
+def _columns(text: str, cells: Cells, age_at: int = -1) -> Columns:
     """``Name, Ready, IP:1``: names with their priority; 1 is shown with ``-o wide`` only."""
     definitions = []
     for part in text.split(", "):
@@ -40,7 +47,7 @@ def _columns(text: str, cells: Cells) -> Columns:
                 "priority": int(priority or 0),
             }
         )
-    return Columns(definitions, cells)
+    return Columns(definitions, cells, age_at)
 
 
 _INTEGERS: Final = frozenset(
@@ -59,7 +66,9 @@ _DEFAULT: Final = _columns("Name, Age", _default_cells)
 _WORKLOAD: Final = "Containers:1, Images:1, Selector:1"
 _BUILT_IN: Final = {
     "/pods": _columns(
-        "Name, Ready, Status, Restarts, Age, IP:1, Node:1, Nominated Node:1, Readiness Gates:1", pod_cells
+        "Name, Ready, Status, Restarts, Age, IP:1, Node:1, Nominated Node:1, Readiness Gates:1",
+        pod_cells,
+        age_at=4,
     ),
     "apps/replicasets": _columns(
         f"Name, Desired, Current, Ready, Age, {_WORKLOAD}", workloads.replica_set_cells
@@ -155,6 +164,44 @@ def _custom_cell(value: Any, kind: str, now: float) -> Any:
     return value
 
 
+class RowCache:
+    """Rows of objects as they were last shown: what they carry along is encoded once for each revision, and
+    so are the cells where only the age depends on the time."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, list[Any] | None, msgspec.Raw]] = {}
+
+    def row(self, columns: Columns, obj: Object, now: float) -> Object:
+        metadata = obj["metadata"]
+        uid, revision = metadata.get("uid", ""), metadata.get("resourceVersion", "")
+        found = self._known.get(uid)
+        if found is None or found[0] != revision:
+            found = self._make(columns, obj, now, uid, revision)
+        cells = found[1]
+        if cells is None:
+            return {"cells": columns.cells(obj, now), "object": found[2]}
+        cells = cells.copy()
+        cells[columns.age_at] = age(obj, now)
+        return {"cells": cells, "object": found[2]}
+
+    def _make(
+        self, columns: Columns, obj: Object, now: float, uid: str, revision: str
+    ) -> tuple[str, list[Any] | None, msgspec.Raw]:
+        cells = columns.cells(obj, now) if columns.age_at >= 0 else None
+        if cells is not None and any(isinstance(c, str) and c.endswith(_TIMED) for c in cells):
+            cells = None
+        made = (revision, cells, msgspec.Raw(_encode(_partial(obj))))
+        if uid and revision:
+            if len(self._known) >= KUBE_TABLE_ROWS_KEPT_MAX:
+                self._known.clear()
+            self._known[uid] = made
+        return made
+
+
+def _partial(obj: Object) -> Object:
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+
+
 def table_of(
     columns: Columns,
     objects: Iterable[Object],
@@ -164,10 +211,16 @@ def table_of(
     include: str = "Metadata",
     served: Callable[[Object], Object] = lambda obj: obj,
     version: str = "v1",
+    cache: RowCache | None = None,
 ) -> Object:
     """The Table of stored ``objects``. ``include`` is None, Metadata or Object: what rows carry along,
     in the version that ``served`` makes."""
-    rows = [{"cells": columns.cells(obj, now), "object": _carried(obj, include, served)} for obj in objects]
+    if include == "Metadata" and cache is not None:
+        rows = [cache.row(columns, obj, now) for obj in objects]
+    else:
+        rows = [
+            {"cells": columns.cells(obj, now), "object": _carried(obj, include, served)} for obj in objects
+        ]
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
@@ -180,6 +233,4 @@ def table_of(
 def _carried(obj: Object, include: str, served: Callable[[Object], Object]) -> Any:
     if include == "None":
         return None
-    if include == "Object":
-        return served(obj)
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return served(obj) if include == "Object" else _partial(obj)
