@@ -86,6 +86,9 @@ class ServerMetrics:
         self.samples_received = counter(
             "prometheus_remote_write_received_samples_total", "Samples received by remote write."
         )
+        self.commits_failed = counter(
+            "wavetank_storage_commits_failed_total", "Scrapes and rule results that could not be stored."
+        )
         registry.collector(lambda: _process(clock))
 
     def queried(self, seconds: float, slice: str) -> None:

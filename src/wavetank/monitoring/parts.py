@@ -28,7 +28,7 @@ from wavetank.monitoring.config import Config, ScrapeConfig, format_duration
 from wavetank.monitoring.config.effect import without_effect
 from wavetank.monitoring.discovery import DiscoveryPool
 from wavetank.monitoring.metrics import ServerMetrics, storage_families
-from wavetank.monitoring.notifications import Notifications
+from wavetank.monitoring.notifications import STORAGE_FAILED, Notifications
 from wavetank.monitoring.notifier import Notifier
 from wavetank.monitoring.options import AgentOptions, ServerOptions
 from wavetank.monitoring.own_state import (
@@ -98,6 +98,7 @@ class Parts:
         self._waiting: asyncio.Task[None] | None = None
         self._journal = journal
         self._seen: set[str] = set()
+        self._stuck = False  # whether the last commit failed
         self._rule_options = replace(options.rules, external_url=external_url)
         registry = Registry()
         self.metrics = metrics = ServerMetrics(registry, clock, VERSION)
@@ -114,7 +115,9 @@ class Parts:
             options.notification_queue_capacity,
             metrics.notified,
         )
-        self._pools = ScrapePools(db, clock, _seed(config), self._scraped, options.snap_seconds)
+        self._pools = ScrapePools(
+            db, clock, _seed(config), self._scraped, options.snap_seconds, self._storage_failed
+        )
         self._discovery = DiscoveryPool(
             clock,
             options.environment,
@@ -130,6 +133,7 @@ class Parts:
             self._notifier.send,
             self._rule_options,
             self._evaluated,
+            self._storage_failed,
         )
         services = Services(
             db=db,
@@ -272,6 +276,10 @@ class Parts:
 
     def _scraped(self, loop: TargetLoop, at: float, ok: bool) -> None:
         """Count a scrape, and note a target's first good one: that is a step of a scale-up's lag."""
+        if self._stuck and not loop.health.error:
+            self._stuck = False
+            _LOG.info("samples are stored again")
+            self.notifications.set(STORAGE_FAILED, False)
         job = loop.config.job_name
         self.metrics.scrape_seconds.observe(loop.health.seconds, job)
         if loop.interval_seconds:
@@ -287,6 +295,14 @@ class Parts:
             self._journal.record(
                 "scrape.first", job=job, url=loop.target.url, labels=loop.target.labels.to_dict()
             )
+
+    def _storage_failed(self, error: OSError) -> None:
+        """A commit failed: say so once, to the log and to whoever looks; the rest of the server goes on."""
+        self.metrics.commits_failed.inc()
+        if not self._stuck:
+            self._stuck = True
+            _LOG.error("samples cannot be stored: %s", error)
+            self.notifications.set(STORAGE_FAILED, True)
 
     def _evaluated(self, group: Group, seconds: float) -> None:
         self.metrics.rule_seconds.observe(seconds)

@@ -40,7 +40,9 @@ class RuleEngine:
         notify: Notify,
         options: RuleOptions,
         observe: Callable[[Group, float], None] = lambda group, seconds: None,
+        storage_failed: Callable[[OSError], None] = lambda error: None,
     ) -> None:
+        self._storage_failed = storage_failed
         self.groups: dict[str, Group] = {}
         self._db = db
         self._clock = clock
@@ -118,7 +120,11 @@ class RuleEngine:
         appender = self._db.appender()
         for labels, value in samples:
             appender.append(0, labels, now_ms, value)
-        counts = appender.commit()
+        try:
+            counts = appender.commit()
+        except OSError as error:  # the disk is full or broken: alerts go on
+            self._storage_failed(error)
+            return
         refused = counts.out_of_order + counts.duplicate
         if refused:
             _LOG.warning("%d samples of a rule were not stored: out of order or duplicate", refused)

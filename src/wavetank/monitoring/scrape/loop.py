@@ -52,7 +52,9 @@ class TargetLoop:
         refuse: str = "",
         observe: Observe = lambda loop, at, ok: None,
         snap_seconds: float = 0.002,
+        storage_failed: Callable[[OSError], None] = lambda error: None,
     ) -> None:
+        self._storage_failed = storage_failed
         self._snap_seconds = snap_seconds
         self.target = target
         self.config = config
@@ -115,14 +117,19 @@ class TargetLoop:
             size = -1 if isinstance(failure, BodyTooLarge) else size
             self.store.mark_stale(now_ms)
         seconds = self._clock.monotonic() - started
-        self.store.report(
-            now_ms,
-            up=not error,
-            seconds=seconds,
-            appended=appended,
-            timeout_seconds=self.target.timeout.seconds,
-            body_bytes=size,
-        )
+        up = not error
+        try:
+            self.store.report(
+                now_ms,
+                up=up,
+                seconds=seconds,
+                appended=appended,
+                timeout_seconds=self.target.timeout.seconds,
+                body_bytes=size,
+            )
+        except OSError as failure:  # the disk is full or broken: the target is well, its samples are lost
+            error = error or f"storing the scrape failed: {failure.strerror or failure}"
+            self._storage_failed(failure)
         self.interval_seconds = at - self.health.at if self.health.at else 0.0
-        self.health = _Health("down" if error else "up", error, at, seconds)
-        self._observe(self, at, not error)
+        self.health = _Health("up" if up else "down", error, at, seconds)
+        self._observe(self, at, up)

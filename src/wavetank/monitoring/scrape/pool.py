@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,8 +39,10 @@ class ScrapePool:
         seed: int,
         observe: Observe,
         snap_seconds: float = 0.002,
+        storage_failed: Callable[[OSError], None] = lambda error: None,
     ) -> None:
         self._snap_seconds = snap_seconds
+        self._storage_failed = storage_failed
         self.config = config
         self.loops: dict[Target, TargetLoop] = {}
         self.targets = TargetSet((), (), (), 0)
@@ -86,6 +88,7 @@ class ScrapePool:
             seed=self._seed,
             observe=self._observed,
             snap_seconds=self._snap_seconds,
+            storage_failed=self._storage_failed,
         )
         self.loops[target] = loop
         loop.start()
@@ -141,9 +144,16 @@ class ScrapePools:
     """All jobs, by name."""
 
     def __init__(
-        self, db: DB, clock: Clock, seed: int, observe: Observe, snap_seconds: float = 0.002
+        self,
+        db: DB,
+        clock: Clock,
+        seed: int,
+        observe: Observe,
+        snap_seconds: float = 0.002,
+        storage_failed: Callable[[OSError], None] = lambda error: None,
     ) -> None:
         self._snap_seconds = snap_seconds
+        self._storage_failed = storage_failed
         self.pools: dict[str, ScrapePool] = {}
         self._db = db
         self._clock = clock
@@ -159,7 +169,13 @@ class ScrapePools:
             pool = self.pools.get(name)
             if pool is None:
                 self.pools[name] = ScrapePool(
-                    config, self._db, self._clock, self._seed, self._observe, self._snap_seconds
+                    config,
+                    self._db,
+                    self._clock,
+                    self._seed,
+                    self._observe,
+                    self._snap_seconds,
+                    self._storage_failed,
                 )
                 again.append(name)
             elif pool.config != config:

@@ -6,6 +6,7 @@ that were there before and are not now get a staleness marker at the scrape's ti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,7 @@ from wavetank.tsdb.series_table import key_of
 
 __all__ = ["Appended", "TargetStore"]
 
+_LOG = logging.getLogger(__name__)
 _FUTURE_MS: Final = 10 * 60_000  # samples later than this are refused
 _REPORT: Final = (
     "up",
@@ -220,7 +222,10 @@ class TargetStore:
         self.mark_stale(now_ms)
         for ref in self._reports.values():
             self._pending.append(ref, None, now_ms, STALE_NAN)
-        self._commit()
+        try:
+            self._commit()
+        except OSError as error:
+            _LOG.error("the end of %s is not marked: %s", self._labels, error)
 
     def take_over(self, old: TargetStore) -> None:
         """Continue with the series of the store this one replaces after a reload."""
