@@ -14,6 +14,8 @@ from wavetank.autoscaling.hpa.reconcile import HpaState, conclude, decide
 from wavetank.autoscaling.hpa.replica_calculator import ContainerRequests, PodView
 from wavetank.autoscaling.metrics import PodSample, Reading
 from wavetank.simulation import hpa_kernel as h
+from wavetank.simulation.sweep_model import compile_case, run_case
+from wavetank.simulation.testing import random_case, reference
 
 OPTIONS = HpaOptions()
 REQUEST = 250
@@ -120,3 +122,11 @@ def test_what_the_kernel_does_not_cover_is_refused() -> None:
     hpa = parse_hpa({"metadata": {"name": "web"}, "spec": {"maxReplicas": 3, "metrics": [metric]}})
     with pytest.raises(ValueError, match="one Resource metric on cpu"):
         h.pack_hpa(hpa, OPTIONS, REQUEST)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1015))
+def test_the_fast_path_has_the_controllers_replicas_in_every_second(seed: int) -> None:
+    model, settings = random_case(seed, 1800)
+    compiled = compile_case(model, settings, seed)
+    replicas, _ = run_case(model, compiled, trace=True)
+    assert np.array_equal(replicas, reference(model, compiled)), f"seed {seed}"
