@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cmp_to_key
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.api.times import BadRequest, flag, json_answer, parse_time, read_json, show_time
+from wavetank.alerting.dispatch import Group
 from wavetank.alerting.matchers import matches_filter, parse_matcher
 from wavetank.alerting.service import Alertmanager, AlertStatus
 from wavetank.model.labels import Matcher, compile_regex, is_valid_label_name
@@ -106,9 +108,7 @@ async def get_groups(am: Alertmanager, request: Request) -> Response:
         for id_ in group.alerts:
             receivers.setdefault(id_, []).append(group.route.receiver)
     shown = []
-    ordered = sorted(
-        am.dispatcher.groups.values(), key=lambda g: (sorted(g.labels.items()), g.route.receiver)
-    )
+    ordered = sorted(am.dispatcher.groups.values(), key=cmp_to_key(_before))
     for group in ordered:
         if not wanted(group.route.receiver) or (group.muted_by and not muted):
             continue
@@ -127,6 +127,18 @@ async def get_groups(am: Alertmanager, request: Request) -> Response:
                 }
             )
     return json_answer(shown)
+
+
+def _before(a: Group, b: Group) -> int:
+    """Upstream's order of groups: fewer labels first, then by the first label that differs."""
+    if len(a.labels) != len(b.labels):
+        return len(a.labels) - len(b.labels)
+    for name in sorted({*a.labels, *b.labels}):
+        if name not in a.labels or name not in b.labels:
+            return -1 if name not in a.labels else 1
+        if a.labels[name] != b.labels[name]:
+            return -1 if a.labels[name] < b.labels[name] else 1
+    return -1 if a.route.receiver < b.route.receiver else int(a.route.receiver > b.route.receiver)
 
 
 async def get_receivers(am: Alertmanager, request: Request) -> Response:

@@ -43,19 +43,21 @@ def _filled(**values: Any) -> dict[str, Any]:
 
 def slack(config: SlackConfig, n: Notification) -> Sequence[WebRequest]:
     text = n.text
-    attachment: dict[str, Any] = _filled(
-        title=truncate(text(config.title), _SLACK_TITLE),
-        title_link=text(config.title_link),
-        pretext=text(config.pretext),
-        text=text(config.text),
-        fallback=text(config.fallback),
-        callback_id=text(config.callback_id),
-        footer=text(config.footer),
-        image_url=text(config.image_url),
-        thumb_url=text(config.thumb_url),
-        color=text(config.color),
-        mrkdwn_in=config.mrkdwn_in or ["fallback", "pretext", "text"],
-    )
+    attachment: dict[str, Any] = {
+        "text": text(config.text),
+        "fallback": text(config.fallback),
+        "callback_id": text(config.callback_id),
+        "footer": text(config.footer),
+        **_filled(
+            title=truncate(text(config.title), _SLACK_TITLE),
+            title_link=text(config.title_link),
+            pretext=text(config.pretext),
+            image_url=text(config.image_url),
+            thumb_url=text(config.thumb_url),
+            color=text(config.color),
+            mrkdwn_in=config.mrkdwn_in or ["fallback", "pretext", "text"],
+        ),
+    }
     if config.fields:
         attachment["fields"] = [
             {
