@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner, Result
 
 from wavetank.autoscaling.hpa.admission import HpaAdmission
 from wavetank.autoscaling.hpa.behavior import Recommendation
@@ -22,12 +24,14 @@ from wavetank.autoscaling.hpa.replica_calculator import ContainerRequests, PodVi
 from wavetank.autoscaling.hpa.shadow import Shadow, ShadowRow
 from wavetank.autoscaling.metrics import PodSample, Reading
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
+from wavetank.cli.autoscale import command
 from wavetank.clock import RealClock
 from wavetank.errors import InputError
 from wavetank.journal import MemoryJournal
 from wavetank.kube.client import ApiError, Client, Resource
 from wavetank.kube.control_plane import ControlPlane, ControlPlaneOptions
 from wavetank.kube.http_client import HttpClient
+from wavetank.kube.kubeconfig import write_kubeconfig
 from wavetank.kube.resources import DEPLOYMENTS, HORIZONTALPODAUTOSCALERS, PODS
 from wavetank.kube.times import format_time
 
@@ -219,6 +223,42 @@ async def test_a_cluster_is_explained_and_shadowed_through_its_api() -> None:
     assert {(d.current, d.desired) for d in decisions} >= {(2, 4)}
     assert decisions[0].at > decisions[-1].at
     assert what_if.ours != what_if.theirs and what_if.why
+
+
+async def test_the_commands_work_against_any_cluster(tmp_path: Path) -> None:
+    """Without our own API group, as in a cluster of somebody else's."""
+    clock = RealClock()
+    plane = ControlPlane(clock, MemoryJournal(clock), ControlPlaneOptions(plain_http=True))
+    metrics = Metrics(plane)
+    plane.add_extension(metrics)
+    await plane.start()
+    path = tmp_path / "kubeconfig"
+    write_kubeconfig(path, plane.access())
+
+    async def run(*arguments: str) -> Result:
+        invoke = CliRunner().invoke
+        return await asyncio.to_thread(invoke, command, [*arguments, "--kubeconfig", str(path)])
+
+    try:
+        await populate(plane.client("t"))
+        told = await run("explain", "hpa/web")
+        data = await run("explain", "web", "--output", "json", "--emulate-kubernetes", "1.36")
+        beside = await run(
+            "shadow", "hpa/web", "--count", "1", "--sync-period", "0.1", "--check", "-o", "json"
+        )
+        missing = await run("explain", "hpa/nothing")
+        wrong = await run("explain", "deploy/web")
+    finally:
+        await plane.stop()
+    assert told.exit_code == 0, told.output
+    assert "made again from the API" in told.output and "goes from 2 to 4" in told.output
+    (found,) = msgspec.json.decode(data.output)
+    assert (found["current"], found["desired"], found["recomputed"]) == (2, 4, True)
+    row, summary = (msgspec.json.decode(line) for line in beside.output.splitlines())
+    assert (row["ours"], row["theirs"], row["agrees"]) == (4, 0, False), "nobody decides there"
+    assert summary == {"summary": {"decisions": 1, "agree": 0, "differ": 1}} and beside.exit_code == 1
+    assert isinstance(missing.exception, InputError)
+    assert wrong.exit_code == 2 and "hpa/NAME" in wrong.output
 
 
 async def test_an_hpa_that_is_not_there_is_an_input_error() -> None:

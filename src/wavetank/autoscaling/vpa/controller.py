@@ -22,9 +22,11 @@ from wavetank.autoscaling.vpa.updater import Updater
 from wavetank.autoscaling.vpa.usage import UsageOptions
 from wavetank.clock import Clock
 from wavetank.journal import Journal
-from wavetank.kube.client import Client
+from wavetank.kube.client import Client, Object, WatchType
 from wavetank.kube.informer import Informer
 from wavetank.kube.kubelet.background import background
+from wavetank.kube.metrics_server.index import LabelIndex
+from wavetank.kube.resources import PODS
 
 __all__ = ["VPAS", "VPA_CHECKPOINTS", "VpaAdmission", "VpaController", "VpaOptions"]
 
@@ -57,12 +59,16 @@ class VpaController:
         self._clock = clock
         self._options = options
         self._vpas = Informer(client, VPAS, clock=clock)
+        self._pods = Informer(client, PODS, clock=clock)
+        self._index = LabelIndex()
         made = RecommenderOptions(options.usage, options.estimator, options.history)
-        self._recommender = Recommender(client, clock, journal, made, prometheus)
-        self._updater = Updater(client, clock, journal, options.update)
+        self._recommender = Recommender(client, self._index, clock, journal, made, prometheus)
+        self._updater = Updater(client, self._index, clock, journal, options.update)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        self._pods.add_handler(self._on_pod)
+        await self._pods.start()
         await self._vpas.start()
         await self._recommender.load_checkpoints()
         options = self._options
@@ -76,7 +82,14 @@ class VpaController:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._vpas.stop()
+        await self._pods.stop()
         await self._updater.flush()
+
+    def _on_pod(self, kind: WatchType, before: Object | None, pod: Object) -> None:
+        if kind is WatchType.DELETED:
+            self._index.remove(pod)
+        else:
+            self._index.put(pod)
 
     async def recommend_once(self) -> None:
         await self._recommender.once(list(self._vpas.objects()))

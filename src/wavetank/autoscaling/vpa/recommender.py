@@ -7,7 +7,7 @@ Prometheus server the history comes from there instead of from checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError, WavetankError
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object
+from wavetank.kube.metrics_server.index import LabelIndex
 from wavetank.kube.times import parse_time
 
 __all__ = ["Recommender", "RecommenderOptions"]
@@ -46,12 +47,14 @@ class Recommender:
     def __init__(
         self,
         client: Client,
+        pods: LabelIndex,
         clock: Clock,
         journal: Journal,
         options: RecommenderOptions,
         prometheus: Prometheus | None = None,
     ) -> None:
         self._client = client
+        self._pods = pods
         self._clock = clock
         self._journal = journal
         self._options = options
@@ -60,6 +63,8 @@ class Recommender:
         self._running: dict[tuple[str, str, str], ContainerUsage] = {}
         self._ooms: set[tuple[str, str, float]] = set()
         self._with_history: set[str] = set()
+        self._measured: dict[str, Mapping[str, Object]] = {}
+        """Of the present pass: PodMetrics by namespace and pod."""
         self._collected_at = clock.monotonic()
 
     async def load_checkpoints(self) -> None:
@@ -78,12 +83,14 @@ class Recommender:
         """Take samples for every VPA and write its recommendation; none that fails stops the others."""
         known = {vpa_key(vpa) for vpa in vpas}
         self._forget(known)
+        self._measured.clear()
         for vpa in vpas:
             try:
                 await self._recommend(vpa)
             except (ApiError, KeyError, TypeError, AttributeError) as error:
                 if not (isinstance(error, ApiError) and error.code in _GONE):
                     self._journal.record("vpa.failed", vpa=vpa_key(vpa), error=str(error))
+            await self._clock.sleep(0)  # others in the event loop need not wait for the whole pass
         if self._clock.monotonic() - self._collected_at >= CHECKPOINT_GC_SECONDS:
             self._collected_at = self._clock.monotonic()
             await self._collect(known)
@@ -96,7 +103,7 @@ class Recommender:
 
     async def _recommend(self, vpa: Object) -> None:
         key, now = vpa_key(vpa), self._clock.now()
-        target = await find_target(self._client, vpa)
+        target = await find_target(self._client, self._pods, vpa)
         pods = target.pods
         if self._prometheus is not None and key not in self._with_history and pods:
             await self._read_history(self._prometheus, vpa, pods)
@@ -133,11 +140,11 @@ class Recommender:
 
     async def _sample(self, vpa: Object, pods: Sequence[Object]) -> None:
         namespace = vpa["metadata"].get("namespace", "default")
-        by_name = {pod["metadata"]["name"]: pod for pod in pods}
-        for item in await self._pod_metrics(namespace) if by_name else ():
-            pod = by_name.get(str((item.get("metadata") or {}).get("name")))
-            at = parse_time(item.get("timestamp"))
-            if pod is None or at is None:
+        measured = await self._pod_metrics(namespace) if pods else {}
+        for pod in pods:
+            item = measured.get(pod["metadata"]["name"])
+            at = parse_time(item.get("timestamp")) if item is not None else None
+            if item is None or at is None:
                 continue
             for container in item.get("containers") or ():
                 usage = self._of(vpa, pod, str(container.get("name")))
@@ -169,7 +176,16 @@ class Recommender:
         usage = self._usages.setdefault((key, container), Usage(self._options.usage))
         return self._running.setdefault((key, uid, container), ContainerUsage(usage))
 
-    async def _pod_metrics(self, namespace: str) -> list[Object]:
+    async def _pod_metrics(self, namespace: str) -> Mapping[str, Object]:
+        """By pod; asked for once a pass and namespace."""
+        found = self._measured.get(namespace)
+        if found is None:
+            items = await self._list_metrics(namespace)
+            found = {str((item.get("metadata") or {}).get("name")): item for item in items}
+            self._measured[namespace] = found
+        return found
+
+    async def _list_metrics(self, namespace: str) -> list[Object]:
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{quote(namespace)}/pods"
         try:
             items = msgspec.json.decode(await self._client.get_raw(path)).get("items")

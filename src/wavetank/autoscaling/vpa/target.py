@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from wavetank.autoscaling.hpa.readings import scale_resource
+from wavetank.errors import InputError
 from wavetank.kube.client import ApiError, Client, Object
-from wavetank.kube.resources import DAEMONSETS, PODS
-from wavetank.kube.selectors import from_object
+from wavetank.kube.metrics_server.index import LabelIndex
+from wavetank.kube.resources import DAEMONSETS
+from wavetank.kube.selectors import from_object, parse_labels
 
 __all__ = ["Target", "find_target"]
 
@@ -23,8 +25,9 @@ class Target:
     problem: str = ""
 
 
-async def find_target(client: Client, vpa: Object) -> Target:
-    """The target as it is now; empty, with the problem, where it is not there or cannot be scaled."""
+async def find_target(client: Client, pods: LabelIndex, vpa: Object) -> Target:
+    """The target as it is now, its pods out of ``pods``; empty, with the problem, where it is not there or
+    cannot be scaled."""
     namespace = vpa["metadata"].get("namespace", "default")
     reference: dict[str, Any] = dict((vpa.get("spec") or {}).get("targetRef") or {})
     name = str(reference.get("name", ""))
@@ -33,13 +36,16 @@ async def find_target(client: Client, vpa: Object) -> Target:
     try:
         if reference.get("kind") == "DaemonSet":
             found = await client.get(DAEMONSETS, name, namespace)
-            selector = str(from_object((found.get("spec") or {}).get("selector")))
-            pods = (await client.list(PODS, namespace, label_selector=selector)).items
-            return Target(len(pods), tuple(pods))
+            of_daemons = from_object((found.get("spec") or {}).get("selector"))
+            daemons = tuple(pods.matching(namespace, of_daemons))
+            return Target(len(daemons), daemons)
         scale = await client.get_subresource(scale_resource(reference), name, "scale", namespace)
     except (LookupError, ApiError) as error:
         text = error.message if isinstance(error, ApiError) else str(error.args[0])
         return Target(problem=f"Cannot read targetRef. Reason: {text}")
     selector = str((scale.get("status") or {}).get("selector") or "")
-    listed = (await client.list(PODS, namespace, label_selector=selector)).items if selector else []
-    return Target(int((scale.get("spec") or {}).get("replicas") or 0), tuple(listed))
+    try:
+        found_pods = pods.matching(namespace, parse_labels(selector)) if selector else []
+    except InputError as error:
+        return Target(problem=f"Cannot read targetRef. Reason: {error.message}")
+    return Target(int((scale.get("spec") or {}).get("replicas") or 0), tuple(found_pods))

@@ -25,6 +25,7 @@ from wavetank.clock import Clock
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object
 from wavetank.kube.events import EventRecorder
+from wavetank.kube.metrics_server.index import LabelIndex
 from wavetank.kube.resources import PODS
 
 __all__ = ["Updater"]
@@ -35,8 +36,11 @@ _ACTIVE = ("Recreate", "InPlaceOrRecreate", "InPlace")
 class Updater:
     """``once`` is one pass over the VPAs given."""
 
-    def __init__(self, client: Client, clock: Clock, journal: Journal, options: UpdateOptions) -> None:
+    def __init__(
+        self, client: Client, pods: LabelIndex, clock: Clock, journal: Journal, options: UpdateOptions
+    ) -> None:
         self._client = client
+        self._pods = pods
         self._clock = clock
         self._journal = journal
         self._options = options
@@ -57,7 +61,7 @@ class Updater:
 
     async def _update(self, vpa: Object) -> None:
         mode, now = update_mode(vpa), self._clock.now()
-        target = await find_target(self._client, vpa)
+        target = await find_target(self._client, self._pods, vpa)
         ranked = sorted(
             (
                 (found.rank, pod)
