@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import io
+import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -268,3 +270,29 @@ async def test_odd_labels_go_through(start: Start, sink: Sink, name: str) -> Non
     await am.alerts({"labels": {name: "v\n☃", "alertname": "x"}})
     await until(lambda: sink.bodies("/hook"))
     assert sink.bodies("/hook")[0]["alerts"][0]["labels"][name] == "v\n☃"
+
+
+async def test_a_full_disk_refuses_silences_and_notifies_on(start: Start, sink: Sink) -> None:
+    am = await start(CONFIG.format(url=sink.url))
+    body = {
+        "matchers": [{"name": "a", "value": "b", "isRegex": False}],
+        "startsAt": iso(0),
+        "endsAt": iso(600),
+        "createdBy": "m",
+        "comment": "c",
+    }
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        status, answer = await am.post("/api/v2/silences", body)
+        await am.alerts(alert())
+        await until(lambda: sink.bodies("/hook"))
+        await until(lambda: am.am.metrics.nflog_errors.family().samples[0].value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert status == 500
+    assert "cannot be stored" in answer
+    assert (await am.post("/api/v2/silences", body))[0] == 200
+    assert len(await am.get("/api/v2/silences")) == 1
