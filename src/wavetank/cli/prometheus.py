@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_PAGE_TITLE: Final = "Prometheus Time Series Collection and Processing Server"
+_PAGE_TITLE: Final = "Wavetank"
 
 # Flags of Prometheus that would change nothing here. They are refused with the reason, so that nobody relies
 # on what does not happen; docs/prometheus/differences.md lists them.
@@ -431,7 +431,9 @@ async def _run(flags: dict[str, Any], options: ServerOptions) -> None:
     clock = RealClock()
     path = flags["journal_path"]
     journal = FileJournal(path, clock) if path is not None else None
-    pages, close_console = await console_pages(flags["tank_directory"], flags["dashboards"], clock)
+    pages, close_console = await console_pages(
+        flags["tank_directory"], flags["dashboards"], clock, title=flags["page_title"]
+    )
     config, storage = Path(flags["config_file"]), Path(flags["storage_path"])
     server = Server(config, storage, clock, options, journal=journal, pages=pages)
     stop = asyncio.Event()

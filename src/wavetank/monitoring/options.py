@@ -30,7 +30,7 @@ class WebOptions:
     connections_max: int = 512
     route_prefix: str | None = None
     cors_origin: re.Pattern[str] | None = None
-    page_title: str = "Prometheus Time Series Collection and Processing Server"
+    page_title: str = "Wavetank"
     user_assets: Path | None = None
     console_templates: Path = Path("consoles")
     console_libraries: Path = Path("console_libraries")

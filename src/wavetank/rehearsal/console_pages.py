@@ -22,18 +22,20 @@ Pages = Callable[[Services], Sequence[BaseRoute]]
 
 
 async def console_pages(
-    tank_directory: Path | None, dashboards: Sequence[Path], clock: Clock
+    tank_directory: Path | None, dashboards: Sequence[Path], clock: Clock, *, title: str = "Wavetank"
 ) -> tuple[Pages, Callable[[], Awaitable[None]]]:
     """What ``Server`` takes as ``pages``, and how to close what stands behind them."""
     folders = list(dashboards)
     if tank_directory is None:
-        return partial(routes, console=Console(extra=partial(_dashboards, folders))), _nothing
+        return partial(routes, console=Console(title=title, extra=partial(_dashboards, folders))), _nothing
 
     from wavetank.rehearsal.console import open_console
 
     tank = await open_console(tank_directory, clock)
     folders += [Path(folder) for folder in tank.facts.dashboards]
-    console = Console(tank=tank, sessions=Sessions(tank_directory), extra=partial(_dashboards, folders))
+    console = Console(
+        title=title, tank=tank, sessions=Sessions(tank_directory), extra=partial(_dashboards, folders)
+    )
     return partial(routes, console=console), tank.close
 
 
