@@ -47,7 +47,7 @@ def random_case(seed: int, seconds: int = 3600) -> tuple[SweepModel, Settings]:
     if limit:
         resources["limits"] = {"cpu": f"{limit}m"}
     container = {"name": "web", "resources": resources, "readinessProbe": _probe(rng)}
-    objects = {
+    objects: dict[str, dict[str, Any]] = {
         "deployment/web": {
             "metadata": {"name": "web"},
             "spec": {"replicas": rng.randint(1, 5), "template": {"spec": {"containers": [container]}}},
