@@ -178,6 +178,26 @@ async def test_a_clock_that_is_set_neither_ends_nor_prolongs_the_stabilisation(s
     await cluster.controller.stop()
 
 
+async def test_the_controllers_own_series_have_upstreams_names_and_labels() -> None:
+    cluster = Cluster()
+    await cluster.set_up()
+    cluster.cpu = "900m"
+    await cluster.sync()
+    cluster.items = []
+    await cluster.sync()
+    text = cluster.controller.monitor.registry.text().decode()
+    prefix = "horizontal_pod_autoscaler_controller"
+    for line in (
+        f'{prefix}_reconciliations_total{{action="scale_up",error="none"}} 1',
+        f'{prefix}_reconciliations_total{{action="none",error="internal"}} 1',
+        f'{prefix}_reconciliation_duration_seconds_count{{action="scale_up",error="none"}} 1',
+        f'{prefix}_metric_computation_total{{action="scale_up",error="none",metric_type="Resource"}} 1',
+        f'{prefix}_metric_computation_duration_seconds_count{{action="none",error="internal",metric_type="Resource"}} 1',
+    ):
+        assert line in text.splitlines(), text
+    await cluster.controller.stop()
+
+
 class Raw:
     def __init__(self, items: Any) -> None:
         self.items = items

@@ -227,8 +227,8 @@ class CompositeControlPlane:
 
     def _serve_adapter(self) -> None:
         """The custom and external metrics APIs, asked of the tank's monitoring."""
-        url = f"http://{self._settings.addresses.monitoring}:{MONITORING_PORT}"
-        prometheus = PrometheusQuery(url)
+        own = f"http://{self._settings.addresses.monitoring}:{MONITORING_PORT}"
+        prometheus = PrometheusQuery(self._settings.adapter_url or own)
         self._stack.push_async_callback(prometheus.close)
         client, clock, config = self.plane.client("prometheus-adapter"), self._clock, self._adapter
         mapper = Mapper(self.plane.registry.resources)

@@ -95,6 +95,10 @@ def make_plan(directory: Path, *, simulated: bool = False) -> Plan:
         raise document.error(message, "spec", "load", "locustfile")
     if spec.monitoring.prometheus is not None:
         check_monitoring(directory, spec.monitoring, document)
+    url = spec.monitoring.adapter_url
+    if url is not None and urlsplit(url).scheme not in ("http", "https"):
+        fix = "write it as http://127.0.0.1:9090"
+        raise document.error(f"{url!r} is not a URL", "spec", "monitoring", "adapterUrl", fix=fix)
     if spec.monitoring.adapter is not None:
         if not (directory / spec.monitoring.adapter).is_file():
             message = f"monitoring: no such file: {directory / spec.monitoring.adapter}"

@@ -179,7 +179,9 @@ class _Run:
             self._view.say(f"console: {console_url(tank.monitoring_url, tank.files.directory)}")
             checking = asyncio.create_task(generator.check())
             try:
-                facts = await tank.start_control_plane(plan.spec.cluster, plan.directory, plan.adapter)
+                facts = await tank.start_control_plane(
+                    plan.spec.cluster, plan.directory, plan.adapter, plan.spec.monitoring.adapter_url
+                )
                 self._record.enforcer, self._record.runtime = facts.enforcer, facts.runtime
                 self._record.modelled = facts.modelled
                 enter(entry_of(tank, kind="rehearsal", name=plan.name, started_at=clock.now(), ports=[]))

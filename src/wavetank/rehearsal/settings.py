@@ -84,6 +84,7 @@ class ControlPlaneSettings(Struct, kw_only=True):
     kubernetes: str | None = None  # the release to emulate
     feature_gates: dict[str, bool] = {}
     adapter: str | None = None  # the file with the metrics adapter's rules
+    adapter_url: str | None = None  # the Prometheus it asks, if not the tank's own
 
     @property
     def addresses(self) -> Addresses:

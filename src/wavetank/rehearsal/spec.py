@@ -147,6 +147,7 @@ class SLO(Struct, forbid_unknown_fields=True):
 class Monitoring(Struct, forbid_unknown_fields=True):
     prometheus: str | None = None
     adapter: str | None = None  # prometheus-adapter's configuration file
+    adapter_url: str | None = field(default=None, name="adapterUrl")  # default: the tank's own monitoring
     rules: list[str] = []
     dashboards: list[str] = []
 

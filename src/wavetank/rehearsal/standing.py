@@ -135,7 +135,9 @@ async def _start(tank: Tank, plan: Plan | None, clock: Clock, release: str) -> N
     if plan is None:
         await tank.start_control_plane(cluster)
     else:
-        await tank.start_control_plane(cluster, plan.directory, plan.adapter)
+        await tank.start_control_plane(
+            cluster, plan.directory, plan.adapter, plan.spec.monitoring.adapter_url
+        )
     monitoring = plan.spec.monitoring if plan is not None else Monitoring()
     targets = internal_targets(tank.addresses, tank.metrics_address, cluster.fixed_nodes)
     if plan is not None:

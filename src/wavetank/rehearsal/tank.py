@@ -87,12 +87,16 @@ class Tank:
     # --- starting
 
     async def start_control_plane(
-        self, cluster: Cluster, working_directory: Path | None = None, adapter: Path | None = None
+        self,
+        cluster: Cluster,
+        working_directory: Path | None = None,
+        adapter: Path | None = None,
+        adapter_url: str | None = None,
     ) -> ControlPlaneFacts:
         """Start API server, controllers, kubelets, autoscaler, xDS and Envoy; wait until they are ready.
 
         Containers whose pods name no directory start in ``working_directory``; ``adapter`` is the file
-        with the metrics adapter's rules.
+        with the metrics adapter's rules, ``adapter_url`` the Prometheus it asks if not the tank's own.
         """
         settings = ControlPlaneSettings(
             tank=self.id,
@@ -110,6 +114,7 @@ class Tank:
             kubernetes=cluster.emulate_kubernetes,
             feature_gates=cluster.feature_gates,
             adapter=str(adapter.resolve()) if adapter else None,
+            adapter_url=adapter_url,
         )
         settings.write()
         # Made here, since making certificates takes memory that the control plane would never give back.
