@@ -246,6 +246,12 @@ async def test_commands_people_type(version: str, tmp_path: Path) -> None:
     assert not failures, "\n".join(failures)
 
 
+async def test_the_newest_kubectl_is_told_who_it_is(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as tank:
+        code, output = await tank.run(_KUBECTL[max(_KUBECTL)], "auth", "whoami")
+    assert code == 0 and re.search(r"Username +wavetank-admin", output), output
+
+
 async def test_server_side_apply_reports_conflicts_and_can_be_forced(tmp_path: Path) -> None:
     program = _KUBECTL[max(_KUBECTL)]
     app = _files(tmp_path)["app"]

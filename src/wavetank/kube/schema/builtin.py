@@ -23,6 +23,7 @@ _GROUPS: Final = {
     "coordination.k8s.io": "coordination", "discovery.k8s.io": "discovery", "events.k8s.io": "events",
     "policy": "policy", "scheduling.k8s.io": "scheduling", "networking.k8s.io": "networking",
     "storage.k8s.io": "storage", "rbac.authorization.k8s.io": "rbac", "authorization.k8s.io": "authorization",
+    "authentication.k8s.io": "authentication",
 }  # fmt: skip
 _TYPE_META: Final = Node("string")
 
