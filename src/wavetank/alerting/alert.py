@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 __all__ = ["Alert", "fingerprint", "merge", "status"]
 
@@ -17,10 +18,15 @@ _MASK = (1 << 64) - 1
 
 def fingerprint(labels: Mapping[str, str]) -> str:
     """FNV-1a of names and values in order of the names, as 16 hex digits: upstream's identity of an alert."""
-    pairs = [text for name in sorted(labels) for text in (name, labels[name])]
+    return _hashed(tuple(sorted(labels.items())))
+
+
+@lru_cache(maxsize=65_536)  # senders repeat every alert each minute, and this is a loop over bytes
+def _hashed(pairs: tuple[tuple[str, str], ...]) -> str:
     # A byte 0xFF, which UTF-8 does not have, ends every text.
+    texts = b"".join(text.encode("utf-8", "surrogateescape") + b"\xff" for pair in pairs for text in pair)
     value = _OFFSET
-    for byte in b"".join(text.encode("utf-8", "surrogateescape") + b"\xff" for text in pairs):
+    for byte in texts:
         value = ((value ^ byte) * _PRIME) & _MASK
     return f"{value:016x}"
 
