@@ -40,7 +40,7 @@ def frame(record: Bytes, flags: Word, page_used: Word, out: Bytes, at: Word) -> 
     ``page_used`` is how much of the current page is taken.
     """
     begin = at
-    done = 0
+    done: Word = np.int64(0)  # a literal would have the leaves compiled for it, too
     first = True
     while first or done < len(record):
         used = (page_used + at - begin) % 32768
