@@ -12,6 +12,7 @@ from wavetank.autoscaling.nodes.controller import NodeAutoscaler
 from wavetank.autoscaling.nodes.model import GROUP_LABEL, NodesOptions, NodesState, NodesView
 from wavetank.autoscaling.nodes.step import step, utilization
 from wavetank.clock import VirtualClock
+from wavetank.errors import InternalError
 from wavetank.journal import MemoryJournal
 from wavetank.kube.control_plane import ControlPlane
 from wavetank.kube.resources import DEPLOYMENTS, NODES, PODS
@@ -155,10 +156,15 @@ def test_utilization_is_the_larger_share() -> None:
 class Machines:
     """Makes Node objects where a cloud would make machines."""
 
+    broken = 0
+
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
     async def start_node(self, name: str, labels: Mapping[str, str]) -> None:
+        if self.broken:
+            self.broken -= 1
+            raise InternalError("no machine left")
         labels = {**labels, "kubernetes.io/hostname": name}
         made = {
             "metadata": {"name": name, "labels": labels},
@@ -168,6 +174,25 @@ class Machines:
 
     async def stop_node(self, name: str) -> None:
         self._plane.api.delete(NODES, None, name)
+
+
+async def test_a_node_that_does_not_come_up_is_tried_again() -> None:
+    clock = VirtualClock(1e9)
+    journal = MemoryJournal(clock)
+    plane = ControlPlane(clock, journal)
+    plane.boot()
+    machines = Machines(plane)
+    machines.broken = 2
+    options = replace(OPTIONS, minimum=1, boot_delay=20.0)
+    scaler = NodeAutoscaler(plane.client("ca"), machines, clock, journal, options)
+    for _ in range(8):
+        await scaler.scan()
+        await clock.advance(10)
+    assert [r["kind"] for r in journal.of("nodes.failed", "nodes.started")] == [
+        "nodes.failed", "nodes.failed", "nodes.started",
+    ]  # fmt: skip
+    assert len(plane.api.bucket(NODES).sorted()) == 1
+    await scaler.stop()
 
 
 async def test_a_cluster_grows_with_a_deployment_and_shrinks_again() -> None:

@@ -64,8 +64,12 @@ class ElasticNodes:
         kubelet, server = self._make(node, index)
         self._running[name] = _Running(kubelet, server, index)
         self._registry.add(kubelet)
-        await kubelet.start()
-        await server.start()
+        try:
+            await kubelet.start()
+            await server.start()
+        except BaseException:
+            await self.stop_node(name)
+            raise
         self._kubelets.append(kubelet)
 
     async def stop_node(self, name: str) -> None:

@@ -24,7 +24,7 @@ from wavetank.autoscaling.hpa.reconcile import HpaState
 from wavetank.autoscaling.metrics import MetricsClient
 from wavetank.clock import Clock
 from wavetank.errors import InputError
-from wavetank.kube.client import Client, Object, WatchType
+from wavetank.kube.client import ApiError, Client, Object, WatchType
 from wavetank.kube.kubelet.background import background
 from wavetank.kube.resources import HORIZONTALPODAUTOSCALERS
 from wavetank.kube.times import parse_time
@@ -87,10 +87,15 @@ class Shadow:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def look(self) -> ShadowRow:
-        """Decide once, and compare with what the HPA's status says."""
-        obj = await get_hpa(self._client, self._namespace, self._name)
-        status: Mapping[str, Any] = obj.get("status") or {}
+        """Decide once, and compare with what the HPA's status says. Raises InputError if it is gone."""
         now = self._clock.now()
+        try:
+            obj = await self._client.get(HORIZONTALPODAUTOSCALERS, self._name, self._namespace)
+        except ApiError as error:
+            if error.code == 404:
+                raise InputError(f"HPA {self._namespace}/{self._name} is gone") from None
+            return ShadowRow(now, 0, 0, 0, True, "unusable", error=error.message)
+        status: Mapping[str, Any] = obj.get("status") or {}
         current = status.get("currentReplicas")
         mine = obj if self._other is None else _merged(obj, self._other)
         try:
@@ -99,7 +104,7 @@ class Shadow:
             seen = await observe(
                 self._client, self._metrics, mine, self._options, current=begun, before=before
             )
-        except InputError as error:
+        except (InputError, ApiError) as error:
             theirs = int(status.get("desiredReplicas") or 0)
             return ShadowRow(now, int(current or 0), theirs, theirs, True, "unusable", error=error.message)
         state = self._remembered(seen, now)

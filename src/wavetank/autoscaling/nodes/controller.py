@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from wavetank.autoscaling.nodes.model import GROUP_LABEL, TAINT, NodesOptions, NodesState, NodesView
 from wavetank.autoscaling.nodes.step import step
 from wavetank.clock import Clock
+from wavetank.errors import WavetankError
 from wavetank.journal import Journal
 from wavetank.kube.client import ApiError, Client, Object
 from wavetank.kube.events import EventRecorder
@@ -76,14 +78,24 @@ class NodeAutoscaler:
         if plan.order:
             self._journal.record("nodes.ordered", nodes=list(plan.order), ready_in=self._options.boot_delay)
         for name in plan.start:
-            await self._provider.start_node(name, {GROUP_LABEL: self._options.group})
-            self._journal.record("nodes.started", node=name)
+            await self._start_node(name)
         for name in plan.drain:
             await self._drain(name, view)
         for name in plan.delete:
             await self._provider.stop_node(name)
             self._journal.record("nodes.removed", node=name)
         return plan.due
+
+    async def _start_node(self, name: str) -> None:
+        """A node that does not come up is tried again at the next scan."""
+        try:
+            await self._provider.start_node(name, {GROUP_LABEL: self._options.group})
+        except (WavetankError, OSError) as error:
+            self._journal.record("nodes.failed", node=name, error=str(error))
+            again = self._clock.now() + self._options.scan_interval
+            self.state = replace(self.state, booting={**self.state.booting, name: again})
+        else:
+            self._journal.record("nodes.started", node=name)
 
     async def _view(self) -> NodesView:
         infos = {
