@@ -89,6 +89,7 @@ def _ours(service: Service) -> list[Route]:
         return {"uid": stored.uid, "version": stored.version, "saved": where}
 
     def listed(request: Request, body: bytes) -> Any:
+        boards = service.store.all()
         broken = [{"file": p.name, "error": why} for p, why in service.store.broken.items()]
         return {
             "dashboards": [
@@ -99,7 +100,7 @@ def _ours(service: Service) -> list[Route]:
                     "folder": s.folder.title if s.folder else "",
                     "can_save": s.writable,
                 }
-                for s in service.store.all()
+                for s in boards
             ],
             "broken": broken,
         }
