@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.config import AlertmanagerConfig, load_config, show_config
@@ -31,6 +31,7 @@ from wavetank.alerting.store import AlertStore
 from wavetank.alerting.templates import Templates
 from wavetank.clock import Clock
 from wavetank.errors import InputError
+from wavetank.exposition.process import process_families
 from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import MetricFamily, Sample
 
@@ -110,6 +111,7 @@ class Alertmanager:
         self._starts_at = clock.monotonic() + opts.start_delay_seconds
         self._use(self._load())
         self.registry.collector(self._families)
+        self.registry.collector(process_families)
 
     def _load(self) -> AlertmanagerConfig:
         return load_config(self._source) if isinstance(self._source, Path) else self._source
@@ -286,15 +288,32 @@ class Alertmanager:
             ("alertmanager_dispatcher_aggregation_group_limit_reached_total", self.dispatcher.refused),
         )
         for name, value in limits:
-            yield MetricFamily(name, "counter", samples=[Sample(name, {}, float(value))])
+            yield MetricFamily(name, "counter", _HELP[name], samples=[Sample(name, {}, float(value))])
 
 
 async def _until(pause: Awaitable[None]) -> None:
     await pause
 
 
+_HELP: Final = {
+    "alertmanager_alerts": "How many alerts by state.",
+    "alertmanager_alerts_limited_total": "Alerts that were refused for want of room.",
+    "alertmanager_cluster_enabled": "Whether clustering is enabled: never.",
+    "alertmanager_dispatcher_aggregation_group_limit_reached_total": "Alerts that needed a group too many.",
+    "alertmanager_dispatcher_aggregation_groups": "Number of active aggregation groups.",
+    "alertmanager_inhibition_rules": "Number of configured inhibition rules.",
+    "alertmanager_integrations": "Number of configured integrations.",
+    "alertmanager_nflog_snapshot_size_bytes": "Size of the notification log on disk.",
+    "alertmanager_receivers": "Number of configured receivers.",
+    "alertmanager_silences": "How many silences by state.",
+    "alertmanager_silences_snapshot_size_bytes": "Size of the silences on disk.",
+}
+
+
 def _gauge(name: str, values: Iterable[tuple[dict[str, str], float]]) -> MetricFamily:
-    return MetricFamily(name, "gauge", samples=[Sample(name, labels, float(v)) for labels, v in values])
+    return MetricFamily(
+        name, "gauge", _HELP[name], samples=[Sample(name, labels, float(v)) for labels, v in values]
+    )
 
 
 async def _close(pipeline: Pipeline) -> None:

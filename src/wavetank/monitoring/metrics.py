@@ -6,13 +6,11 @@ Mirrors the instrumentation of prometheus/prometheus as far as its own dashboard
 from __future__ import annotations
 
 import platform
-import resource
 import threading
 from collections.abc import Iterable
 
-import psutil
-
 from wavetank.clock import Clock
+from wavetank.exposition.process import process_families
 from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import MetricFamily, Sample
 from wavetank.monitoring.own_state import LIMIT_COUNTERS
@@ -89,7 +87,7 @@ class ServerMetrics:
         self.commits_failed = counter(
             "wavetank_storage_commits_failed_total", "Scrapes and rule results that could not be stored."
         )
-        registry.collector(lambda: _process(clock))
+        registry.collector(_process)
 
     def queried(self, seconds: float, slice: str) -> None:
         """Note how long a part of a query took."""
@@ -106,22 +104,11 @@ class ServerMetrics:
             self.alerts_dropped.inc(alerts)
 
 
-def _process(clock: Clock) -> Iterable[MetricFamily]:
-    """``process_*`` as every Prometheus client exposes them."""
-    process = psutil.Process()
-    with process.oneshot():
-        times, memory = process.cpu_times(), process.memory_info()
-        values = (
-            ("process_cpu_seconds_total", "counter", times.user + times.system),
-            ("process_resident_memory_bytes", "gauge", memory.rss),
-            ("process_virtual_memory_bytes", "gauge", memory.vms),
-            ("process_start_time_seconds", "gauge", process.create_time()),
-            ("process_open_fds", "gauge", process.num_fds() if hasattr(process, "num_fds") else 0),
-            ("process_max_fds", "gauge", resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
-            ("process_threads", "gauge", threading.active_count()),
-        )
-    for name, kind, value in values:
-        yield MetricFamily(name, kind, samples=[Sample(name, {}, float(value))])
+def _process() -> Iterable[MetricFamily]:
+    """``process_*``, and how many threads there are."""
+    yield from process_families()
+    threads = Sample("process_threads", {}, float(threading.active_count()))
+    yield MetricFamily("process_threads", "gauge", "Number of threads of Python.", samples=[threads])
 
 
 def storage_families(db: DB) -> Iterable[MetricFamily]:

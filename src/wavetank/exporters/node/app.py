@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 from collections.abc import Sequence
 
-import psutil
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -18,6 +16,7 @@ from wavetank import __version__
 from wavetank.exporters.families import Families
 from wavetank.exporters.node.collectors import Settings, collect
 from wavetank.exporters.node.host import Host
+from wavetank.exposition.process import process_families
 from wavetank.exposition.render import (
     CONTENT_TYPE_OPENMETRICS,
     CONTENT_TYPE_TEXT,
@@ -56,7 +55,7 @@ def create_app(
             return PlainTextResponse("Limit of concurrent requests reached, try again later.\n", 503)
         async with room or asyncio.Lock():
             families = await asyncio.to_thread(collect, chosen, host, settings)
-        families = [*families, _build(), *(_process() if own_metrics else ())]
+        families = [*families, _build(), *(process_families() if own_metrics else ())]
         if "application/openmetrics-text" in request.headers.get("accept", ""):
             return Response(render_openmetrics(families), media_type=CONTENT_TYPE_OPENMETRICS)
         return Response(render_text(families), media_type=CONTENT_TYPE_TEXT)
@@ -83,18 +82,3 @@ def _build() -> MetricFamily:
     }
     found.gauge("node_exporter_build_info", labels, 1)
     return found.finish()[0]
-
-
-def _process() -> list[MetricFamily]:
-    """``process_*`` of the exporter itself."""
-    process = psutil.Process(os.getpid())
-    found = Families()
-    with process.oneshot():
-        times, memory = process.cpu_times(), process.memory_info()
-        found.counter("process_cpu_seconds_total", {}, times.user + times.system)
-        found.gauge("process_max_fds", {}, process.rlimit(psutil.RLIMIT_NOFILE)[0])
-        found.gauge("process_open_fds", {}, process.num_fds())
-        found.gauge("process_resident_memory_bytes", {}, memory.rss)
-        found.gauge("process_start_time_seconds", {}, process.create_time())
-        found.gauge("process_virtual_memory_bytes", {}, memory.vms)
-    return found.finish()

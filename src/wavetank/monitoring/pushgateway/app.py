@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from wavetank import __version__
 from wavetank.clock import Clock
+from wavetank.exposition.process import process_families
 from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import CONTENT_TYPE_OPENMETRICS, CONTENT_TYPE_TEXT
 from wavetank.limits import PUSH_BODY_BYTES_MAX
@@ -78,6 +79,7 @@ class Pushgateway:
         self._push_seconds = self._registry.histogram(
             "pushgateway_http_push_duration_seconds", "Time that pushes took.", ("method",)
         )
+        self._registry.collector(process_families)
         groups.own = {family.name: family.type for family in self._registry.gather()}
         self.app: ASGIApp = Starlette(routes=self._routes(), exception_handlers={Exception: _fault})
 
