@@ -538,9 +538,7 @@ def tsdb_dump_openmetrics(path: Path, min_time: int, max_time: int, matches: tup
 @click.option("-q", "--quiet", is_flag=True, help="Do not print created blocks.")
 @click.option("--max-block-duration", default="2h", show_default=True, help="How much time a block spans.")
 @click.pass_context
-def create_blocks(
-    context: click.Context, human_readable: bool, quiet: bool, max_block_duration: str
-) -> None:
+def create_blocks(context: click.Context, human_readable: bool, quiet: bool, max_block_duration: str) -> None:
     """Import samples as blocks, to be moved into a data directory."""
     context.obj = (human_readable, quiet, max_block_duration)
 
