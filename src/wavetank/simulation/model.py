@@ -98,7 +98,7 @@ class ProxyFile(Struct, forbid_unknown_fields=True, rename="camel"):
 class ModelFile(Struct, forbid_unknown_fields=True, rename="camel"):
     api_version: Literal["wavetank.dev/v1"]
     kind: Literal["Model"]
-    services: dict[str, ServiceFile] = {}
+    services: dict[str, dict[str, Any]] = {}
     users: UsersFile = msgspec.field(default_factory=UsersFile)
     proxy: ProxyFile = msgspec.field(default_factory=ProxyFile)
     measured: dict[str, str] = {}  # "httpbin.serviceTime" -> how
@@ -193,13 +193,26 @@ def load_models(directory: Path, workloads: tuple[str, ...]) -> Models:
         if name not in workloads:
             fix = did_you_mean(name, workloads) or f"the manifests have {', '.join(workloads)}"
             raise document.error(f"no workload is named {name!r}", "services", name, fix=fix)
-    services = {name: _pod_model(document, name, given) for name, given in parsed.services.items()}
+    services = {
+        name: _pod_model(document, name, decode(_part(document, "services", name), ServiceFile))
+        for name in parsed.services
+    }
     return Models(
         services,
         _seconds(document, parsed.users.think_time, ("users", "thinkTime"), least=0.001),
         _seconds(document, parsed.proxy.propagation, ("proxy", "propagation")),
         _origins(parsed, services, workloads, document),
     )
+
+
+def _part(document: Document, *path: str) -> Document:
+    """The document below a key path, as one of its own: a free key hides from ``decode`` where it is."""
+    value, depth = document.value, len(path)
+    for step in path:
+        value = value[step]
+    lines = {key[depth:]: line for key, line in document.lines.items() if key[:depth] == path}
+    texts = {key[depth:]: text for key, text in document.texts.items() if key[:depth] == path}
+    return Document(value, document.path, document.at(*path).line or document.line, lines, texts)
 
 
 def _origins(
