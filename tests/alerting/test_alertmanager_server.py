@@ -296,3 +296,16 @@ async def test_a_full_disk_refuses_silences_and_notifies_on(start: Start, sink: 
     assert "cannot be stored" in answer
     assert (await am.post("/api/v2/silences", body))[0] == 200
     assert len(await am.get("/api/v2/silences")) == 1
+
+
+async def test_route_labels_are_templates(start: Start, sink: Sink) -> None:
+    labels = (
+        "labels: {runbook: 'http://wiki/{{{{ .GroupLabels.alertname }}}}', bad: '{{{{ .Nope.Nope }}}}'}, "
+    )
+    am = await start(CONFIG.replace("route: {{", "route: {{" + labels).format(url=sink.url))
+    await am.alerts(alert())
+    await until(lambda: sink.bodies("/hook"))
+    wanted = {"runbook": "http://wiki/Down", "bad": "{{ .Nope.Nope }}"}
+    assert sink.bodies("/hook")[0]["routeLabels"] == wanted
+    (group,) = await am.get("/api/v2/alerts/groups")
+    assert group["routeLabels"] == wanted

@@ -113,6 +113,7 @@ class Data:
         self.reason = reason
         self.group_labels = KV(group_labels)
         self.route_labels = KV(route_labels)
+        self.labels_rendered = False
         self.common_labels = _common(alert.labels for alert in alerts)
         self.common_annotations = _common(alert.annotations for alert in alerts)
         self.external_url = external_url

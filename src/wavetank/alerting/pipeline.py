@@ -117,6 +117,7 @@ class Pipeline:
             group.route.receiver, alerts, group.labels, group.route.labels, reason, self.external_url,
             flush.now,
         )  # fmt: skip
+        self.templates.expand(data)
         notification = Notification(group.key, tuple(alerts), data, self.templates, flush.now)
         deadline = self.clock.monotonic() + flush.seconds
         pause, attempts = _BACKOFF_START, 0

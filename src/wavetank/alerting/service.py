@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.config import AlertmanagerConfig, load_config, show_config
-from wavetank.alerting.dispatch import Dispatcher, Flush
+from wavetank.alerting.data import Data
+from wavetank.alerting.dispatch import Dispatcher, Flush, Group
 from wavetank.alerting.inhibit import Inhibitor
 from wavetank.alerting.intervals import compile_interval
 from wavetank.alerting.metrics import AlertmanagerMetrics
@@ -189,6 +190,16 @@ class Alertmanager:
         """What mutes an alert now."""
         inhibited = self.pipeline.inhibitor.muted_by(alert.labels, self.clock.now())
         return AlertStatus(self.silences.muting(alert.labels), inhibited)
+
+    def route_labels(self, group: Group) -> dict[str, str]:
+        """The labels of a group's route, rendered for its alerts as they are now."""
+        if not group.route.labels:
+            return {}
+        alerts, url = list(group.alerts.values()), self.options.external_url
+        labels = group.route.labels
+        data = Data(group.route.receiver, alerts, group.labels, labels, "", url, self.clock.now())
+        self.pipeline.templates.expand(data)
+        return dict(data.route_labels)
 
     def start(self) -> None:
         """Begin to notify."""

@@ -10,6 +10,7 @@ import base64
 import binascii
 import html
 import importlib.resources
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from urllib.parse import unquote_plus
 import msgspec
 import re2
 
-from wavetank.alerting.data import Data, Strings, to_json
+from wavetank.alerting.data import KV, Data, Strings, to_json
 from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.gotemplate import SafeText, Template, TemplateError, definitions_of
@@ -30,6 +31,7 @@ __all__ = ["Templates"]
 
 _BUILT_IN: Final = ("default.tmpl", "email.tmpl")
 _DEPTH_MAX: Final = 20
+_LOG = logging.getLogger(__name__)
 
 
 def _title(text: str) -> str:
@@ -128,12 +130,27 @@ class Templates:
         """The same with every value escaped for HTML. Raises TemplateError."""
         return self._render(template, data, html.escape, ())
 
+    def expand(self, data: Data) -> None:
+        """Put the texts of the route's labels, which are templates, in their place. One that fails is left
+        as it is, and logged."""
+        texts = {}
+        for name, template in data.route_labels.items():
+            try:
+                texts[name] = self._render(template, data, None, (name,))
+            except TemplateError as error:
+                _LOG.error("route label %s cannot be rendered: %s", name, error)
+                texts[name] = template
+        data.route_labels = KV(texts)
+        data.labels_rendered = True
+
     def _render(
         self, template: str, data: Data, escape: Callable[[str], str] | None, labels: tuple[str, ...]
     ) -> str:
         now = self._clock.now()
 
         def route_label(name: str) -> str:
+            if data.labels_rendered:
+                return data.route_labels.get(name, "")
             if name in labels or len(labels) > _DEPTH_MAX:
                 raise TemplateError(f"route label cycle detected: {' -> '.join([*labels, name])}")
             return self._render(data.route_labels.get(name, ""), data, escape, (*labels, name))

@@ -93,7 +93,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
     from wavetank.monitoring.logs import set_up_logging
 
-    set_up_logging(flags["log_level"])
+    set_up_logging(flags["log_level"], flags["log_format"])
     asyncio.run(_run(flags))
 
 

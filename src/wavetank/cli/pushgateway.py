@@ -35,7 +35,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
     from wavetank.monitoring.logs import set_up_logging
 
-    set_up_logging(flags["log_level"])
+    set_up_logging(flags["log_level"], flags["log_format"])
     shown = {
         option.opts[0].removeprefix("--"): str(flags[option.name])
         for option in context.command.params

@@ -123,7 +123,7 @@ async def get_groups(am: Alertmanager, request: Request) -> Response:
                     "alerts": alerts,
                     "labels": group.labels,
                     "receiver": {"name": group.route.receiver},
-                    "routeLabels": dict(group.route.labels),
+                    "routeLabels": am.route_labels(group),
                 }
             )
     return json_answer(shown)
