@@ -130,7 +130,7 @@ function options(props: Props, width: number, point: (index: number | null) => v
     ...(stacked && { bands: data.lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) }),
     hooks: {
       drawClear: heated ? [(u) => drawHeat(u, heat, data.times)] : [],
-      draw: [(u) => drawExemplars(u, props.exemplars)],
+      draw: [(u) => (drawExemplars(u, props.exemplars), (u.root.dataset["drawn"] = ""))],
       setCursor: [(u) => point((u.cursor.left ?? -1) >= 0 ? (u.cursor.idx ?? null) : null)],
       setSelect: [
         (u) => {

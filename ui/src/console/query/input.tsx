@@ -7,6 +7,8 @@ import type { Editor } from "./editor";
 
 interface Props {
   value: string;
+  /** A text from elsewhere than this field. What is typed here never comes back into it, or fast typing would be undone. */
+  given: { text: string };
   label: string;
   onChange: (text: string) => void;
   onRun: () => void;
@@ -43,7 +45,7 @@ export function QueryInput(props: Props) {
       editor.current?.destroy();
     };
   }, []);
-  useEffect(() => editor.current?.set(props.value), [props.value]);
+  useEffect(() => editor.current?.set(props.given.text), [props.given]);
   useEffect(() => {
     if (props.inserting?.turn) editor.current?.insert(props.inserting.text);
   }, [props.inserting?.turn]);

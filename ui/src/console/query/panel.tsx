@@ -93,7 +93,9 @@ export function QueryPanel({ panel, utc, change, remove, number }: Props) {
   const [exemplars, setExemplars] = useState(NO_EXEMPLARS);
   const body = useRef<HTMLDivElement>(null);
 
-  useEffect(() => setText(panel.expr), [panel.expr]);
+  const [given, give] = useState({ text: panel.expr });
+  const write = (next: string) => (setText(next), give({ text: next }));
+  useEffect(() => write(panel.expr), [panel.expr]);
   const run = () => (text.trim() === panel.expr ? setTurn((n) => n + 1) : change({ expr: text.trim() }));
 
   useEffect(() => connection.subscribe(() => connection.online && setTurn((n) => n + 1)), []);
@@ -113,12 +115,12 @@ export function QueryPanel({ panel, utc, change, remove, number }: Props) {
   }, [panel.exemplars, shown]);
 
   const format = () =>
-    void get<string>("api/v1/format_query", { query: text }).then((pretty) => (setText(pretty), setError("")), (reason: unknown) => setError(message(reason)));
+    void get<string>("api/v1/format_query", { query: text }).then((pretty) => (write(pretty), setError("")), (reason: unknown) => setError(message(reason)));
   const matrix = shown?.result.resultType === "matrix" && panel.tab === "graph";
   return (
     <section class="query" aria-label={`Query ${number}`}>
       <div class="ask">
-        <QueryInput value={text} label={`Expression ${number}`} onChange={setText} onRun={run} inserting={inserting} />
+        <QueryInput value={text} given={given} label={`Expression ${number}`} onChange={setText} onRun={run} inserting={inserting} />
         {running ? (
           <button type="button" class="primary stop" onClick={() => (running.abort(), setRunning(null))}>Cancel</button>
         ) : (
