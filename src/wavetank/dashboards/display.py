@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from wavetank.dashboards.colours import css, fixed_of, palette, ramp, scheme, steps_of, threshold_colour
 from wavetank.dashboards.frame import Field, Frame, display_names
 from wavetank.dashboards.matchers import compiled, matches
@@ -19,7 +21,7 @@ from wavetank.dashboards.model import FieldConfig
 from wavetank.dashboards.units import Format, format_of, js_number
 from wavetank.dashboards.values import JSON, mapping, mappings, number, text
 
-__all__ = ["Look", "apply_config"]
+__all__ = ["Look", "apply_config", "bounds"]
 
 _DEFAULT_STEPS: JSON = {"mode": "absolute", "steps": [{"value": None, "color": "green"}]}
 
@@ -32,8 +34,15 @@ class Look:
     frame: Frame
     config: JSON
     index: int
-    auto_low: float = 0.0
-    auto_high: float = 1.0
+    frames: Sequence[Frame] = ()
+
+    @cached_property
+    def auto_low(self) -> float:
+        return bounds(self.frames)[0]
+
+    @cached_property
+    def auto_high(self) -> float:
+        return bounds(self.frames)[1]
 
     @cached_property
     def custom(self) -> JSON:
@@ -209,12 +218,11 @@ def apply_config(frames: Sequence[Frame], config: FieldConfig) -> list[list[Look
     fields."""
     index = 0
     out = []
-    lows, highs = _bounds(frames)
     for frame in frames:
         row = []
         for place, found in enumerate(frame.fields):
             merged = _merged(config, found, frame, place)
-            row.append(Look(found, frame, merged, index, lows, highs))
+            row.append(Look(found, frame, merged, index, frames))
             index += found.type == "number"
         out.append(row)
     for row in out:
@@ -225,16 +233,16 @@ def apply_config(frames: Sequence[Frame], config: FieldConfig) -> list[list[Look
     return out
 
 
-def _bounds(frames: Sequence[Frame]) -> tuple[float, float]:
+def bounds(frames: Sequence[Frame]) -> tuple[float, float]:
     """The least and greatest number of all fields, as Grafana bounds gauges without min and max."""
     low, high = math.inf, -math.inf
     for frame in frames:
         for found in frame.fields:
-            if found.type != "number":
-                continue
-            for value in found.values:
-                if isinstance(value, int | float) and math.isfinite(value):
-                    low, high = min(low, value), max(high, value)
+            if found.type == "number" and found.values:
+                array = np.array(found.values, np.float64)
+                array = array[np.isfinite(array)]
+                if len(array):
+                    low, high = min(low, float(array.min())), max(high, float(array.max()))
     return (low, high) if low <= high else (0.0, 100.0)
 
 

@@ -76,7 +76,7 @@ def reduce_values(values: Sequence[Any], name: str) -> Any:
             return len(set(values))
         case "changeCount":
             return sum(a != b for a, b in pairwise(values))
-    numbers = [float(v) for v in values if isinstance(v, int | float) and not math.isnan(v)]
+    numbers = _numbers(values)
     if name == "count":
         return sum(v is not None for v in values)
     if name == "allIsZero":
@@ -88,6 +88,14 @@ def reduce_values(values: Sequence[Any], name: str) -> Any:
         return _percentile(numbers, int(percentile[1]) / 100)
     found = _NUMERIC.get(name)
     return found(numbers) if found else None
+
+
+def _numbers(values: Sequence[Any]) -> Numbers:
+    """What is a number and not NaN. Columns are of one type, so that only the first value's is looked at."""
+    first = next((v for v in values if v is not None), None)
+    if not isinstance(first, int | float):
+        return []
+    return [v for v in values if v is not None and v == v]
 
 
 def _percentile(numbers: Numbers, share: float) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
 from wavetank.dashboards.display import Look
 from wavetank.dashboards.frame import Frame
 from wavetank.dashboards.interpolate import Scope, Value, interpolate
@@ -125,6 +127,18 @@ def safe_url(url: str) -> str:
         return url
     head = lowered.split("/", 1)[0].split("?", 1)[0]
     return "" if ":" in head else url
+
+
+def finite_all(values: Sequence[Any]) -> list[float | None]:
+    """As ``finite`` for a whole column of numbers; the column itself where all are."""
+    array = np.array(values, np.float64)
+    good = np.isfinite(array)
+    if good.all():
+        return array.tolist() if not isinstance(values, list) else values
+    out: list[float | None] = array.tolist()
+    for index in np.flatnonzero(~good).tolist():
+        out[index] = None
+    return out
 
 
 def finite(value: Any) -> float | None:

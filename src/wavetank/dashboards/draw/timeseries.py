@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wavetank.dashboards.display import Look
-from wavetank.dashboards.draw.canvas import Canvas, finite
+from wavetank.dashboards.draw.canvas import Canvas, finite_all
 from wavetank.dashboards.frame import Field
 from wavetank.dashboards.units import format_of
 from wavetank.dashboards.values import flag, integer, mapping, number, text
@@ -74,11 +74,11 @@ def _with_gaps(times: list[int], step: int, canvas: Canvas) -> list[int]:
 def _values(look: Look, time: Field, times: list[int], place: dict[int, int]) -> list[float | None]:
     values: list[float | None]
     if len(time.values) == len(times):
-        values = [finite(value) for value in look.field.values]
+        values = finite_all(look.field.values)
     else:
         values = [None] * len(times)
-        for moment, value in zip(time.values, look.field.values, strict=True):
-            values[place[moment]] = finite(value)
+        for moment, value in zip(time.values, finite_all(look.field.values), strict=True):
+            values[place[moment]] = value
     match text(look.custom, "transform"):
         case "negative-Y":
             values = [None if v is None else -v for v in values]
