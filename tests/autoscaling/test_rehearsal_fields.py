@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from wavetank.errors import InputError
+from wavetank.monitoring.config.load import load_config
+from wavetank.rehearsal.addresses import Addresses
 from wavetank.rehearsal.elastic_nodes import nodes_options
-from wavetank.rehearsal.spec import load_spec
+from wavetank.rehearsal.scrape import internal_targets, monitoring_config
+from wavetank.rehearsal.spec import Monitoring, load_spec
 
 TEXT = """
 apiVersion: wavetank.dev/v1
@@ -59,3 +63,24 @@ def test_mistakes_are_named_with_their_line(cluster: str, message: str, tmp_path
         load(tmp_path, cluster)
     assert message in str(caught.value)
     assert "rehearsal.yaml:9" in str(caught.value)
+
+
+def jobs(directory: Path, monitoring: Monitoring, nodes: int) -> dict[str, dict[str, object]]:
+    """The scrape jobs of a tank, by name; the configuration is read by the server's own loader."""
+    targets = internal_targets(Addresses(20), "127.20.0.1:8080", nodes)
+    text = monitoring_config(directory, monitoring, targets, directory, "5s")
+    path = directory / "made.yml"
+    path.write_text(text)
+    load_config(path)
+    return {job["job_name"]: job for job in yaml.safe_load(text)["scrape_configs"]}
+
+
+def test_annotated_pods_are_scraped_where_the_user_configured_nothing(tmp_path: Path) -> None:
+    assert jobs(tmp_path, Monitoring(), 1)["wavetank/pods"]["kubernetes_sd_configs"] == [{"role": "pod"}]
+    (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")
+    assert "wavetank/pods" not in jobs(tmp_path, Monitoring(prometheus="prometheus.yml"), 1)
+
+
+def test_nodes_that_come_and_go_are_discovered(tmp_path: Path) -> None:
+    assert "static_configs" in jobs(tmp_path, Monitoring(), 2)["wavetank/cadvisor"]
+    assert jobs(tmp_path, Monitoring(), 0)["wavetank/cadvisor"]["kubernetes_sd_configs"] == [{"role": "node"}]

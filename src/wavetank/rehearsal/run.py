@@ -81,6 +81,8 @@ def run(options: Options) -> int:
         plan.spec.cluster.emulate_kubernetes = options.emulate_kubernetes
     console = Console(stderr=True)
     if options.check_only:
+        for text in plan.findings:
+            console.print(text, highlight=False, markup=False)
         seconds = plan.load_seconds
         console.print(
             f"{plan.name}: the input is right; the load would take {seconds:.0f} s", highlight=False
