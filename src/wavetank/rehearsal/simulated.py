@@ -19,10 +19,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wavetank.autoscaling.adapter.rules import default_config, load_config
+from wavetank.autoscaling.hpa.options import HpaOptions, parse_release
 from wavetank.clock import VirtualClock
 from wavetank.errors import InputError
 from wavetank.load.stages import RateStage, parse_duration
-from wavetank.monitoring.config.load import load_config
+from wavetank.monitoring.config.load import load_config as load_prometheus
 from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
 from wavetank.rehearsal.comparison import picture, print_comparison, print_spread, read_report
@@ -41,6 +43,8 @@ __all__ = ["Options", "run"]
 #: (load up to, scrape interval): the interval of the built-in jobs, in seconds.
 _SCRAPES = ((900.0, 2.0), (3600.0, 5.0), (6 * 3600.0, 15.0), (12 * 3600.0, 30.0))
 _SCRAPE_LONG = 60.0
+#: As the control plane of a rehearsal, where only gates are given.
+DEFAULT_RELEASE = "1.33"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
     given = Simulation(
         cluster=ClusterOptions(
             nodes=[NodeBudget(n.name, str(n.cpu), str(n.memory), n.pods, n.labels) for n in cluster.nodes],
-            hpa_sync=parse_duration(cluster.hpa_sync_period),
+            hpa=_hpa_options(plan),
+            adapter=load_config(plan.adapter) if plan.adapter is not None else default_config(),
             metric_resolution=parse_duration(cluster.metric_resolution),
             housekeeping=parse_duration(cluster.housekeeping_interval),
             image_sizes=images.sizes or {},
@@ -157,6 +162,16 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         *told,
     ]
     return given, modelled
+
+
+def _hpa_options(plan: Plan) -> HpaOptions:
+    """The flags, under the release that is emulated; as the control plane of a rehearsal has them."""
+    cluster = plan.spec.cluster
+    flags = HpaOptions(sync_period=parse_duration(cluster.hpa_sync_period))
+    if cluster.emulate_kubernetes is None and not cluster.feature_gates:
+        return flags
+    release = cluster.emulate_kubernetes or DEFAULT_RELEASE
+    return flags.emulate(parse_release(release), cluster.feature_gates)
 
 
 def _load(plan: Plan, options: Options, think: float) -> tuple[Any, float, bool, list[tuple[str, str]]]:
@@ -193,7 +208,7 @@ def _monitoring(plan: Plan, seconds: float) -> tuple[dict[str, Group], float, st
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "prometheus.yml"
         path.write_text(monitoring_config(plan.directory, monitoring, {}, path.parent, f"{interval:g}s"))
-        config = load_config(path)
+        config = load_prometheus(path)
     nodes = [job.job_name for job in config.scrape_configs if job.metrics_path.endswith("/cadvisor")]
     groups = load_groups(config, RuleOptions(), restored=True)
     return groups, interval, nodes[0] if nodes else "wavetank/cadvisor"
