@@ -105,11 +105,12 @@ NOTIFICATION_SUBSCRIBERS_MAX: Final = 16  # listeners to live notifications (ups
 
 # Monitoring: remote write and read
 REMOTE_HISTOGRAM_BUCKETS_MAX: Final = 65_536  # of one received histogram; more: 400
+REMOTE_SERIES_REMEMBERED_MAX: Final = 1_000_000  # received series known by their bytes; then forgotten
 REMOTE_ANSWER_BYTES_MAX: Final = 512  # how much of a receiver's complaint is kept
 REMOTE_READ_BYTES_MAX: Final = 512 * MIB  # an answer of a remote_read server; larger: a warning, no samples
 
 # Autoscaling
-HPA_DECISIONS_KEPT: Final = 20  # of one HPA, to be explained; older ones are in the journal only
+HPA_DECISIONS_KEPT: Final = 10  # of one HPA, to be explained; older ones are in the journal only
 SHADOW_ROWS_MAX: Final = 10_000  # decisions compared that a shadow keeps for its summary
 
 # Kubelet

@@ -73,3 +73,8 @@ def test_flags_reach_the_options() -> None:
     assert (found.snap_seconds, found.gather_seconds, found.drain_alerts) == (0.0, 5.0, False)
     assert (found.storage.wal_segment_bytes, found.storage.wal_compression) == (16 << 20, "none")
     assert found.flags["web.listen-address"] == "127.0.0.1:1,127.0.0.1:2"
+
+
+def test_features_that_are_not_built_in_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    options("--enable-feature=st-storage,promql-experimental-functions,native-histograms")
+    assert [record.getMessage() for record in caplog.records] == ["--enable-feature=st-storage: not built in"]

@@ -19,6 +19,7 @@ from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
 from wavetank.monitoring.config import parse_config
 from wavetank.monitoring.config.model import RemoteWrite
 from wavetank.monitoring.remote.codec import MetadataEntry, RemoteError, decode_v1, decode_v2, pack, unpack
+from wavetank.monitoring.remote.fast_write import KnownSeries, scan_request
 from wavetank.monitoring.remote.payload import Item, metadata_request, request_v1, request_v2
 from wavetank.monitoring.remote.receive import V1, V2, message_of, store_body
 from wavetank.monitoring.remote.sender import Sender
@@ -258,3 +259,47 @@ def test_any_bytes_decode_or_are_refused(data: bytes, decode: Callable[[bytes], 
         unpack(data)
     except RemoteError:
         pass
+
+
+def test_the_short_way_stores_what_the_long_way_stores(db: DB) -> None:
+    """Known series, new ones, and what sends a request the long way."""
+    known = KnownSeries()
+    a, b, c = (Labels.of(__name__="m", x=x) for x in ("1", "2", "3"))
+    wanted: dict[str, list[tuple[int, float]]] = {}
+    for turn, names in enumerate(([a, b], [b, a, c], [c], [a])):
+        samples = [(turn * 10 + 1, turn + 0.5), (turn * 10 + 2, float("inf"))]
+        body = pack(request_v1([Item(labels, samples) for labels in names]))
+        written = store_body(db, body, V1, known)
+        assert (written.samples, written.problem) == (2 * len(names), "")
+        for labels in names:
+            wanted.setdefault(str(labels), []).extend(samples)
+    batch = db.select([Matcher(MatchType.EQUAL, METRIC_NAME, "m")], 0, 1000)
+    assert {
+        str(labels): list(zip(batch.timestamps_ms[i:j].tolist(), batch.values[i:j].tolist(), strict=True))
+        for labels, i, j in zip(
+            batch.labels, batch.offsets.tolist(), batch.offsets[1:].tolist(), strict=False
+        )
+    } == wanted
+    written = store_body(db, pack(request_v1([Item(a, [(32, 9.0)])])), V1, known)
+    assert written.problem == "1 samples were refused: out of order or duplicate"
+    assert store_body(db, pack(request_v1(items())), V1, known).histograms == 1
+    nameless = store_body(db, pack(request_v1([Item(Labels.of(x="1"), [(1, 1.0)])])), V1, known)
+    assert nameless.problem == "1 series have no name"
+    for broken in (
+        b"\x0a\x05",
+        b"\x0a\x02\x0a\x09",
+        b"\x0a\x03\x12\x01\x10",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    ):
+        with pytest.raises(RemoteError):
+            store_body(db, pack(broken), V1, known)
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_walked_or_left(data: bytes) -> None:
+    found = scan_request(data)
+    if found is not None:
+        spans, owners, times, values = found
+        assert len(owners) == len(times) == len(values)
+        assert owners.max(initial=-1) < len(spans)

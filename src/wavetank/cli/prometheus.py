@@ -269,6 +269,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     min_block = ms("min_block", "storage.tsdb.min-block-duration")
     flags["max_block"] = flags["max_block"] or "31d"
     features = _features(flags["features"])
+    _say_unknown(features)
     storage = StorageOptions(
         wal_compression=flags["wal_compression_type"] if flags["wal_compression"] else "none",
         wal_segment_bytes=_segment_bytes("storage.tsdb", flags["wal_segment"]),
@@ -390,6 +391,38 @@ def _segment_bytes(flag: str, text: str | None) -> int:
 
 def _features(values: tuple[str, ...]) -> set[str]:
     return {name.strip() for value in values for name in value.split(",") if name.strip()}
+
+
+# What is so without a flag, as upstream's newest releases have it or always here.
+_ALWAYS_ON: Final = frozenset(
+    [
+        "exemplar-storage",
+        "expand-external-labels",
+        "native-histograms",
+        "new-service-discovery-manager",
+        "no-default-scrape-port",
+        "promql-at-modifier",
+        "promql-negative-offset",
+        "utf8-names",
+    ]
+)
+_SWITCHED: Final = frozenset(
+    [
+        "promql-binop-fill-modifiers",
+        "promql-delayed-name-removal",
+        "promql-experimental-functions",
+        "promql-extended-range-selectors",
+        "use-start-timestamps",
+    ]
+)
+
+
+def _say_unknown(features: set[str]) -> None:
+    """Features that change nothing here are named in the log, as upstream names those it does not know."""
+    import logging
+
+    for name in sorted(features - _ALWAYS_ON - _SWITCHED):
+        logging.getLogger("wavetank.monitoring").warning("--enable-feature=%s: not built in", name)
 
 
 def _parser_options(features: set[str]) -> Any:

@@ -30,6 +30,7 @@ from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.read import reader
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
+from wavetank.monitoring.remote.fast_write import KnownSeries
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.web.front import AgentOnly, Cors, Prefixed
 from wavetank.monitoring.web.hosts import HostCheck
@@ -83,12 +84,14 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 
 def _writer(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    known = KnownSeries()
+
     async def write(request: Request) -> Response:
         if not services.settings.enable_remote_write_receiver:
             return PlainTextResponse(
                 "remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n", 404
             )
-        return await receive(services, request)
+        return await receive(services, request, known)
 
     return write
 

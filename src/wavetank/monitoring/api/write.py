@@ -11,6 +11,7 @@ from wavetank.limits import REQUEST_BODY_BYTES_MAX
 from wavetank.monitoring.api.params import read_body
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.remote.codec import RemoteError
+from wavetank.monitoring.remote.fast_write import KnownSeries
 from wavetank.monitoring.remote.receive import V2, Written, message_of, store_body
 
 __all__ = ["receive"]
@@ -18,8 +19,8 @@ __all__ = ["receive"]
 _WRITTEN = "X-Prometheus-Remote-Write-"
 
 
-async def receive(services: Services, request: Request) -> Response:
-    """Store what was sent."""
+async def receive(services: Services, request: Request, known: KnownSeries) -> Response:
+    """Store what was sent; ``known`` is kept from request to request."""
     kind = request.headers.get("content-type", "application/x-protobuf")
     message = message_of(kind)
     if message is None or message not in services.settings.accepted_messages:
@@ -31,7 +32,7 @@ async def receive(services: Services, request: Request) -> Response:
     body = await read_body(request, REQUEST_BODY_BYTES_MAX)
     written = Written()
     try:
-        written = await asyncio.to_thread(store_body, services.db, body, message)
+        written = await asyncio.to_thread(store_body, services.db, body, message, known)
     except RemoteError as error:
         written.problem = str(error)
     except OSError as error:

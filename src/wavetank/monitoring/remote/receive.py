@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from wavetank.model.labels import Labels
 from wavetank.monitoring.remote.codec import (
     Incoming,
     MetadataEntry,
@@ -20,7 +21,10 @@ from wavetank.monitoring.remote.codec import (
     decode_v2,
     unpack,
 )
+from wavetank.monitoring.remote.fast_write import KnownSeries, scan_request
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.series_table import key_of
+from wavetank.tsdb.wal.records import uvarint
 
 __all__ = ["V1", "V2", "Written", "message_of", "store", "store_body"]
 
@@ -49,13 +53,66 @@ def message_of(content_type: str) -> str | None:
     return found if found in (V1, V2) else None
 
 
-def store_body(db: DB, body: bytes, message: str) -> Written:
-    """Decode and store. Raises RemoteError for a body that is not what was announced; nothing is stored."""
+def store_body(db: DB, body: bytes, message: str, known: KnownSeries | None = None) -> Written:
+    """Decode and store. Raises RemoteError for a body that is not what was announced; nothing is stored.
+
+    ``known`` remembers the series of earlier requests of 1.0, which makes most of the work unnecessary.
+    """
     data = unpack(body)
+    if message == V1 and known is not None:
+        written = _store_plain(db, data, known)
+        if written is not None:
+            return written
     if message == V2:
         return store(db, decode_v2(data), {})
     series, metadata = decode_v1(data)
     return store(db, series, metadata)
+
+
+def _store_plain(db: DB, data: bytes, known: KnownSeries) -> Written | None:
+    """Store a request of plain floats; None for one that needs the full decoder."""
+    found = scan_request(data)
+    if found is None:
+        return None
+    spans, owners, times, values = found
+    refs = known.find(spans)
+    missing = np.flatnonzero(refs == 0).tolist()
+    if missing:
+        # The full decoder checks labels and texts; a series without a name, or one too many, is its to tell.
+        series, _ = decode_v1(b"".join(_as_message(spans[i]) for i in missing))
+        if not all(entry.labels.name for entry in series):
+            return None
+        made = _refs_of(db, [entry.labels for entry in series])
+        if not all(made):
+            return None
+        refs[missing] = made
+        known.learn([spans[i] for i in missing], made)
+    appender = db.appender()
+    if len(owners):
+        appender.append_batch(refs[owners], times, values)
+    counts = appender.commit()
+    if counts.unknown_series:
+        known.forget()
+        return None  # what was stored is "repeated" the second time
+    refused = counts.out_of_order + counts.duplicate
+    written = Written(counts.appended + counts.backfilled + counts.repeated)
+    if refused:
+        written.problem = f"{refused} samples were refused: out of order or duplicate"
+    return written
+
+
+def _refs_of(db: DB, series: Sequence[Labels]) -> list[int]:
+    """References of series, asked for together; 0 beyond the limit of series."""
+    keys = [key_of(labels) for labels in series]
+    offsets = np.zeros(len(keys) + 1, np.int64)
+    np.cumsum([len(key) for key in keys], out=offsets[1:])
+    found: list[int] = db.series_refs(np.frombuffer(bytearray(b"".join(keys)), np.uint8), offsets).tolist()
+    return found
+
+
+def _as_message(labels: bytes) -> bytes:
+    """A WriteRequest with one series of these labels and no samples."""
+    return b"\x0a" + uvarint(len(labels)) + labels
 
 
 def store(db: DB, series: Sequence[Incoming], metadata: Mapping[str, MetadataEntry]) -> Written:
@@ -65,12 +122,10 @@ def store(db: DB, series: Sequence[Incoming], metadata: Mapping[str, MetadataEnt
     refs: list[int] = []
     times: list[int] = []
     values: list[float] = []
-    nameless = histograms = 0
-    for entry in series:
-        if not entry.labels.name:
-            nameless += 1
-            continue
-        ref = db.series_ref(entry.labels)
+    histograms = 0
+    named = [entry for entry in series if entry.labels.name]
+    nameless = len(series) - len(named)
+    for entry, ref in zip(named, _refs_of(db, [entry.labels for entry in named]), strict=True):
         if not ref:
             written.problem = "the limit of series is reached"
             continue
