@@ -4,22 +4,27 @@ The data and the expressions are upstream's: 1443 series, 18640 samples each at 
 1, 1000 or 10000 steps. The data is written as blocks by our database. Ours is measured in-process: parse,
 select and decode chunks, evaluate, write JSON; only HTTP itself is left out. With ``--peer`` Debian's
 ``prometheus`` opens a copy of the same blocks and answers the same queries over HTTP; its figure is the CPU
-time of its process. ``--jitter`` moves timestamps and values about, so that nothing compresses or repeats.
+time of its process. ``--vm`` pushes the same samples to Debian's ``victoria-metrics`` and asks it, too (its
+answers differ on purpose: it is no judge of ours). ``--jitter`` moves timestamps and values about, so that
+nothing compresses or repeats.
 
-    python bench/promql_range.py [--peer] [--jitter] [--only TEXT] [--rounds N]
+    python bench/promql_range.py [--peer] [--vm] [--jitter] [--only TEXT] [--every N] [--rounds N]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from promql_peer import Peer
+from promql_vm import VictoriaMetrics
 
 from wavetank.clock import RealClock, cpu_seconds
 from wavetank.model.labels import Labels
@@ -117,6 +122,24 @@ def fill(database: DB, jitter: bool) -> None:
     database.flush()
 
 
+def vm_lines(jitter: bool) -> Iterator[bytes]:
+    """The same samples as lines of VictoriaMetrics' JSON import, a hundred series at a time."""
+    times, values = columns(jitter)
+    lines = []
+    for labels, own_times, own_values in zip(all_labels(), times, values, strict=True):
+        entry = {"metric": dict(labels), "timestamps": own_times.tolist(), "values": own_values.tolist()}
+        lines.append(json.dumps(entry))
+        if len(lines) == 100:
+            yield "\n".join(lines).encode()
+            lines = []
+    for i in range(50):
+        s = np.arange(i * INTERVALS // 50, (i + 1) * INTERVALS // 50)
+        metric = {"__name__": "sparse", "l": str(i)}
+        stamps = (s * INTERVAL_MS).tolist()
+        lines.append(json.dumps({"metric": metric, "timestamps": stamps, "values": (s / SERIES).tolist()}))
+    yield "\n".join(lines).encode()
+
+
 def ours(storage: Queryable, case: Case, rounds: int) -> tuple[float, int]:
     """Median CPU milliseconds of one query, and the bytes of its answer."""
     engine = Engine(EngineOptions(parser=EXPERIMENTAL))
@@ -135,33 +158,49 @@ def ours(storage: Queryable, case: Case, rounds: int) -> tuple[float, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peer", action="store_true", help="measure Debian's prometheus as well")
+    parser.add_argument("--vm", action="store_true", help="measure Debian's victoria-metrics as well")
     parser.add_argument("--jitter", action="store_true", help="irregular timestamps and values")
     parser.add_argument("--only", default="", help="only cases whose expression contains this")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--every", type=int, default=1, help="only every so many cases")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="promql-bench-") as directory:
         database = DB.open(Path(directory), Options(retention_ms=0), RealClock())
         fill(database, args.jitter)
         peer = Peer(Path(directory)) if args.peer else None
+        second = VictoriaMetrics() if args.vm else None
         try:
-            measure(database, peer, args.only, args.rounds)
+            if second is not None:
+                second.load(vm_lines(args.jitter))
+            chosen = [case for case in cases() if args.only in case.expr][:: args.every]
+            measure(database, peer, second, chosen, args.rounds)
         finally:
             database.close()
-            if peer is not None:
-                peer.close()
+            for each in (peer, second):
+                if each is not None:
+                    each.close()
 
 
-def measure(storage: Queryable, peer: Peer | None, only: str, rounds: int) -> None:
+def measure(
+    storage: Queryable, peer: Peer | None, second: VictoriaMetrics | None, chosen: list[Case], rounds: int
+) -> None:
     end = INTERVALS * INTERVAL_MS
     ratios: list[tuple[Case, float]] = []
+    against_second: list[float] = []
     print(f"{'Prometheus':>13} {'ratio':>7} {'ours':>13} {'answer':>11}")
-    for case in [c for c in cases() if only in c.expr]:
+    for case in chosen:
         mine, size = ours(storage, case, rounds)
         line = f"{mine:10.2f} ms {size:>9} B  {case.steps:>5} steps  {case.expr}"
         theirs = math.nan
         if peer is not None and case.peer is not None:
             start = end - case.steps * INTERVAL_MS
             theirs = peer.query_ms(case.peer or case.expr, start, end, INTERVAL_MS, rounds)
+        if second is not None and case.peer is not None:
+            start = end - case.steps * INTERVAL_MS
+            other = second.query_ms(case.peer or case.expr, start, end, INTERVAL_MS, rounds)
+            if not math.isnan(other):
+                against_second.append(mine / other)
+                line = f"{line}   (VictoriaMetrics {other:.2f} ms)"
         if math.isnan(theirs):
             line = f"{'':21} {line}"
         else:
@@ -181,6 +220,9 @@ def measure(storage: Queryable, peer: Peer | None, only: str, rounds: int) -> No
             mean = math.exp(statistics.fmean(map(math.log, some)))
             slower = sum(r > 1 for r in some)
             print(f"geometric mean {mean:.3f} of Prometheus' CPU, slower in {slower} of {len(some)}: {name}")
+    if against_second:
+        mean = math.exp(statistics.fmean(map(math.log, against_second)))
+        print(f"geometric mean {mean:.3f} of VictoriaMetrics' CPU over {len(against_second)} cases")
 
 
 if __name__ == "__main__":

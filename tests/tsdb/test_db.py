@@ -467,3 +467,22 @@ def test_full_chunks_move_to_files_and_come_back(model: Model) -> None:
     model.db.flush()
     assert list((model.db.path / "chunks_head").iterdir()) == []
     model.check()
+
+
+@pytest.mark.parametrize(
+    "bits", [0x7FF8000000000001, 0xFFF8000000000000, 0x7FF0000000000001, 0x7FFDEADBEEF00042]
+)
+def test_payloads_of_nan_come_back_bit_for_bit(model: Model, bits: int) -> None:
+    ref = model.db.series_ref(Labels.of(__name__="nan", job="nan"))
+    values = np.array([1.0, 0.0, 2.0, 0.0, 0.0])
+    values.view(np.uint64)[[1, 3, 4]] = bits
+    appender = model.db.appender()
+    appender.append_batch(np.full(5, ref), BASE_MS + np.arange(5) * 1000, values)
+    # the same payload again is the same value; another one is not
+    assert appender.commit().appended == 5
+    appender.append_batch(np.full(1, ref), np.array([BASE_MS + 4000]), values[4:])
+    assert appender.commit().repeated == 1
+    for upkeep in (lambda: None, model.reopen, lambda: model.db.flush()):
+        upkeep()
+        batch = model.db.select(matching("job", "nan"), *EVER)
+        assert batch.values.view(np.uint64).tolist() == values.view(np.uint64).tolist()
