@@ -36,6 +36,7 @@ from wavetank.kube.apiserver.request import (
     read_body,
 )  # fmt: skip
 from wavetank.kube.apiserver.resources import Verbs
+from wavetank.kube.apiserver.spdy_upgrade import SpdyConnection
 from wavetank.kube.apiserver.watches import Watches
 from wavetank.kube.client import ApiError, Object, Resource
 from wavetank.kube.providers import ApiExtension, KubeletProvider
@@ -111,6 +112,9 @@ class ApiServer:
         if scope["type"] == "websocket":
             await self._stream(WebSocket(scope, receive, send))
             return
+        if scope["type"] == "spdy":
+            await self._spdy({**scope, "type": "http"})
+            return
         request = Request(scope, receive)
         response = await self._endpoint(request)
         await response(scope, receive, send)
@@ -132,6 +136,24 @@ class ApiServer:
         except Exception as error:  # a fault of ours ends one connection, not the server
             traceback.print_exception(error)
             raise
+
+    async def _spdy(self, scope: Scope) -> None:
+        """Exec, attach and port-forward of clients that upgrade to SPDY/3.1."""
+        connection: SpdyConnection = scope["connection"]
+        request = Request(scope)
+        path = scope["raw_path"].decode("ascii", "replace")
+        try:
+            user = self.options.guard.check(request.method, path, request.headers)
+            target = parse_target(self.api.registry, path)
+            if target is None or target.resource != PODS or target.subresource not in pods.STREAMS:
+                raise bad_request(f"{path} is not served over SPDY")
+            authorize(user, request.method, path, target)
+            await pods.spdy_stream(self.api, self._kubelet(), request, target)
+        except ApiError as error:
+            response = error_response(error)
+            connection.refuse(response.status_code, response.raw_headers, bytes(response.body))
+        except Exception as error:  # a fault of ours ends one connection, not the server
+            traceback.print_exception(error)
 
     async def _endpoint(self, request: Request) -> Response:
         started = self.api.clock.monotonic()
@@ -167,7 +189,7 @@ class ApiServer:
 
     async def _resource(self, request: Request, target: Target) -> Response:
         if target.resource == PODS and target.subresource in pods.STREAMS:
-            return pods.refuse_spdy(self.api, request, target)
+            return pods.refuse_request(self.api, request, target)
         match request.method:
             case "GET" | "HEAD":
                 if target.resource == PODS and target.subresource == "log":

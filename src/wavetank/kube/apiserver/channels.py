@@ -18,12 +18,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from wavetank.kube.apiserver.port_forward import Connect, copy_out
 from wavetank.kube.providers import ExecSession
 
-__all__ = ["PROTOCOLS", "end_session", "exit_status", "forward_ports", "serve_session"]
+__all__ = ["DRAIN_SECONDS", "PROTOCOLS", "end_session", "exit_status", "forward_ports", "serve_session"]
 
 PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDIN, _OUTPUTS, _STATUS, _RESIZE, _CLOSE = 0, {"stdout": 1, "stderr": 2}, 3, 4, 255
 #: A command has ended, but what it left running holds its output: how long that is still passed on.
-_DRAIN_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 2.0
 
 
 def exit_status(code: int) -> dict[str, Any]:
@@ -80,7 +80,7 @@ async def _send(socket: WebSocket, session: ExecSession, wanted: Sequence[str]) 
     passing = asyncio.ensure_future(_pass_on(socket, session, wanted))
     try:
         code = await session.wait()
-        await asyncio.wait({passing}, timeout=_DRAIN_SECONDS)
+        await asyncio.wait({passing}, timeout=DRAIN_SECONDS)
     finally:
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from wavetank.kube.apiserver.spdy_upgrade import SpdyConnection
+
 __all__ = ["Connection"]
 
 
@@ -45,3 +47,14 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
+
+    def _should_upgrade(self) -> bool:
+        return super()._should_upgrade() or self._get_upgrade() == b"spdy/3.1"
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._get_upgrade() != b"spdy/3.1":
+            super().handle_websocket_upgrade()
+            return
+        self.connections.discard(self)
+        # The client sends nothing more before it is answered.
+        self.transport.set_protocol(SpdyConnection(self))  # type: ignore[arg-type]

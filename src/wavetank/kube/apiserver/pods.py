@@ -1,7 +1,7 @@
 """What is asked of a pod's kubelet: logs, exec, attach, port-forward.
 
 Mirrors the streaming subresources of ``pods``. Commands and ports go over websockets, as kubectl speaks them
-from 1.31 on (from 1.29 when asked to). Left out: SPDY over plain HTTP, which older clients speak.
+from 1.31 on, and over SPDY/3.1, as it spoke before.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from wavetank.kube.apiserver.channels import (
 )
 from wavetank.kube.apiserver.port_forward import Connect, PortForward
 from wavetank.kube.apiserver.request import Target, flag
+from wavetank.kube.apiserver.spdy_session import SpdyStreams
+from wavetank.kube.apiserver.spdy_upgrade import PROTOCOL_HEADER, SpdyConnection
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.providers import KubeletProvider
 from wavetank.kube.resources import PODS
 from wavetank.kube.status import bad_request, status_of
 
-__all__ = ["STREAMS", "log", "refuse_spdy", "stream"]
+__all__ = ["STREAMS", "log", "refuse_request", "spdy_stream", "stream"]
 
 STREAMS: Final = frozenset({"exec", "attach", "portforward"})
 _TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
@@ -148,20 +150,67 @@ def _choose(offered: Sequence[str], spoken: Sequence[str]) -> str:
     raise bad_request(f"unable to upgrade: unsupported protocols: {shown}; use one of {', '.join(spoken)}")
 
 
-def refuse_spdy(api: Api, request: Request, target: Target) -> Response:
-    """A stream asked for without a websocket. Clients come here too when their websocket was refused: what is
+async def spdy_stream(api: Api, kubelet: KubeletProvider, request: Request, target: Target) -> None:
+    """The same over SPDY/3.1. Raises ApiError before it accepts."""
+    pod = api.stored(PODS, target.namespace, target.name)
+    connection: SpdyConnection = request.scope["connection"]
+    offered = [
+        text.strip()
+        for h in request.headers.getlist(PROTOCOL_HEADER)
+        for text in h.split(",")
+        if text.strip()
+    ]
+    if target.subresource == "portforward":
+        connection.accept(_choose(offered, ("portforward.k8s.io",)))
+        await _spdy_forward(kubelet, connection, pod)
+        return
+    query = request.query_params
+    container, wanted, command = _asked(query, pod, target.subresource)
+    connection.accept(_choose(offered, ("v4.channel.k8s.io",)))
+    kinds = {"error", *wanted, *(["stdin"] if flag(query, "stdin") else [])}
+    if flag(query, "tty"):
+        kinds = (kinds | {"resize"}) - {"stderr"}
+    streams = SpdyStreams(connection, frozenset(kinds))
+    try:
+        if not await streams.open():
+            return
+        if command:
+            session = await kubelet.execute(
+                pod, container, command, stdin=flag(query, "stdin"), tty=flag(query, "tty")
+            )
+        else:
+            session = await kubelet.attach(pod, container)
+    except ApiError as error:
+        await streams.finish(status_of(error))
+    except (InputError, ConnectionError):
+        return  # not what was agreed upon, or gone
+    else:
+        await streams.serve(session)
+
+
+async def _spdy_forward(kubelet: KubeletProvider, connection: SpdyConnection, pod: Object) -> None:
+    metadata = pod["metadata"]
+
+    async def connect(port: int) -> Any:
+        return await kubelet.connect(pod, port)
+
+    forward = PortForward(connection.send, connect, f"{metadata['name']}, uid {metadata['uid']}")
+    try:
+        while data := await connection.receive():
+            await forward.feed(data)
+    except (InputError, ConnectionError):
+        pass  # not what was agreed upon, or gone
+    finally:
+        await forward.close()
+
+
+def refuse_request(api: Api, request: Request, target: Target) -> Response:
+    """A stream asked for without an upgrade. Clients come here too when their websocket was refused: what is
     wrong with the request comes first."""
     pod = api.stored(PODS, target.namespace, target.name)
-    forward = target.subresource == "portforward"
-    if not forward:
+    if target.subresource != "portforward":
         _asked(request.query_params, pod, target.subresource)
-    variable = "KUBECTL_PORT_FORWARD_WEBSOCKETS" if forward else "KUBECTL_REMOTE_COMMAND_WEBSOCKETS"
-    asked = request.headers.get("upgrade", "")
-    raise bad_request(
-        f"Upgrade request required: {target.subresource} is served over websockets only"
-        + (f", not {asked}" if asked else "")
-        + f"; use kubectl 1.31 or newer, or set {variable}=true"
-    )
+    raise bad_request(f"Upgrade request required: {target.subresource} needs a websocket or SPDY/3.1")
 
 
 def container_of(pod: Mapping[str, Any], given: str) -> str:
