@@ -19,7 +19,7 @@ from wavetank.autoscaling.hpa.explain import Explanation, explain
 from wavetank.autoscaling.hpa.model import Scale, parse_hpa
 from wavetank.autoscaling.hpa.observe import Observation, decide_on, get_hpa, observe
 from wavetank.autoscaling.hpa.options import HpaOptions, parse_release
-from wavetank.autoscaling.hpa.reconcile import HpaState
+from wavetank.autoscaling.hpa.reconcile import HpaState, conclude
 from wavetank.autoscaling.hpa.replica_calculator import ContainerRequests, PodView
 from wavetank.autoscaling.hpa.shadow import Shadow, ShadowRow
 from wavetank.autoscaling.metrics import PodSample, Reading
@@ -272,6 +272,20 @@ async def test_an_hpa_that_is_not_there_is_an_input_error() -> None:
 # --- releases
 
 
+@pytest.mark.parametrize(("minor", "observed"), [(36, None), (37, 7)])
+def test_conditions_say_what_they_are_about_from_1_37(minor: int, observed: int | None) -> None:
+    obj = autoscaler()
+    obj["metadata"]["generation"] = 7
+    options = HpaOptions().emulate(minor)
+    readings = (Reading(pods={"a": PodSample(90, NOW - 5, 15.0)}),)
+    seen = Observation(parse_hpa(obj), Scale(1, 1, "app=web"), (pod("a"),), readings)
+    inputs = decide_on(NOW, seen, HpaState(()), options)
+    status = conclude(NOW, seen.hpa, inputs.decision, options).status
+    assert {c.get("observedGeneration") for c in status["conditions"] if c["type"] != "ScaledToZero"} == {
+        observed
+    }
+
+
 @pytest.mark.parametrize(("text", "minor"), [("1.33", 33), ("v1.36.2", 36), ("37", 37)])
 def test_releases(text: str, minor: int) -> None:
     assert parse_release(text) == minor
@@ -289,6 +303,7 @@ def test_releases_differ_by_their_gates() -> None:
     assert [o.configurable_tolerance for o in of.values()] == [False, False, True, True, True]
     assert [o.scaled_to_zero_condition for o in of.values()] == [False, False, False, True, True]
     assert [o.scale_to_zero for o in of.values()] == [False, False, False, False, True]
+    assert [o.observed_generation for o in of.values()] == [False, False, False, False, True]
     assert HpaOptions().emulate(33, {"HPAScaleToZero": True}).scale_to_zero
     with pytest.raises(InputError, match="did you mean 'HPAScaleToZero'"):
         HpaOptions().emulate(33, {"HPAScaleTooZero": True})

@@ -44,7 +44,7 @@ def command() -> None:
 @_KUBECONFIG
 @_CONTEXT
 @_RELEASE
-@click.option("--last", type=click.IntRange(1, 20), default=1, show_default=True, help="How many decisions.")
+@click.option("--last", type=click.IntRange(1, 10), default=1, show_default=True, help="How many decisions.")
 @_OUTPUT
 def explain(
     target: str,

@@ -144,7 +144,7 @@ class HpaController:
             )
         except (LookupError, ApiError) as error:
             text = error.message if isinstance(error, ApiError) else str(error.args[0])
-            conclusion = fail_scale(self._clock.now(), hpa, state, text)
+            conclusion = fail_scale(self._clock.now(), hpa, state, text, self.options)
         else:
             conclusion = await self._follow(hpa, resource, scale_obj, state)
         self._states[key] = conclusion.state

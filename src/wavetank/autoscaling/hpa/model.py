@@ -62,6 +62,7 @@ class Hpa:
     metrics: tuple[MetricSpec, ...]
     behavior: Behavior | None
     status: Mapping[str, Any]
+    generation: int = 0
 
     @property
     def key(self) -> str:
@@ -115,6 +116,7 @@ def parse_hpa(obj: Mapping[str, Any]) -> Hpa:
         metrics=tuple(_metric(entry) for entry in entries),
         behavior=_behavior(spec.get("behavior")),
         status=obj.get("status") or {},
+        generation=int(meta.get("generation") or 0),
     )
 
 

@@ -45,6 +45,7 @@ class HpaOptions:
     scaled_to_zero_condition: bool = False
     scale_to_zero: bool = True
     container_resources: bool = True
+    observed_generation: bool = False
 
     def emulate(self, minor: int, gates: Mapping[str, bool] | None = None) -> HpaOptions:
         """The same flags as Kubernetes 1.``minor`` has them: its feature gates' defaults, and ``gates`` set
@@ -60,6 +61,7 @@ class HpaOptions:
             pod_level_resources=on["PodLevelResources"],
             configurable_tolerance=on["HPAConfigurableTolerance"],
             scale_to_zero=on["HPAScaleToZero"],
+            observed_generation=minor >= 37,
             # The condition came with 1.36; the gate decides whether anybody meets it.
             scaled_to_zero_condition=minor >= 36 and (on["HPAScaleToZero"] or not gates),
         )

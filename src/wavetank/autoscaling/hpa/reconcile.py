@@ -6,7 +6,7 @@ Mirrors ``reconcileAutoscaler``. It is cut where upstream writes the scale: ``de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,9 @@ __all__ = [
     "fail_scale",
     "needs_metrics",
 ]
+
+
+DEFAULTS = HpaOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +111,24 @@ class _Conditions:
 
     now: float
     items: list[Mapping[str, Any]] = field(default_factory=list)
+    generation: int | None = None
+    """Of the HPA, where the emulated release writes it into each condition."""
+
+    @classmethod
+    def of(cls, now: float, hpa: Hpa, options: HpaOptions, items: Iterable[Mapping[str, Any]]) -> _Conditions:
+        return cls(now, list(items), hpa.generation if options.observed_generation else None)
 
     def set(self, kind: str, status: bool, reason: str, message: str) -> None:
         text = "True" if status else "False"
-        entry = {
+        entry: dict[str, Any] = {
             "type": kind,
             "status": text,
             "lastTransitionTime": format_time(self.now),
             "reason": reason,
             "message": message,
         }
+        if self.generation is not None:
+            entry["observedGeneration"] = self.generation
         for index, old in enumerate(self.items):
             if old.get("type") == kind:
                 if old.get("status") == text:
@@ -158,9 +169,11 @@ def _is_off(hpa: Hpa, scale: Scale, options: HpaOptions) -> bool:
     return hpa.min_replicas == 0 and not hpa.from_outside
 
 
-def fail_scale(now: float, hpa: Hpa, state: HpaState, error: str) -> Conclusion:
+def fail_scale(
+    now: float, hpa: Hpa, state: HpaState, error: str, options: HpaOptions = DEFAULTS
+) -> Conclusion:
     """The sync ended at reading the scale subresource."""
-    conditions = _Conditions(now, list(hpa.status.get("conditions") or ()))
+    conditions = _Conditions.of(now, hpa, options, hpa.status.get("conditions") or ())
     conditions.set(
         "AbleToScale",
         False,
@@ -188,7 +201,7 @@ def decide(
     ``needs_metrics`` says no. ``selector_problem`` is (condition reason, event reason, message) of a selector
     that is missing, malformed or shared with another HPA."""
     current = scale.spec_replicas
-    conditions = _Conditions(now, list(hpa.status.get("conditions") or ()))
+    conditions = _Conditions.of(now, hpa, options, hpa.status.get("conditions") or ())
     conditions.set(
         "AbleToScale",
         True,
@@ -362,7 +375,7 @@ def conclude(
     now: float, hpa: Hpa, decision: Decision, options: HpaOptions, update_error: str | None = None
 ) -> Conclusion:
     """The sync's outcome; ``update_error`` says why the scale could not be written, if it could not."""
-    conditions = _Conditions(now, list(decision.conditions))
+    conditions = _Conditions.of(now, hpa, options, decision.conditions)
     if decision.unusable:
         text = (
             "failed to compute desired number of replicas based on listed metrics for "
