@@ -126,9 +126,8 @@ def measure(dashboard: Dashboard, source: EngineSource, raw_from: str) -> None:
     answer = ask(every)  # type: ignore[arg-type]
     states = [p["state"] for p in answer["panels"]]  # type: ignore[attr-defined]
     size = len(msgspec.json.encode(answer))
-    print(
-        f"{answer['queries']} queries, {states.count('ok')} of {len(states)} panels with data, {size / 1e6:.1f} MB"
-    )
+    shown = f"{states.count('ok')} of {len(states)} panels with data"
+    print(f"{answer['queries']} queries, {shown}, {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

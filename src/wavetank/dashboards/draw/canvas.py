@@ -59,7 +59,8 @@ class Canvas:
 
     def calculated(self, look: Look) -> list[dict[str, Any]]:
         """The legend's values of one series."""
-        return [look.shown(reduce_values(look.field.values, name)) for name in self.calcs()]
+        reduced = [reduce_values(look.field.values, name) for name in self.calcs()]
+        return [{"text": look.text(v), "colour": "", "value": finite(v), "percent": 0.0} for v in reduced]
 
     def links(self, look: Look, value: Any = None, row: int | None = None) -> list[dict[str, Any]]:
         """The field's data links with their variables filled in."""
