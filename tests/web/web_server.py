@@ -24,6 +24,10 @@ scrape_configs:
   - job_name: self
     static_configs: [{targets: ['ADDRESS'], labels: {evil: '<img src=x onerror="window.hacked=1">', env: dev}}]
     relabel_configs: [{source_labels: [env], target_label: stage}]
+  - job_name: many
+    metrics_path: /many
+    scrape_interval: 5s
+    static_configs: [{targets: ['ADDRESS']}]
   - job_name: gone
     static_configs: [{targets: ['127.0.0.1:1', '127.0.0.1:2']}]
     relabel_configs: [{source_labels: [__address__], regex: '.*:2', action: drop}]

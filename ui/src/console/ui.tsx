@@ -1,6 +1,7 @@
 // Small parts that every page is made of.
 
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 
 import { age, labelPairs, type Labels } from "./text";
 
@@ -128,4 +129,15 @@ export function Meter({ value, tone, text }: { value: number; tone?: "bad" | "wa
 
 export function Scroll({ label, children, tall = false }: { label: string; children: ComponentChildren; tall?: boolean }) {
   return <div class={tall ? "scroll tall" : "scroll"} tabIndex={0} role="region" aria-label={label}>{children}</div>;
+}
+
+/** Details whose content is made, and asked for, only once they are opened. */
+export function Lazy(props: { class?: string; summary: ComponentChildren; children: () => ComponentChildren }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class={props.class} onToggle={(event) => event.currentTarget.open && setOpen(true)}>
+      <summary>{props.summary}</summary>
+      {open && props.children()}
+    </details>
+  );
 }

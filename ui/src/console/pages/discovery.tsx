@@ -4,7 +4,7 @@ import { get } from "../api";
 import { usePoll } from "../hooks";
 import { useParameter } from "../router";
 import { labelPairs, type Labels } from "../text";
-import { Badge, Empty, Failure, LabelList, Page, Search } from "../ui";
+import { Badge, Empty, Failure, LabelList, Lazy, Page, Search } from "../ui";
 import { RelabelSteps } from "./relabel";
 import type { Targets } from "./targets";
 
@@ -19,13 +19,16 @@ const SHOWN = 200;
 function Entry({ found }: { found: Found }) {
   const named = found.discovered["__address__"] ?? labelPairs(found.discovered)[0]?.[1] ?? "";
   return (
-    <details class="entry">
-      <summary>
-        <Badge tone={found.labels ? "good" : "plain"}>{found.labels ? "kept" : "dropped"}</Badge> <code>{named}</code>{" "}
-        {found.labels && <LabelList labels={found.labels} />}
-      </summary>
-      <RelabelSteps pool={found.pool} labels={found.discovered} />
-    </details>
+    <Lazy
+      class="entry"
+      summary={
+        <>
+          <Badge tone={found.labels ? "good" : "plain"}>{found.labels ? "kept" : "dropped"}</Badge> <code>{named}</code> {found.labels && <LabelList labels={found.labels} />}
+        </>
+      }
+    >
+      {() => <RelabelSteps pool={found.pool} labels={found.discovered} />}
+    </Lazy>
   );
 }
 

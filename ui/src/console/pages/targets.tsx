@@ -5,7 +5,7 @@ import { get } from "../api";
 import { usePoll } from "../hooks";
 import { useParameter } from "../router";
 import type { Labels } from "../text";
-import { Age, Badge, Check, Empty, Failure, LabelList, Page, Scroll, Search, type Tone } from "../ui";
+import { Age, Badge, Check, Empty, Failure, LabelList, Lazy, Page, Scroll, Search, type Tone } from "../ui";
 import { RelabelSteps } from "./relabel";
 
 export interface Target {
@@ -37,10 +37,7 @@ function Row({ target }: { target: Target }) {
         <code>{target.scrapeUrl}</code>
         <div><LabelList labels={target.labels} /></div>
         {target.lastError && <div class="error small">{target.lastError}</div>}
-        <details class="small">
-          <summary>Discovered labels and relabelling</summary>
-          <RelabelSteps pool={target.scrapePool} labels={target.discoveredLabels} />
-        </details>
+        <Lazy class="small" summary="Discovered labels and relabelling">{() => <RelabelSteps pool={target.scrapePool} labels={target.discoveredLabels} />}</Lazy>
       </td>
       <td class="number"><Age at={target.lastScrape} /></td>
       <td class="number">{seconds(target.lastScrapeDuration)}</td>
@@ -69,7 +66,7 @@ export function TargetsPage() {
         <section key={pool}>
           <h2>{pool} <small>{targets.filter((target) => target.health === "up").length} of {targets.length} up</small></h2>
           <Scroll label={`Targets of ${pool}`}>
-            <table>
+            <table class="targets">
               <thead>
                 <tr><th scope="col">health</th><th scope="col">endpoint and labels</th><th scope="col" class="number">last scrape</th><th scope="col" class="number">took</th><th scope="col" class="number">every</th></tr>
               </thead>
