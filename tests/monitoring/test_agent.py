@@ -112,3 +112,9 @@ scrape_configs: [{job_name: a, convert_classic_histograms_to_nhcb: true, native_
 """
     assert len(without_effect(parse_config(text))) == 7
     assert without_effect(parse_config("scrape_configs: [{job_name: a}]")) == []
+
+
+@pytest.mark.parametrize("section", ["remote_write", "remote_read"])
+def test_a_section_given_twice_is_refused(section: str) -> None:
+    with pytest.raises(InputError, match="found duplicate for URL: http://a"):
+        parse_config(f"{section}: [{{url: 'http://a'}}, {{url: 'http://a'}}]")

@@ -150,6 +150,7 @@ async def _says(server: Any, message: str) -> bool:
     return health == "down" and message in error
 
 
+@pytest.mark.slow
 async def test_a_type_that_changes_does_not_stop_a_scrape(start: Callable[..., Any]) -> None:
     turn = 0
 
@@ -167,6 +168,7 @@ async def test_a_type_that_changes_does_not_stop_a_scrape(start: Callable[..., A
         await server.until(seen)
 
 
+@pytest.mark.slow
 async def test_a_full_disk_stops_storing_only(start: Callable[..., Any]) -> None:
     """The kernel refuses to let the log grow; then it allows it again."""
     alerts: list[Any] = []

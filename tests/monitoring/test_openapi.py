@@ -90,6 +90,7 @@ def test_every_path_of_the_specification_is_asked() -> None:
     assert set(SPEC["paths"]) - {path for path, _ in ASKED} - NOT_GET - NOT_BUILT_IN == set()
 
 
+@pytest.mark.slow
 async def test_answers_have_the_published_shape(start: Callable[..., Any]) -> None:
     options = ServerOptions(enable_admin_api=True, enable_remote_write_receiver=True)
     async with start("rule_files: [rules.yml]\n", options, rules=RULES) as server:

@@ -63,6 +63,7 @@ async def tool(*arguments: str, peer: bool = False) -> tuple[int, str]:
     return child.returncode or 0, out.decode()
 
 
+@pytest.mark.slow
 async def test_push_and_debug(start: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.txt").write_text(METRICS)

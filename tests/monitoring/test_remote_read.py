@@ -118,6 +118,7 @@ def test_merging_keeps_the_first_storages_samples() -> None:
     assert found.warnings == ("slow",)
 
 
+@pytest.mark.slow
 async def test_a_query_sees_what_the_other_server_has(start: Callable[..., Any]) -> None:
     """One server writes to the other and reads from it; only the other stores."""
     options = ServerOptions(enable_remote_write_receiver=True)

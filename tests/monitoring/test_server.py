@@ -6,6 +6,7 @@ import asyncio
 import struct
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from wavetank.clock import RealClock
 from wavetank.errors import InputError
+from wavetank.monitoring.options import RemoteOptions
 from wavetank.monitoring.server import Server, ServerOptions
 
 Start = Callable[..., Any]
@@ -218,15 +220,16 @@ BROKEN_WRITES = [
 
 
 async def test_broken_remote_writes_are_refused(start: Start) -> None:
-    async with start(EMPTY, WRITE) as server:
+    only_1_0 = replace(WRITE, remote=RemoteOptions(accepted_messages=["prometheus.WriteRequest"]))
+    async with start(EMPTY, only_1_0) as server:
         for body in BROKEN_WRITES:
             await server.post("/api/v1/write", status=400, data=body, headers=PROTOBUF)
-        await server.post(
-            "/api/v1/write",
-            status=415,
-            data=b"",
-            headers={"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"},
-        )
+        for kind in (
+            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            "text/plain",
+            "x;proto=y",
+        ):
+            await server.post("/api/v1/write", status=415, data=b"", headers={"Content-Type": kind})
 
 
 async def test_unix_socket(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ async def test_serves_tls_and_takes_up_a_new_certificate(start: Start, tmp_path:
             await serial(server.url, context)
 
 
+@pytest.mark.slow
 async def test_a_client_certificate_can_be_required(start: Start, tmp_path: Path) -> None:
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -145,6 +146,7 @@ def test_a_bad_web_configuration_is_refused(text: str, message: str, tmp_path: P
         load_web_config(path)
 
 
+@pytest.mark.slow
 async def test_prefix_and_origins(start: Start, tmp_path: Path) -> None:
     assets = tmp_path / "assets"
     assets.mkdir()
@@ -186,6 +188,7 @@ async def test_prefix_and_origins(start: Start, tmp_path: Path) -> None:
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
+@pytest.mark.slow
 async def test_a_slow_body_is_given_up_and_connections_are_limited(start: Start) -> None:
     import asyncio
 

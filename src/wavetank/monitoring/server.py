@@ -125,6 +125,10 @@ class Server:
         from wavetank.monitoring.warm import warm_kernels
 
         warm_kernels(self._clock)
+        if self.options.enable_remote_write_receiver:
+            from wavetank.monitoring.remote.fast_write import scan_request
+
+            scan_request(b"")
 
     async def reload(self) -> None:
         """Read the configuration and put it to work. Raises InputError, and the old one stays."""

@@ -248,6 +248,10 @@ def _check_remotes(top: _Place, config: Config) -> None:
             if entry.name and entry.name in seen:
                 raise place.error(f'found multiple {word} configs with job name "{entry.name}"')
             seen.add(entry.name)
+            if entry in entries[:i]:
+                raise place.error(
+                    f"duplicate {word} configs are not allowed, found duplicate for URL: {entry.url}"
+                )
 
 
 def _check_remote(key: str, entry: RemoteWrite | RemoteRead) -> None:

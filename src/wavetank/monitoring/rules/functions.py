@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
 
-import re2
-
+from wavetank.gotemplate import regex
 from wavetank.gotemplate.gofmt import format_float
 from wavetank.gotemplate.template import Template, TemplateError
 from wavetank.model.duration import parse_duration
@@ -179,11 +178,9 @@ _PURE: Final[dict[str, Callable[..., Any]]] = {
     "humanizePercentage": humanize_percentage,
     "humanizeTimestamp": _time,
     "label": lambda name, sample: sample["Labels"].get(name, ""),
-    "match": lambda pattern, text: re2.search(pattern, text) is not None,
+    "match": regex.match,
     "parseDuration": lambda text: parse_duration(text) / 1000,
-    "reReplaceAll": lambda pattern, replacement, text: re2.sub(
-        pattern, re.sub(r"\$\{?(\w+)\}?", r"\\\1", replacement), text
-    ),
+    "reReplaceAll": regex.replace_all,
     "safeHtml": lambda text: text,
     "sortByLabel": _sort_by_label,
     "stripDomain": strip_domain,
