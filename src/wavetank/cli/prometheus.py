@@ -121,6 +121,13 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
 @click.option(
     "--storage.tsdb.no-lockfile", "no_lockfile", is_flag=True, help="No lock file in the data directory."
 )
+@click.option(
+    "--storage.tsdb.series-limit",
+    "series_max",
+    default=0,
+    show_default=True,
+    help="Soft cap on series in the head: further new ones are dropped and counted; 0 is none. Ours alone.",
+)
 @_switch("storage.tsdb.wal-compression", "wal_compression", "Compress the log.", default=True)
 @click.option(
     "--storage.tsdb.wal-compression-type",
@@ -278,6 +285,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         retention_ms=ms("retention_time", "storage.tsdb.retention.time"),
         retention_bytes=retention_bytes,
         lock_file=not flags["no_lockfile"],
+        series_max=flags["series_max"],
     )
     agent = None
     if flags["agent"]:
