@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import email
 import email.policy
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -14,6 +17,8 @@ from urllib.parse import parse_qs
 
 import pytest
 from alerting_rig import Sink
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.config import parse_config
@@ -23,6 +28,7 @@ from wavetank.alerting.receivers.build import build_integrations
 from wavetank.alerting.receivers.notification import Notification, NotifyError, truncate
 from wavetank.alerting.templates import Templates
 from wavetank.clock import RealClock
+from wavetank.gotemplate import TemplateError
 
 NOW = 1_700_000_000.0
 ALERTS = (
@@ -363,3 +369,65 @@ async def test_a_line_break_in_a_header_is_no_second_header() -> None:
             'email_configs: [{to: a@x, headers: {Subject: "a\\nBcc: evil@x"}}]',
             globals_="smtp_smarthost: '127.0.0.1:1', smtp_from: am@x",
         )
+
+
+async def test_a_mail_server_that_hangs_can_be_left_behind() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        sending = asyncio.create_task(
+            deliver(
+                "email_configs: [{to: a@x}]", globals_=f"smtp_smarthost: '127.0.0.1:{port}', smtp_from: am@x"
+            )
+        )
+        connection, _ = await asyncio.to_thread(silent.accept)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        connection.close()
+
+
+HOSTILE = [
+    '{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}',
+    "{{ range .Alerts }}" * 60,
+    "{{ printf `%999999999d` 1 }}" * 10,
+    "{{ range $i, $e := .Alerts }}{{ $e.Nope }}{{ end }}",
+    "{{ .Alerts.Firing.Nope }}",
+    "{{ (index .Alerts 99).Status }}",
+    "{{ reReplaceAll `(` `` `x` }}",
+    "{{ .CommonLabels.Remove }}",
+    "{{ toJson . }}{{ join . . }}",
+    "{{ (now).Format 3 }}",
+    "{{ tz `../../etc/passwd` now }}",
+    "{{ base64decode `%%%` }}",
+    "{{ dict `a` }}",
+    "{{ .GroupLabels.alertname.x }}",
+]
+
+
+@pytest.mark.parametrize("template", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_templates_fail_as_templates(template: str) -> None:
+    with contextlib.suppress(TemplateError):
+        notification().text(template)
+
+
+@given(st.text(alphabet='{}.$|()`" ABCaeinrtulgdjoswhp01', max_size=80))
+@settings(max_examples=100)
+def test_any_template_renders_or_fails_as_one(template: str) -> None:
+    with contextlib.suppress(TemplateError):
+        SHARED.text("{{" + template + "}}")
+
+
+SHARED = notification()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "text", "wanted"),
+    [
+        ("(a)(b)?", "<$1${2}$$$9>", "abxa", "<ab$>x<a$>"),
+        ("(?P<n>x+)", "${n}-", "axxb", "axx-b"),
+        ("^", "\\1", "a", "\\1a"),
+    ],
+)
+def test_replacements_are_gos(pattern: str, replacement: str, text: str, wanted: str) -> None:
+    template = f"{{{{ reReplaceAll `{pattern}` `{replacement}` `{text}` }}}}"
+    assert SHARED.text(template) == wanted

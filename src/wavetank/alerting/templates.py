@@ -17,12 +17,11 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 import msgspec
-import re2
 
 from wavetank.alerting.data import KV, Data, Strings, to_json
 from wavetank.clock import Clock
 from wavetank.errors import InputError
-from wavetank.gotemplate import SafeText, Template, TemplateError, definitions_of
+from wavetank.gotemplate import SafeText, Template, TemplateError, definitions_of, regex
 from wavetank.gotemplate.gotime import GoDuration, GoTime, parse_time
 from wavetank.monitoring.config.load import expand_glob
 from wavetank.monitoring.rules.functions import humanize_duration
@@ -36,12 +35,6 @@ _LOG = logging.getLogger(__name__)
 
 def _title(text: str) -> str:
     return " ".join(word[:1].upper() + word[1:].lower() for word in text.split(" "))
-
-
-def _replace_all(pattern: str, replacement: str, text: str) -> str:
-    turned = replacement.replace("\\", "\\\\")
-    found = re2.compile(r"\$\{?(\w+)\}?").sub(r"\\\1", turned)
-    return str(re2.sub(pattern, found, text))
 
 
 def _dict(*values: Any) -> dict[str, Any]:
@@ -75,9 +68,9 @@ _PURE: Final[dict[str, Callable[..., Any]]] = {
     "humanizeDuration": humanize_duration,
     "join": lambda sep, texts: sep.join(texts),
     "list": lambda *values: list(values),
-    "match": lambda pattern, text: re2.search(pattern, text) is not None,
+    "match": regex.match,
     "mustToDate": parse_time,
-    "reReplaceAll": _replace_all,
+    "reReplaceAll": regex.replace_all,
     "safeHtml": SafeText,
     "safeUrl": SafeText,
     "stringSlice": lambda *texts: Strings(texts),

@@ -11,8 +11,9 @@ import datetime as dt
 import hashlib
 import smtplib
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
@@ -40,8 +41,6 @@ class EmailIntegration:
         self.index = index
         self.send_resolved = section.send_resolved
         self._section = section
-        # Threads of its own: a server that hangs must not hold up other receivers.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="smtp")
 
     async def notify(self, notification: Notification, seconds: float) -> None:
         """Deliver within ``seconds``. Raises NotifyError."""
@@ -53,8 +52,7 @@ class EmailIntegration:
             raise NotifyError(f"the message cannot be made: {error}", retry=False) from None
         try:
             limit = min(seconds, SMTP_SECONDS_MAX)
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, _send, self._section, message, limit)
+            await _in_thread(lambda: _send(self._section, message, limit))
         except TimeoutError:
             raise NotifyError(
                 f"no answer within {limit:g} s", retry=True, reason="contextDeadlineExceeded"
@@ -66,8 +64,33 @@ class EmailIntegration:
             raise NotifyError(str(error) or type(error).__name__, retry=True) from None
 
     async def close(self) -> None:
-        """Stop the threads; a message being sent goes on by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """There is nothing to close: each message has a connection and a thread of its own."""
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Run in a daemon thread: a mail server that hangs holds up no receiver and no end of the process."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failed: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:
+            failed = error
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(finish, failed)
+
+    threading.Thread(target=run, name="smtp", daemon=True).start()
+    await done
 
 
 def message_of(config: EmailConfig, n: Notification) -> EmailMessage:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +46,7 @@ _COLUMNS: Final = (
 )
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 Keep = Callable[[str], bool]
-_STATFS: Final = ThreadPoolExecutor(4, thread_name_prefix="statfs")
+_STUCK: Final[dict[str, threading.Thread]] = {}
 
 
 def diskstats(found: Families, host: Host, keep: Keep) -> None:
@@ -89,7 +89,7 @@ def filesystem(found: Families, host: Host, keep_mount: Keep, keep_type: Keep) -
         seen.add((device, mount))
         try:
             # A dead network mount blocks the call for ever: it must not block the scrape.
-            stat = _STATFS.submit(os.statvfs, inside + mount).result(NODE_STATFS_SECONDS)
+            stat = _statvfs(inside + mount)
         except TimeoutError:
             found.gauge("node_filesystem_device_error", {**labels, "device_error": "mountpoint timeout"}, 1)
             continue
@@ -105,6 +105,31 @@ def filesystem(found: Families, host: Host, keep_mount: Keep, keep_type: Keep) -
         found.gauge("node_filesystem_readonly", labels, "ro" in options.split(","))
         found.gauge("node_filesystem_device_error", labels, 0)
         _mount_info(found, inside, labels)
+
+
+def _statvfs(path: str) -> os.statvfs_result:
+    """Raises OSError, TimeoutError. One that hangs is not asked again while it does; its thread is a daemon,
+    so that it does not hold up the end of the process either."""
+    if (before := _STUCK.get(path)) is not None and before.is_alive():
+        raise TimeoutError
+    found: list[os.statvfs_result | OSError] = []
+
+    def ask() -> None:
+        try:
+            found.append(os.statvfs(path))
+        except OSError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=ask, name="statvfs", daemon=True)
+    thread.start()
+    thread.join(NODE_STATFS_SECONDS)
+    if not found:
+        _STUCK[path] = thread
+        raise TimeoutError
+    _STUCK.pop(path, None)
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
 
 
 def _mount_info(found: Families, inside: str, labels: dict[str, str]) -> None:
