@@ -14,7 +14,7 @@ from wavetank.rehearsal.simulated import Options, simulate_plan
 HTTPBIN = Path(__file__).parents[2] / "examples" / "httpbin"
 
 
-def simulated(directory: Path, *, seed: int = 0, until: str = "60s") -> Report:
+def simulated(directory: Path, *, seed: int = 0, until: str = "100s") -> Report:
     plan = make_plan(HTTPBIN, simulated=True)
     return simulate_plan(plan, Options(HTTPBIN, directory, seed=seed, until=until), directory)
 

@@ -218,30 +218,36 @@ def _catch_up(
 
 
 @kernel(inline=True)
-def _quantile(histogram: Any, rank: float) -> float:
-    """The middle of the bin in which the ``rank``-th value lies, in seconds."""
-    seen = 0
-    for i in range(BINS):
-        seen += histogram[i]
-        if seen >= rank:
-            octave, part = i // 64, i % 64
-            return math.ldexp(0.5 + (part + 0.5) / 128, octave + LOWEST_OCTAVE)
-    return np.nan
+def _middle(index: int) -> float:
+    """Of a bin, in seconds."""
+    return math.ldexp(0.5 + (index % 64 + 0.5) / 128, index // 64 + LOWEST_OCTAVE)
 
 
 @kernel()
 def settle(histogram: Any, cumulative: Any, second: Any) -> None:
-    """The end of a second: its percentiles into its row, its histogram into the run's."""
-    count = second[COMPLETED]
+    """The end of a second: its percentiles (nearest rank) into its row, its histogram into the run's."""
+    count = int(second[COMPLETED])
     if count <= 0:
         second[P50] = second[P95] = second[P99] = np.nan
         return
-    second[P50] = _quantile(histogram, math.ceil(count * 0.50))
-    second[P95] = _quantile(histogram, math.ceil(count * 0.95))
-    second[P99] = _quantile(histogram, math.ceil(count * 0.99))
+    low, middle, high = math.ceil(count * 0.50), math.ceil(count * 0.95), math.ceil(count * 0.99)
+    seen = 0
     for i in range(BINS):
-        cumulative[i] += histogram[i]
+        here = histogram[i]
+        if here == 0:
+            continue
+        before = seen
+        seen += here
+        if before < low <= seen:
+            second[P50] = _middle(i)
+        if before < middle <= seen:
+            second[P95] = _middle(i)
+        if before < high <= seen:
+            second[P99] = _middle(i)
+        cumulative[i] += here
         histogram[i] = 0
+        if seen >= count:
+            return
 
 
 @kernel()
