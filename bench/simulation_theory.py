@@ -9,15 +9,23 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from wavetank.clock import VirtualClock
+from wavetank.rehearsal.plan import make_plan
+from wavetank.rehearsal.simulated import Options as Simulate
+from wavetank.rehearsal.simulated import simulate_plan
+from wavetank.rehearsal.sweeping import Options as Sweep
+from wavetank.rehearsal.sweeping import sweep_model
 from wavetank.simulation import kernels as k
 from wavetank.simulation.distributions import Distribution
 from wavetank.simulation.model import PodModel, assumed_model
+from wavetank.simulation.sweep_model import evaluate
 from wavetank.simulation.telemetry import log_histogram
 from wavetank.simulation.traffic import Route, Traffic
 
@@ -126,12 +134,31 @@ def _row(name: str, load: float, found: float, expected: float, *p99: float) -> 
     print(f"{name:12}{load:6.1f}{found * 1000:10.2f}{expected * 1000:10.2f}{found / expected - 1:8.1%}{tail}")
 
 
+def resolutions() -> None:
+    """Pods over the load: the whole simulation's, and the stepped resolution's, on the examples."""
+    for name in ("flash-crowd", "cold-pull", "httpbin"):
+        directory = Path(__file__).parents[1] / "examples" / name
+        plan = make_plan(directory, simulated=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            report = simulate_plan(plan, Simulate(directory, Path(temporary)), Path(temporary))
+        begin, end = report.stages[0].start_seconds, report.stages[-1].end_seconds
+        full = sum(
+            max(0.0, min(end, p.ended_at_seconds or end) - max(begin, p.created_at_seconds or 0.0))
+            for p in report.pods
+        )
+        options = Sweep(directory, directory)
+        stepped = evaluate(sweep_model(plan, options), {}).replicas_mean * (end - begin)
+        difference = stepped / full - 1
+        print(f"{name:12} pod-seconds: per request {full:.0f}, stepped {stepped:.0f} ({difference:+.1%})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=4_000_000)
     arguments = parser.parse_args()
     speeds(arguments.requests)
     theory(arguments.requests)
+    resolutions()
 
 
 if __name__ == "__main__":

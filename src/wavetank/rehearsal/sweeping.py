@@ -54,22 +54,24 @@ _DEFAULT_OBJECTIVE = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """As the command's flags; ``knobs`` are its ``--set``."""
+
     directory: Path
-    knobs: tuple[str, ...]
-    random_count: int | None
-    bayes_count: int | None
-    latency: str | None
-    objective: float | None
-    core_hour: float
-    gib_hour: float
-    seed: int
-    workload: Path | None
-    until: str | None
-    cores: int | None
     out: Path
-    output: str
-    top: int
-    verify: bool | None
+    knobs: tuple[str, ...] = ()
+    random_count: int | None = None
+    bayes_count: int | None = None
+    latency: str | None = None
+    objective: float | None = None
+    core_hour: float = 0.04
+    gib_hour: float = 0.005
+    seed: int = 0
+    workload: Path | None = None
+    until: str | None = None
+    cores: int | None = None
+    output: str = "text"
+    top: int = 8
+    verify: bool | None = None
 
 
 def run(options: Options) -> int:
@@ -151,6 +153,8 @@ def sweep_model(plan: Plan, options: Options) -> SweepModel:
         latency_bound=_latency(plan, options),
         error_budget=1 - _objective(plan, options),
         prices=Prices(options.core_hour, options.gib_hour),
+        failure_budget=1
+        - max((s.objective for s in plan.slos if s.kind == "ratio" and s.objective is not None), default=0.0),
     )
 
 
@@ -269,8 +273,8 @@ def _print(
     )
     for knob in knobs:
         table.add_column(_short(knob.path), overflow="fold")
-    for column in ("kept", "cost", "bad", "worst minute", "changes/h", "replicas"):
-        table.add_column(column, justify="right")
+    for column in ("kept", "cost", "bad", "worst minute", "changes/h", "pods/peak"):
+        table.add_column(column, justify="right", no_wrap=True)
     for point in [best, *(p for p in front if p.index != best.index)][: options.top]:
         row = [str(_rounded(point.settings[knob.path])) for knob in knobs]
         table.add_row(*row, *_cells(point.figures), style="bold" if point is best else None)
@@ -296,7 +300,7 @@ def _cells(figures: Any) -> list[str]:
     return [
         "yes" if figures.kept else "no", f"{figures.cost:.4g}", f"{figures.bad_ratio:.3%}",
         f"{figures.worst_minute:.1%}", f"{figures.changes_per_hour:.2g}",
-        f"{figures.replicas_mean:.2f} (max {figures.replicas_peak})",
+        f"{figures.replicas_mean:.2f}/{figures.replicas_peak}",
     ]  # fmt: skip
 
 

@@ -65,6 +65,7 @@ class SweepModel:
     latency_bound: float
     error_budget: float
     prices: Prices = field(default_factory=Prices)
+    failure_budget: float = 1.0  # of requests that may fail, whatever is slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,17 +258,18 @@ def run_case(
 def figures_of(model: SweepModel, compiled: Case, result: Floats) -> Figures:
     requests = max(1.0, result[s.REQUESTS])
     hours = len(model.rates) / 3600
-    bad = (result[s.FAILED] + result[s.SLOW]) / requests
+    failed = result[s.FAILED] / requests
+    bad = failed + result[s.SLOW] / requests
     pod_hours = result[s.POD_SECONDS] / 3600
     prices = model.prices
     price = (
         compiled.request_millis / 1000 * prices.core_hour + compiled.request_bytes / 2**30 * prices.gib_hour
     )
     return Figures(
-        kept=bool(bad <= model.error_budget),
+        kept=bool(bad <= model.error_budget and failed <= model.failure_budget),
         cost=float(pod_hours * price),
         bad_ratio=float(bad),
-        failed_ratio=float(result[s.FAILED] / requests),
+        failed_ratio=float(failed),
         worst_minute=float(result[s.WORST_MINUTE]),
         changes_per_hour=float(result[s.CHANGES] / hours),
         replicas_mean=float(result[s.POD_SECONDS] / len(model.rates)),
