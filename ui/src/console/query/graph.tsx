@@ -228,7 +228,7 @@ function HeatLegend({ heat, index }: { heat: Heat; index: number | null }) {
   return (
     <p class="legend-note">
       {index === null
-        ? `${heat.rows.length} buckets by upper bound; darkest is ${short(heat.most)}. Point at the graph to read a moment.`
+        ? `${heat.rows.length} buckets by upper bound; the strongest cell is ${short(heat.most)}. Point at the graph to read a moment.`
         : heat.rows.map((row, r) => [row, heat.cells[r]![index]] as const).filter(([, value]) => value).map(([row, value]) => `≤ ${row}: ${short(value!)}`).join("   ")}
     </p>
   );
