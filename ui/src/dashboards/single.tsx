@@ -92,8 +92,8 @@ export function Gauge({ drawing }: { drawing: GaugeDrawing }) {
   const box = useBox(holder);
   const { items } = drawing;
   const { columns, rows } = cells(items.length, box, drawing.orientation === "auto" ? "auto" : drawing.orientation === "vertical" ? "horizontal" : "vertical", 1.25);
-  const [start, end] = drawing.shape === "circle" ? [0.75, 1.7499] : [0.6, 1.4 - 1e-6 + 0.5];
-  const sweep = drawing.shape === "circle" ? end - start : 0.8;
+  // Shares of a turn, clockwise from the right: a circle begins at the top, a gauge leaves its bottom open.
+  const [start, sweep] = drawing.shape === "circle" ? [0.75, 0.9999] : [0.35, 0.8];
   const [width, height] = [box.width / columns, box.height / rows];
   const titled = items.length > 1;
   const size = Math.max(30, Math.min(width, (height - (titled ? 20 : 0)) * 1.12) - 8);
