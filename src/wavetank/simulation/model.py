@@ -8,6 +8,7 @@ Unknown fields are errors that name the line and the nearest valid field.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -29,6 +30,7 @@ __all__ = ["MODEL_FILE", "Memory", "Models", "PodModel", "assumed_model", "load_
 MODEL_FILE = "model.yaml"
 
 Duration = str | int | float
+_ZERO = re.compile(r"0+(\.0+)?(ms|s|m|h|d)?")
 
 
 class ServiceTimeFile(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -248,7 +250,10 @@ def _shown(model: PodModel) -> dict[str, str]:
 def _seconds(document: Document, value: Duration, path: tuple[str, ...], least: float = 0.0) -> float:
     """A duration, which may not be below ``least``."""
     try:
-        seconds = float(value) if isinstance(value, int | float) else parse_duration(value, "duration")
+        if isinstance(value, int | float):
+            seconds = float(value)
+        else:  # stages may not last 0 s, start-up may
+            seconds = 0.0 if _ZERO.fullmatch(value) else parse_duration(value, "duration")
     except (InputError, ValueError):
         raise document.error(f"{path[-1]}: {value!r} is not a duration", *path, fix="write 12ms") from None
     if not (least <= seconds < math.inf):
