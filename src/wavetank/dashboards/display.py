@@ -27,6 +27,17 @@ _DEFAULT_STEPS: JSON = {"mode": "absolute", "steps": [{"value": None, "color": "
 
 
 @dataclass(slots=False)
+class Span:
+    """The bounds of all fields of a panel, found once and only if something asks."""
+
+    frames: Sequence[Frame]
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        return bounds(self.frames)
+
+
+@dataclass(slots=False)
 class Look:
     """How one field is shown. ``index`` is its place among the panel's numeric fields, for the palette."""
 
@@ -34,15 +45,15 @@ class Look:
     frame: Frame
     config: JSON
     index: int
-    frames: Sequence[Frame] = ()
+    span: Span
 
     @cached_property
     def auto_low(self) -> float:
-        return bounds(self.frames)[0]
+        return self.span.bounds[0]
 
     @cached_property
     def auto_high(self) -> float:
-        return bounds(self.frames)[1]
+        return self.span.bounds[1]
 
     @cached_property
     def custom(self) -> JSON:
@@ -218,11 +229,12 @@ def apply_config(frames: Sequence[Frame], config: FieldConfig) -> list[list[Look
     fields."""
     index = 0
     out = []
+    span = Span(frames)
     for frame in frames:
         row = []
         for place, found in enumerate(frame.fields):
             merged = _merged(config, found, frame, place)
-            row.append(Look(found, frame, merged, index, frames))
+            row.append(Look(found, frame, merged, index, span))
             index += found.type == "number"
         out.append(row)
     for row in out:
