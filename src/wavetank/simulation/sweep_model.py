@@ -161,7 +161,8 @@ def compile_case(model: SweepModel, settings: Settings, seed: int) -> Case:
         try:
             p = h.pack_hpa(hpa, HpaOptions(), request)
         except ValueError as error:
-            raise InputError(f"HPA {hpa.name}: {error}", fix="try it with `wavetank simulate`, which covers every HPA") from None
+            fix = "try it with `wavetank simulate`, which covers every HPA"
+            raise InputError(f"HPA {hpa.name}: {error}", fix=fix) from None
     replicas = workload["spec"].get("replicas")
     count = 1 if replicas is None else int(replicas)
     case = _case(model, cluster, container, limit, request, seed)
