@@ -121,7 +121,8 @@ def _delta(numbers: Numbers) -> float:
 
 
 def _step(numbers: Numbers) -> float | None:
-    return min((b - a for a, b in pairwise(numbers)), default=None)  # type: ignore[type-var]
+    steps = [b - a for a, b in pairwise(numbers)]
+    return min(steps) if steps else None
 
 
 def _diff_percent(numbers: Numbers) -> float | None:

@@ -130,7 +130,9 @@ def print_spread(reports: Sequence[Report], console: Console) -> None:
         table.add_column(column, justify="right" if column else "left")
     held = sum(r.outcome == "held" for r in reports)
     rows = {f"SLO {slo.name}": [r.slos[i].value for r in reports] for i, slo in enumerate(reports[0].slos)}
-    rows["p99 of all requests, ms"] = [r.load.total.p99_ms for r in reports if r.load is not None]
+    rows["p99 of all requests, ms"] = [
+        r.load.total.p99_ms for r in reports if r.load is not None and r.load.total is not None
+    ]
     rows["first scale-up, s"] = [ups[0].total_seconds for r in reports if (ups := _ups(r))]
     names = {s.name for r in reports for up in _ups(r)[:1] for s in up.stages}
     for name in sorted(names):

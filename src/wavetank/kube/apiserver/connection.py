@@ -57,4 +57,5 @@ class Connection(HttpToolsProtocol):
             return
         self.connections.discard(self)
         # The client sends nothing more before it is answered.
-        self.transport.set_protocol(SpdyConnection(self))  # type: ignore[arg-type]
+        taken_over: Any = SpdyConnection(self)
+        self.transport.set_protocol(taken_over)
