@@ -120,6 +120,13 @@ def test_an_edit_is_saved_back_to_its_file(client: TestClient, folder: Path) -> 
     assert client.get("/api/wavetank/dashboards/b").json()["title"] == "Changed"
 
 
+def test_another_sites_page_cannot_write(client: TestClient) -> None:
+    text = client.get("/api/wavetank/dashboards/b/json").text
+    url = "/api/wavetank/dashboards/b/json"
+    assert client.put(url, content=text, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.put(url, content=text, headers={"Origin": "http://testserver"}).status_code == 200
+
+
 def test_what_a_provider_does_not_allow_is_not_saved(folder: Path, source: EngineSource) -> None:
     before = (folder / "one.json").read_text()
     with TestClient(application(Store([Provider(folder, writable=False)], shipped=False), source)) as client:

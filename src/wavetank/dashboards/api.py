@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -47,6 +48,8 @@ def _endpoint(work: Work) -> Callable[[Request], Awaitable[Response]]:
     """Runs blocking work in a thread; what the user got wrong is 400 or 404 with Grafana's ``message``."""
 
     async def answer(request: Request) -> Response:
+        if _from_elsewhere(request):
+            return json_answer({"message": "dashboards are not written from another site's page"}, 403)
         declared = request.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > DASHBOARD_BYTES_MAX:
             return json_answer({"message": f"body larger than {DASHBOARD_BYTES_MAX} bytes"}, 413)
@@ -65,6 +68,14 @@ def _endpoint(work: Work) -> Callable[[Request], Awaitable[Response]]:
         return json_answer(found[1], found[0]) if isinstance(found, tuple) else json_answer(found)
 
     return answer
+
+
+def _from_elsewhere(request: Request) -> bool:
+    """Whether a browser sends something that changes dashboards on behalf of a page that is not ours."""
+    origin = request.headers.get("origin")
+    if request.method in ("GET", "HEAD") or origin is None:
+        return False
+    return urlsplit(origin).netloc != request.headers.get("host")
 
 
 def _ours(service: Service) -> list[Route]:
