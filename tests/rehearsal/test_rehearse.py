@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,9 @@ class Run:
 
     def __init__(self, directory: Path, tmp_path: Path) -> None:
         self.directory = directory
-        self.runtime = tmp_path / "r"
-        self.runtime.mkdir()
+        # Not below tmp_path: the names of unix sockets in it must fit into 107 bytes.
+        self.runtime = Path(tempfile.mkdtemp(prefix="wt-"))
+        weakref.finalize(self, shutil.rmtree, self.runtime, ignore_errors=True)
         environment = {**os.environ, "TMPDIR": str(self.runtime), "XDG_STATE_HOME": str(tmp_path / "state")}
         environment.pop("XDG_RUNTIME_DIR", None)
         self._output = tmp_path / "output"
@@ -63,6 +66,7 @@ class Run:
             pause(0.05)
 
     def under_load(self) -> bool:
+        assert self.process.poll() is None, f"ended with {self.process.returncode}; output:\n{self.output}"
         return any(p.stat().st_size > 400 for p in self.runtime.glob("wavetank-*/load.jsonl"))
 
     def end(self, seconds: float = 120.0) -> int:

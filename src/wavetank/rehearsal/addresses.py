@@ -21,6 +21,7 @@ __all__ = ["API_PORT", "METRICS_PORT", "Addresses", "claim_addresses"]
 FIRST_BLOCK: Final = 16
 LAST_BLOCK: Final = 250
 API_PORT: Final = 6443
+STRANGERS_MAX: Final = 8  # blocks with a port in use; after so many, it is in use in all of them
 METRICS_PORT: Final = 8080  # of the control plane, on the address of its API
 
 
@@ -69,6 +70,7 @@ def claim_addresses(preferred: int | None = None) -> tuple[Addresses, socket.soc
     process at a time. Raises InputError if every block is taken.
     """
     blocks = range(FIRST_BLOCK, LAST_BLOCK + 1) if preferred is None else [preferred]
+    strangers = 0
     for block in blocks:
         lock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -76,6 +78,12 @@ def claim_addresses(preferred: int | None = None) -> tuple[Addresses, socket.soc
             lock.listen(1)
             _refuse_strangers(Addresses(block))
             return Addresses(block), lock
+        except InputError:
+            # A tank that was killed may still be coming to its end here, or something listens in every block.
+            lock.close()
+            strangers += 1
+            if strangers == STRANGERS_MAX or block == blocks[-1]:
+                raise
         except OSError as error:
             lock.close()
             if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):

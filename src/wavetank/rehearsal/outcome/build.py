@@ -14,8 +14,10 @@ from wavetank.analysis.slo import Objective, Verdict, evaluate
 from wavetank.errors import WavetankError
 from wavetank.journal import read_journals
 from wavetank.rehearsal.outcome.environment import describe, usable_cpus
+from wavetank.rehearsal.outcome.gateway import gateway_load
 from wavetank.rehearsal.outcome.record import (
     JOURNAL_GLOB,
+    LoadSecond,
     RunRecord,
     SloFacts,
     read_load,
@@ -62,6 +64,8 @@ async def build_report(
     rows = read_load(directory)
     end = record.ended_at or now
     axis = _axis(record.started_at, end)
+    if not rows and since is not None and query is not None:
+        rows = await _seen_by_the_gateway(query, axis, record)
     timeline = load_timeline(axis, rows, usable_cpus())
     workloads = tuple([await workload_over_time(w, records, axis, query) for w in record.workloads])
     verdicts = await _verdicts(record, query, axis, end)
@@ -97,6 +101,18 @@ async def build_report(
         notes=tuple(record.notes),
         files=record.files,
     )
+
+
+async def _seen_by_the_gateway(query: Query, axis: Axis, record: RunRecord) -> list[LoadSecond]:
+    """The load of a tank that others drive; it began with its first request."""
+    try:
+        rows = await gateway_load(query, axis)
+    except WavetankError as error:
+        record.notes.append(f"load at the gateway: {error}")
+        return []
+    if rows and record.load_started_at is None:
+        record.load_started_at = float(rows[0].second)
+    return rows
 
 
 def _axis(start: float, end: float) -> Axis:
