@@ -32,8 +32,22 @@ _ACCEPTED: Final = (
     "--cluster.reconnect-timeout",
     "--cluster.label",
     "--auto-gomemlimit.ratio",
-    "--enable-feature",
 )
+
+
+def _only_zero(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value not in (None, "", "0", "0s"):
+        raise click.UsageError(
+            f"{parameter.opts[0]} can only be 0 here: requests are neither counted nor cut off"
+        )
+
+
+def _no_features(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        reason = "matchers are read in upstream's fallback mode"
+        raise click.UsageError(f"--enable-feature={value}: there are no feature flags here; {reason}")
+
+
 _DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _SECONDS: Final = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0,
@@ -70,8 +84,9 @@ def _accepted(function: F) -> F:
 @click.option("--web.config.file", "web_config", help="TLS and passwords.")
 @click.option("--web.external-url", "external_url", default="", help="The URL others reach this server by.")
 @click.option("--web.route-prefix", "route_prefix", help="[default: the path of --web.external-url]")
-@click.option("--web.get-concurrency", hidden=True, expose_value=False)
-@click.option("--web.timeout", hidden=True, expose_value=False)
+@click.option("--web.get-concurrency", hidden=True, expose_value=False, callback=_only_zero)
+@click.option("--web.timeout", hidden=True, expose_value=False, callback=_only_zero)
+@click.option("--enable-feature", hidden=True, expose_value=False, callback=_no_features)
 @click.option(
     "--cluster.listen-address", "cluster_listen", default="", help="Only empty: there is no cluster."
 )
