@@ -42,7 +42,7 @@ class Running:
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Wait until something that depends on real scrapes holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await condition():
                 await asyncio.sleep(0.02)
 

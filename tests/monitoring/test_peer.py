@@ -185,7 +185,7 @@ async def test_same_series_and_answers(start: Callable[..., Any], exporter: int,
             async def settled() -> bool:
                 try:
                     theirs, ours = await asyncio.gather(series(theirs_url), series(server.url))
-                except OSError:
+                except (OSError, json.JSONDecodeError):  # not up, or not ready yet
                     return False
                 return theirs == ours and any("severity" in name for name in ours) and "class:" in str(ours)
 

@@ -123,7 +123,7 @@ async def test_a_query_sees_what_the_other_server_has(start: Callable[..., Any])
     """One server writes to the other and reads from it; only the other stores."""
     options = ServerOptions(enable_remote_write_receiver=True)
     async with start("global: {scrape_interval: 1s}\n", options, directory="other") as other:
-        now = round(RealClock().now())
+        now = int(RealClock().now())  # not after the query
         item = Item(Labels.of(__name__="m", region="eu"), [((now - i) * 1000, 5.0) for i in (20, 10, 0)])
         body = pack(request_v2([item], lambda name: None))
         headers = {"Content-Type": f"application/x-protobuf;proto={V2}", "Content-Encoding": "snappy"}
