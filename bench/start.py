@@ -44,7 +44,7 @@ def _as_usual() -> dict[str, str]:
 def first_request_seconds(name: str, environment: dict[str, str]) -> float:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary) / name
-        shutil.copytree(EXAMPLE, directory, ignore=shutil.ignore_patterns("report"))
+        shutil.copytree(EXAMPLE, directory, ignore=shutil.ignore_patterns("report", ".gunicorn"))
         spec = directory / "rehearsal.yaml"
         stages = "    stages:\n      - {duration: 5s, rps: 5}\n"
         spec.write_text(re.sub(r"    stages:\n(      - .*\n)+", stages, spec.read_text()))
