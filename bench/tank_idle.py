@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from wavetank.clock import Clock, RealClock
+from wavetank.rehearsal.console_facts import ConsoleFacts
 from wavetank.rehearsal.manifests import load_manifests
 from wavetank.rehearsal.outcome.record import WorkloadFacts
 from wavetank.rehearsal.scrape import internal_targets, monitoring_config
@@ -58,7 +59,9 @@ async def measure(clock: Clock, seconds: float) -> None:
         manifests = load_manifests(directory, ["idle.yaml"], Document({}, "idle.yaml", 1, {}))
         tank = await Tank.open(clock)
         try:
-            await tank.start_monitoring()
+            await tank.start_monitoring(
+                ConsoleFacts(kind="tank", name="idle", monitoring_url=tank.monitoring_url)
+            )
             await tank.start_control_plane(Cluster())
             targets = internal_targets(tank.addresses, tank.metrics_address, 1)
             await tank.apply(manifests)
