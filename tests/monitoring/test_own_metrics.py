@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-from conftest import running
+from typing import Any
 
 CONFIG = """
 global: {scrape_interval: 1s, evaluation_interval: 1s}
@@ -60,8 +60,8 @@ NEEDED = [
 ]
 
 
-async def test_what_upstreams_dashboard_and_rules_ask_for_is_there(tmp_path: Path) -> None:
-    async with running(CONFIG % "127.0.0.1:1", tmp_path, rules=RULES) as server:
+async def test_what_upstreams_dashboard_and_rules_ask_for_is_there(start: Callable[..., Any]) -> None:
+    async with start(CONFIG % "127.0.0.1:1", rules=RULES) as server:
 
         async def scraped_twice() -> bool:
             return "prometheus_target_interval_length_seconds_count" in await server.get("/metrics")
@@ -73,10 +73,10 @@ async def test_what_upstreams_dashboard_and_rules_ask_for_is_there(tmp_path: Pat
         assert set(NEEDED) <= families, set(NEEDED) - families
 
 
-async def test_what_goes_wrong_is_counted_where_it_belongs(tmp_path: Path) -> None:
-    async with running(CONFIG % "127.0.0.1:1", tmp_path / "a") as target:
+async def test_what_goes_wrong_is_counted_where_it_belongs(start: Callable[..., Any], tmp_path: Path) -> None:
+    async with start(CONFIG % "127.0.0.1:1", directory="a") as target:
         address = target.url.removeprefix("http://")
-        async with running(CONFIG % address, tmp_path / "b", rules=RULES) as server:
+        async with start(CONFIG % address, directory="b", rules=RULES) as server:
 
             async def counted() -> bool:
                 values = dict(line.rsplit(" ", 1) for line in (await server.get("/metrics")).splitlines())
