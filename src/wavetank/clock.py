@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Clock", "RealClock", "VirtualClock", "cpu_seconds", "pause"]
+__all__ = ["Clock", "RealClock", "VirtualClock", "cpu_seconds", "next_turn", "pause"]
 
 
 class Clock(Protocol):
@@ -126,6 +126,11 @@ async def _settle() -> None:
     """Let every runnable coroutine go as far as it can without time passing."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def next_turn() -> None:
+    """Let everything else that is ready run first; no time passes."""
+    await asyncio.sleep(0)
 
 
 def pause(seconds: float) -> None:

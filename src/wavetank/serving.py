@@ -7,12 +7,13 @@ returns every connection is gone.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
 
 import uvicorn
+
+from wavetank.clock import next_turn
 
 __all__ = ["EmbeddedServer"]
 
@@ -28,9 +29,9 @@ class EmbeddedServer(uvicorn.Server):
         await super().shutdown(sockets)
         # A connection accepted in the last turn of the loop gets its protocol in the next two.
         for _ in range(2):
-            await asyncio.sleep(0)
+            await next_turn()
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.abort()
-        await asyncio.sleep(0)
+        await next_turn()

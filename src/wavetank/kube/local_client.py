@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from wavetank.clock import next_turn
 from wavetank.kube import deletion
 from wavetank.kube.api import Api, Caller, Selection
 from wavetank.kube.client import ApiError, Object, ObjectList, Resource, WatchEvent, WatchType
@@ -57,7 +57,7 @@ class LocalClient:
         while True:
             async for event in self._listed_and_streamed(selection, known):
                 yield event
-            await asyncio.sleep(0)  # the history moved past this watch: list again
+            await next_turn()  # the history moved past this watch: list again
 
     async def _listed_and_streamed(
         self, selection: Selection, known: dict[tuple[str, str], Object]

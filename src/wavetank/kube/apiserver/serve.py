@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from wavetank.clock import next_turn
 from wavetank.errors import InputError, InternalError
 from wavetank.kube.apiserver.connection import Connection
 from wavetank.kube.pki import Credentials
@@ -77,7 +78,7 @@ class Listener:
         while not self._server.started:
             if self._task.done():
                 raise InternalError(f"the API server ended at start: {self._task.exception()}")
-            await asyncio.sleep(0)
+            await next_turn()
 
     async def stop(self) -> None:
         if self._task is None:

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from wavetank.clock import Clock
+from wavetank.clock import Clock, next_turn
 from wavetank.kube import deletion
 from wavetank.kube.api import Api, Caller
 from wavetank.kube.client import ApiError, Object, Resource, WatchType
@@ -176,7 +176,7 @@ class Driver:
             return
         left = due - self._clock.now()
         if left <= 0:
-            await asyncio.sleep(0)
+            await next_turn()
             return
         sleeping = asyncio.ensure_future(self._clock.sleep(left))
         waking = asyncio.ensure_future(self._wake.wait())

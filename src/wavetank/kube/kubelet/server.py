@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wavetank.clock import next_turn
 from wavetank.errors import InputError
 from wavetank.exposition.render import CONTENT_TYPE_TEXT, render_text
 from wavetank.kube.client import ApiError, Object
@@ -108,7 +109,7 @@ class KubeletServer:
         # uvicorn exits the process where it cannot bind, which is not wanted.
         self._task = asyncio.get_running_loop().create_task(self._serve(), name=f"kubelet {self._where}")
         while not self._server.started:
-            await asyncio.sleep(0)
+            await next_turn()
             if self._task.done():
                 await self._task
 

@@ -7,6 +7,7 @@ import heapq
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wavetank.clock import next_turn
 from wavetank.kube.api import Api, Caller
 from wavetank.kube.client import ApiError, Object, WatchType
 from wavetank.kube.controllers.loop import record_event
@@ -165,7 +166,7 @@ class Scheduler:
             due = self.run_step(KUBE_CONTROLLER_KEYS_PER_TURN)
             left = None if due is None else due - self._clock.now()
             if left is not None and left <= 0:
-                await asyncio.sleep(0)
+                await next_turn()
                 continue
             tasks: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._wake.wait())}
             if left is not None:
