@@ -50,7 +50,6 @@ from wavetank.monitoring.scrape.loop import TargetLoop
 from wavetank.monitoring.scrape.pool import ScrapePools
 from wavetank.monitoring.storage_options import storage_options
 from wavetank.tsdb.db import DB
-from wavetank.tsdb.options import Options as StorageOptions
 
 _UPKEEP_SECONDS: Final = 60.0
 _REPLAY_LOOK_SECONDS: Final = 0.1
@@ -93,7 +92,6 @@ class Parts:
         self._options = options
         self._db = db
         self._clock = clock
-        self._db = db
         self._groups: dict[str, Group] = {}
         self._waiting: asyncio.Task[None] | None = None
         self._journal = journal
@@ -143,27 +141,7 @@ class Parts:
             rules=self._rules,
             notifier=self._notifier,
             registry=registry,
-            settings=Settings(
-                flags=options.flags,
-                external_url=external_url,
-                enable_lifecycle=options.enable_lifecycle,
-                enable_admin_api=options.enable_admin_api,
-                enable_remote_write_receiver=options.enable_remote_write_receiver,
-                enable_otlp_receiver=options.enable_otlp_receiver,
-                agent=options.agent is not None,
-                retention=format_duration(options.storage.retention_ms),
-                loopback_only=loopback_only,
-                accepted_messages=options.remote.accepted_messages,
-                read_sample_limit=options.remote.read_sample_limit,
-                read_concurrent_limit=options.remote.read_concurrent_limit,
-                read_frame_bytes=options.remote.read_frame_bytes,
-                page_title=options.web.page_title,
-                route_prefix=_route_prefix(options, external_url),
-                cors_origin=options.web.cors_origin,
-                user_assets=options.web.user_assets,
-                console_templates=options.web.console_templates,
-                console_libraries=options.web.console_libraries,
-            ),
+            settings=_settings(options, external_url, loopback_only),
             state=self.state,
             reload=reload,
             quit=quit,
@@ -210,7 +188,6 @@ class Parts:
         for name in again:
             self._discovery.republish(name)
         await self._notifier.apply(config)
-        self._db.reconfigure(_retention(self._options.storage, config))
         self._groups = groups
         if self._db.is_whole:
             await self._rules.apply(groups)
@@ -323,22 +300,36 @@ class Parts:
         await self._storage.close()
 
 
+def _settings(options: ServerOptions, external_url: str, loopback_only: bool) -> Settings:
+    """What the API needs to know of the flags."""
+    return Settings(
+        flags=options.flags,
+        external_url=external_url,
+        enable_lifecycle=options.enable_lifecycle,
+        enable_admin_api=options.enable_admin_api,
+        enable_remote_write_receiver=options.enable_remote_write_receiver,
+        enable_otlp_receiver=options.enable_otlp_receiver,
+        agent=options.agent is not None,
+        retention=format_duration(options.storage.retention_ms),
+        loopback_only=loopback_only,
+        accepted_messages=options.remote.accepted_messages,
+        read_sample_limit=options.remote.read_sample_limit,
+        read_concurrent_limit=options.remote.read_concurrent_limit,
+        read_frame_bytes=options.remote.read_frame_bytes,
+        page_title=options.web.page_title,
+        route_prefix=_route_prefix(options, external_url),
+        cors_origin=options.web.cors_origin,
+        user_assets=options.web.user_assets,
+        console_templates=options.web.console_templates,
+        console_libraries=options.web.console_libraries,
+    )
+
+
 def _route_prefix(options: ServerOptions, external_url: str) -> str:
     """The path all routes are below, without a slash at its end."""
     given = options.web.route_prefix
     path = urlsplit(external_url).path if given is None else given
     return "/" + path.strip("/") if path.strip("/") else ""
-
-
-def _retention(options: StorageOptions, config: Config) -> StorageOptions:
-    """The flags', where the configuration file says nothing else."""
-    given = config.storage.tsdb.retention
-    return replace(
-        options,
-        retention_ms=options.retention_ms if given.time is None else int(given.time),
-        retention_bytes=options.retention_bytes if given.size is None else int(given.size),
-        retention_percent=given.percentage or options.retention_percent,
-    )
 
 
 def _seed(config: Config) -> int:
