@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
+from wavetank.cli._reports import report_options
+
 __all__ = ["command"]
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where reports go. [default: DIR/report]")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the HTML report to this file instead.")
-@click.option("--json", "json_", type=click.Path(path_type=Path), help="The same for JSON.")
-@click.option("--junit", type=click.Path(path_type=Path), help="The same for JUnit XML.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="The same for Markdown.")
+@report_options("report")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of arrivals and phases.")
 @click.option("--quiet", is_flag=True, help="No progress: only the verdict.")
 @click.option("--keep", is_flag=True, help="Keep the run directory (journals, logs, TSDB) and name it.")
@@ -24,10 +22,7 @@ __all__ = ["command"]
 def command(
     directory: Path,
     out: Path | None,
-    html: Path | None,
-    json_: Path | None,
-    junit: Path | None,
-    markdown: Path | None,
+    files: dict[str, Path],
     seed: int,
     quiet: bool,
     keep: bool,
@@ -45,12 +40,11 @@ def command(
     if emulate_kubernetes is not None:
         parse_release(emulate_kubernetes)
 
-    files = {"html": html, "json": json_, "junit": junit, "markdown": markdown}
     return run(
         Options(
             directory=directory,
             out=out or directory / "report",
-            files={kind: path for kind, path in files.items() if path is not None},
+            files=files,
             seed=seed,
             quiet=quiet,
             keep=keep,

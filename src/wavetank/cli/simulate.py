@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
+from wavetank.cli._reports import report_options
+
 __all__ = ["command"]
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where reports go. [default: DIR/simulation]")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the HTML report to this file instead.")
-@click.option("--json", "json_", type=click.Path(path_type=Path), help="The same for JSON.")
-@click.option("--junit", type=click.Path(path_type=Path), help="The same for JUnit XML.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="The same for Markdown.")
+@report_options("simulation")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of arrivals, models and phases.")
 @click.option("--workload", type=click.Path(path_type=Path), help="A day, a trace, history: not the stages.")
 @click.option("--from", "since", help="Begin the load this far into it, e.g. 8h.")
@@ -30,10 +28,7 @@ __all__ = ["command"]
 def command(
     directory: Path,
     out: Path | None,
-    html: Path | None,
-    json_: Path | None,
-    junit: Path | None,
-    markdown: Path | None,
+    files: dict[str, Path],
     seed: int,
     workload: Path | None,
     since: str | None,
@@ -51,12 +46,11 @@ def command(
     """
     from wavetank.rehearsal.simulated import Options, run
 
-    files = {"html": html, "json": json_, "junit": junit, "markdown": markdown}
     return run(
         Options(
             directory=directory,
             out=out or directory / "simulation",
-            files={kind: path for kind, path in files.items() if path is not None},
+            files=files,
             seed=seed,
             workload=workload,
             since=since,
