@@ -1,14 +1,13 @@
-"""Range queries of BenchmarkRangeQuery (prometheus/prometheus, promql/bench_test.go), in CPU time.
+"""Range queries of BenchmarkRangeQuery (prometheus/prometheus, promql/bench_test.go), in CPU time over HTTP.
 
 The data and the expressions are upstream's: 1443 series, 18640 samples each at 10 s, queries over the last
-1, 1000 or 10000 steps. The data is written as blocks by our database. Ours is measured in-process: parse,
-select and decode chunks, evaluate, write JSON; only HTTP itself is left out. With ``--peer`` Debian's
-``prometheus`` opens a copy of the same blocks and answers the same queries over HTTP; its figure is the CPU
-time of its process. ``--vm`` pushes the same samples to Debian's ``victoria-metrics`` and asks it, too (its
-answers differ on purpose: it is no judge of ours). ``--jitter`` moves timestamps and values about, so that
-nothing compresses or repeats.
+1, 1000 or 10000 steps. Our database writes the data as blocks; `wavetank prometheus` and Debian's
+``prometheus`` open a copy each, and Debian's ``victoria-metrics`` gets the same samples pushed (its answers
+differ on purpose: it is no judge of ours). Figures are CPU time of the server's process, user and system,
+per query; ``inside`` is our engine in this process, from text to JSON. ``--jitter`` moves timestamps about
+and lets values walk at random, so that nothing compresses or repeats.
 
-    python bench/promql_range.py [--peer] [--vm] [--jitter] [--only TEXT] [--every N] [--rounds N]
+    python bench/promql_range.py [--peers NAME,NAME] [--jitter] [--only TEXT] [--steps N] [--every N]
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import json
 import math
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from promql_peer import Peer
-from promql_vm import VictoriaMetrics
+from promql_servers import Server, prometheus, victoria_metrics, wavetank
 
 from wavetank.clock import RealClock, cpu_seconds
 from wavetank.model.labels import Labels
@@ -39,13 +38,18 @@ from wavetank.tsdb.options import Options
 INTERVAL_MS = 10_000
 INTERVALS = 8_640 + 10_000
 SERIES = 1_443
+END_MS = INTERVALS * INTERVAL_MS
 
 
 @dataclass(frozen=True)
 class Case:
     expr: str
     steps: int
-    peer: str | None = ""  # another spelling for the peer; None where it has no such thing
+    peer: str | None = ""  # another spelling for the peers; None where they have no such thing
+
+    @property
+    def start_ms(self) -> int:
+        return END_MS - self.steps * INTERVAL_MS
 
 
 def cases() -> list[Case]:
@@ -100,6 +104,8 @@ def columns(jitter: bool) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng(7)
         times += random.integers(0, 3000, times.shape)
         values = np.cumsum(random.exponential(1.0, values.shape), axis=1)
+        walks = [row for row, labels in enumerate(all_labels()) if labels.name.startswith("b_")]
+        values[walks] = np.cumsum(random.normal(0.0, 1.0, values[walks].shape), axis=1)
     return times, values
 
 
@@ -120,6 +126,7 @@ def fill(database: DB, jitter: bool) -> None:
             appender.append_batch(np.full(len(s), ref), s * INTERVAL_MS, s / SERIES)
         appender.commit()
     database.flush()
+    database.compact()
 
 
 def vm_lines(jitter: bool) -> Iterator[bytes]:
@@ -140,90 +147,107 @@ def vm_lines(jitter: bool) -> Iterator[bytes]:
     yield "\n".join(lines).encode()
 
 
-def ours(storage: Queryable, case: Case, rounds: int) -> tuple[float, int]:
-    """Median CPU milliseconds of one query, and the bytes of its answer."""
+def ours_ms(storage: Queryable, case: Case, rounds: int) -> float:
+    """Median CPU milliseconds of one query in this process: parse, select, evaluate, write JSON."""
     engine = Engine(EngineOptions(parser=EXPERIMENTAL))
-    end = INTERVALS * INTERVAL_MS
-    start = end - case.steps * INTERVAL_MS
-    times = []
-    size = 0
-    for i in range(rounds + 1):
+    times: list[float] = []
+    count = 1
+    while len(times) <= rounds:
         before = cpu_seconds()
-        size = len(encode_result(engine.query_range(storage, case.expr, start, end, INTERVAL_MS)))
-        if i:  # the first one compiles
-            times.append((cpu_seconds() - before) * 1e3)
-    return statistics.median(times), size
+        for _ in range(count):
+            encode_result(engine.query_range(storage, case.expr, case.start_ms, END_MS, INTERVAL_MS))
+        times.append((cpu_seconds() - before) * 1e3 / count)
+        count = max(1, min(20, int(25 / times[-1])))
+    return statistics.median(times[1:])  # the first one compiles
+
+
+@dataclass(slots=True)
+class Row:
+    """CPU milliseconds of a case; NaN where it was not measured or is refused."""
+
+    case: Case
+    ours: float
+    inside: float
+    prometheus: float = math.nan
+    victoria_metrics: float = math.nan
+
+    def line(self) -> str:
+        parts = [f"{self.ours:9.2f} {self.inside:9.2f}"]
+        for theirs in (self.prometheus, self.victoria_metrics):
+            shown = "" if math.isnan(theirs) else f"{theirs:9.2f} {self.ours / theirs:7.3f}"
+            parts.append(f"{shown:17}")
+        return " ".join([*parts, f"{self.case.steps:>6}", self.case.expr])
+
+
+def measure(servers: Mapping[str, Server], storage: Queryable, chosen: list[Case], rounds: int) -> list[Row]:
+    """Each case on all servers in turn; a line is printed as soon as it is known."""
+    print(f"{'ours':>9} {'inside':>9} {'Prometheus':>10} {'ratio':>6} {'VM':>9} {'ratio':>7} {'steps':>6}")
+    rows = []
+    for case in chosen:
+        found = {"prometheus": math.nan, "victoria-metrics": math.nan}
+        for name, server in servers.items():
+            expr = case.expr if name == "wavetank" else case.peer
+            if expr is not None:
+                expr = expr or case.expr
+                found[name] = server.query_ms(expr, case.start_ms, END_MS, INTERVAL_MS, rounds)
+        row = Row(
+            case,
+            found["wavetank"],
+            ours_ms(storage, case, rounds),
+            found["prometheus"],
+            found["victoria-metrics"],
+        )
+        rows.append(row)
+        print(row.line(), flush=True)
+    return rows
+
+
+GROUPS: dict[str, Callable[[Case], bool]] = {
+    "a hundred series and more, 100 steps and more": lambda c: "hundred" in c.expr and c.steps >= 100,
+    "one series, 100 steps and more": lambda c: "hundred" not in c.expr and c.steps >= 100,
+    "a single step": lambda c: c.steps == 1,
+    "all": lambda c: True,
+}
+
+
+def summarise(rows: list[Row]) -> None:
+    for peer in ("prometheus", "victoria_metrics"):
+        for name, belongs in GROUPS.items():
+            ratios = [r.ours / getattr(r, peer) for r in rows if belongs(r.case)]
+            ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
+            if ratios:
+                mean = math.exp(statistics.fmean(map(math.log, ratios)))
+                slower = sum(ratio > 1 for ratio in ratios)
+                print(f"{mean:.3f} of {peer} (geometric mean), {slower} of {len(ratios)} slower: {name}")
+    inside = statistics.fmean(math.log(r.inside / r.ours) for r in rows)
+    print(f"{math.exp(inside):.3f} of our CPU is spent inside the engine (geometric mean)")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peer", action="store_true", help="measure Debian's prometheus as well")
-    parser.add_argument("--vm", action="store_true", help="measure Debian's victoria-metrics as well")
+    parser.add_argument("--peers", default="prometheus,victoria-metrics", help="by commas, or nothing")
     parser.add_argument("--jitter", action="store_true", help="irregular timestamps and values")
     parser.add_argument("--only", default="", help="only cases whose expression contains this")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, help="only cases of so many steps")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--every", type=int, default=1, help="only every so many cases")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="promql-bench-") as directory:
-        database = DB.open(Path(directory), Options(retention_ms=0), RealClock())
+    chosen = [c for c in cases() if args.only in c.expr and args.steps in (None, c.steps)][:: args.every]
+    with tempfile.TemporaryDirectory(prefix="promql-bench-") as directory, ExitStack() as stack:
+        data = Path(directory)
+        database = DB.open(data, Options(retention_ms=0), RealClock())
+        stack.callback(database.close)
         fill(database, args.jitter)
-        peer = Peer(Path(directory)) if args.peer else None
-        second = VictoriaMetrics() if args.vm else None
-        try:
-            if second is not None:
-                second.load(vm_lines(args.jitter))
-            chosen = [case for case in cases() if args.only in case.expr][:: args.every]
-            measure(database, peer, second, chosen, args.rounds)
-        finally:
-            database.close()
-            for each in (peer, second):
-                if each is not None:
-                    each.close()
+        servers = {}
+        for name in ("wavetank", *filter(None, args.peers.split(","))):
+            servers[name] = victoria_metrics() if name == "victoria-metrics" else ON_BLOCKS[name](data)
+            stack.callback(servers[name].close)
+            if name == "victoria-metrics":
+                servers[name].load(vm_lines(args.jitter))
+        summarise(measure(servers, database, chosen, args.rounds))
 
 
-def measure(
-    storage: Queryable, peer: Peer | None, second: VictoriaMetrics | None, chosen: list[Case], rounds: int
-) -> None:
-    end = INTERVALS * INTERVAL_MS
-    ratios: list[tuple[Case, float]] = []
-    against_second: list[float] = []
-    print(f"{'Prometheus':>13} {'ratio':>7} {'ours':>13} {'answer':>11}")
-    for case in chosen:
-        mine, size = ours(storage, case, rounds)
-        line = f"{mine:10.2f} ms {size:>9} B  {case.steps:>5} steps  {case.expr}"
-        theirs = math.nan
-        if peer is not None and case.peer is not None:
-            start = end - case.steps * INTERVAL_MS
-            theirs = peer.query_ms(case.peer or case.expr, start, end, INTERVAL_MS, rounds)
-        if second is not None and case.peer is not None:
-            start = end - case.steps * INTERVAL_MS
-            other = second.query_ms(case.peer or case.expr, start, end, INTERVAL_MS, rounds)
-            if not math.isnan(other):
-                against_second.append(mine / other)
-                line = f"{line}   (VictoriaMetrics {other:.2f} ms)"
-        if math.isnan(theirs):
-            line = f"{'':21} {line}"
-        else:
-            ratios.append((case, mine / theirs))
-            line = f"{theirs:10.2f} ms {mine / theirs:7.3f} {line}"
-        print(line, flush=True)
-    print()
-    groups = {
-        "a hundred series and more, 100 steps and more": lambda c: "hundred" in c.expr and c.steps >= 100,
-        "one series, 100 steps and more": lambda c: "hundred" not in c.expr and c.steps >= 100,
-        "a single step": lambda c: c.steps == 1,
-        "all": lambda c: True,
-    }
-    for name, belongs in groups.items():
-        some = [r for c, r in ratios if belongs(c)]
-        if some:
-            mean = math.exp(statistics.fmean(map(math.log, some)))
-            slower = sum(r > 1 for r in some)
-            print(f"geometric mean {mean:.3f} of Prometheus' CPU, slower in {slower} of {len(some)}: {name}")
-    if against_second:
-        mean = math.exp(statistics.fmean(map(math.log, against_second)))
-        print(f"geometric mean {mean:.3f} of VictoriaMetrics' CPU over {len(against_second)} cases")
-
+ON_BLOCKS = {"wavetank": wavetank, "prometheus": prometheus}
 
 if __name__ == "__main__":
     main()

@@ -34,9 +34,8 @@ def script(name: str, *arguments: str) -> None:
 
 def queries() -> None:
     """A part of BenchmarkRangeQuery's cases, against whichever peers are here."""
-    peers = [flag for flag, program in (("--peer", "prometheus"), ("--vm", "victoria-metrics"))
-             if shutil.which(program)]  # fmt: skip
-    script("promql_range.py", *peers, "--rounds", "3", "--every", "6")
+    peers = [name for name in ("prometheus", "victoria-metrics") if shutil.which(name)]
+    script("promql_range.py", "--peers", ",".join(peers), "--rounds", "3", "--every", "6")
 
 
 def jittered(path: Path) -> int:
