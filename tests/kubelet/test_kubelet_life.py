@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
 from kubelet_room import PYTHON, Tank, container, python, ready, status_of
@@ -300,6 +301,16 @@ async def test_programs_of_our_environment_are_found(tank: Tank) -> None:
     )
     await tank.until("venv", lambda p: p.get("status", {}).get("phase") == "Succeeded")
     assert (await tank.logs("venv")).strip().rpartition("/")[0] == sys.executable.rpartition("/")[0]
+
+
+async def test_home_is_the_pods_own_wherever_it_starts(tank: Tank, tmp_path: Path) -> None:
+    await tank.create(
+        "away", container("main", "sh", "-c", "pwd; touch $HOME/mine"), restartPolicy="Never",
+        metadata={"annotations": {"wavetank.dev/working-dir": str(tmp_path)}},
+    )  # fmt: skip
+    await tank.until("away", lambda p: p.get("status", {}).get("phase") == "Succeeded")
+    assert (await tank.logs("away")).strip() == str(tmp_path)
+    assert not (tmp_path / "mine").exists()
 
 
 async def test_logs_tail_timestamps_and_waiting(tank: Tank) -> None:

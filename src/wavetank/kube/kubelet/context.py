@@ -150,6 +150,7 @@ def configure(
         argv=[mounts.rewrite(a) for a in argv],
         environment={**shown, **mounts.variables},
         directory=_working_directory(context, pod, container, directory),
+        home=directory,
         log_path=context.options.run_directory / "logs" / log,
         limits=limits_of(container),
     )

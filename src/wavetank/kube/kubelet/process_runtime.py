@@ -78,7 +78,7 @@ class ProcessRuntime:
         programs = str(Path(sys.executable).parent)
         environment = {
             "PATH": os.pathsep.join([programs, host.get("PATH", os.defpath)]),
-            "HOME": str(config.directory),
+            "HOME": str(config.home),
             "HOSTNAME": config.pod.partition("/")[2],
             **{name: host[name] for name in _INHERITED if name in host},
         }

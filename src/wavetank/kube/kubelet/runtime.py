@@ -34,7 +34,8 @@ class ContainerConfig:
     container_id: str
     argv: Sequence[str]
     environment: Mapping[str, str]
-    directory: Path
+    directory: Path  # where it starts
+    home: Path  # its own, gone with its pod
     log_path: Path
     limits: Limits = field(default_factory=Limits)
 
