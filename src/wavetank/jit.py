@@ -29,8 +29,17 @@ def _cache_directory() -> None:
 _cache_directory()
 
 import numba  # noqa: E402  (must see the cache directory)
+from numba.core.registry import CPUDispatcher  # noqa: E402
 
 _njit: Any = numba.njit
+
+
+class _Leaf(CPUDispatcher):  # type: ignore[misc]
+    """A leaf is machine code for other kernels only: it has no entry point that Python could call, and
+    calling it regardless would end the process. From Python it is the function it was written as."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.py_func(*args, **kwargs)
 
 
 def kernel(
@@ -39,8 +48,8 @@ def kernel(
     """Compile a function over NumPy arrays.
 
     ``signature`` is Numba's text form, e.g. ``"float64[::1](int64[::1], float64[::1])"``; None compiles at
-    the first call for the types it sees. ``inline`` marks a leaf that is only called from other kernels.
-    The plain Python function stays reachable as ``.py_func``: tests run it as the reference.
+    the first call for the types it sees. ``inline`` marks a leaf that is compiled into other kernels only,
+    and stays ordinary Python when it is called from Python. The plain Python function stays reachable as ``.py_func``: tests run it as the reference.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -57,7 +66,9 @@ def kernel(
             # with them it can, and they are what is cached.
             # Without the wrappers by which Python would call it, it compiles in two thirds of the time.
             leaf = {"cache": False, "no_cpython_wrapper": True}
-            return _njit(**options | leaf)(function)  # type: ignore[no-any-return]
+            inlined = _njit(**options | leaf)(function)
+            inlined.__class__ = _Leaf
+            return inlined  # type: ignore[no-any-return]
         if signature is None:
             return _njit(**options)(function)  # type: ignore[no-any-return]
         # Explicit signatures would compile at import; keep them for the first call.
