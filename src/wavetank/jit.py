@@ -49,7 +49,8 @@ def kernel(
 
     ``signature`` is Numba's text form, e.g. ``"float64[::1](int64[::1], float64[::1])"``; None compiles at
     the first call for the types it sees. ``inline`` marks a leaf that is compiled into other kernels only,
-    and stays ordinary Python when it is called from Python. The plain Python function stays reachable as ``.py_func``: tests run it as the reference.
+    and stays ordinary Python when it is called from Python. The plain Python function stays reachable as
+    ``.py_func``: tests run it as the reference.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
