@@ -22,7 +22,7 @@ from wavetank.clock import RealClock
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
 from wavetank.monitoring.config import parse_config
 from wavetank.monitoring.remote.codec import pack
-from wavetank.monitoring.remote.fast_write import KnownSeries
+from wavetank.monitoring.remote.known_series import KnownSeries
 from wavetank.monitoring.remote.payload import Item, request_v1, request_v2
 from wavetank.monitoring.remote.receive import V1, V2, message_of, store_body
 from wavetank.monitoring.remote.sender import Sender

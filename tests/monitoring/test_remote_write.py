@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from aiohttp import web
 from hypothesis import given, settings
@@ -19,7 +20,8 @@ from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
 from wavetank.monitoring.config import parse_config
 from wavetank.monitoring.config.model import RemoteWrite
 from wavetank.monitoring.remote.codec import MetadataEntry, RemoteError, decode_v1, decode_v2, pack, unpack
-from wavetank.monitoring.remote.fast_write import KnownSeries, scan_request
+from wavetank.monitoring.remote.fast_write import scan_v1, scan_v2
+from wavetank.monitoring.remote.known_series import KnownSeries
 from wavetank.monitoring.remote.payload import Item, metadata_request, request_v1, request_v2
 from wavetank.monitoring.remote.receive import V1, V2, message_of, store_body
 from wavetank.monitoring.remote.sender import Sender
@@ -261,15 +263,20 @@ def test_any_bytes_decode_or_are_refused(data: bytes, decode: Callable[[bytes], 
         pass
 
 
-def test_the_short_way_stores_what_the_long_way_stores(db: DB) -> None:
+def request(message: str, items: list[Item], describe: Callable[[str], Any] = lambda name: None) -> bytes:
+    return pack(request_v1(items) if message == V1 else request_v2(items, describe))
+
+
+@pytest.mark.parametrize("message", [V1, V2])
+def test_the_short_way_stores_what_the_long_way_stores(db: DB, message: str) -> None:
     """Known series, new ones, and what sends a request the long way."""
     known = KnownSeries()
     a, b, c = (Labels.of(__name__="m", x=x) for x in ("1", "2", "3"))
     wanted: dict[str, list[tuple[int, float]]] = {}
     for turn, names in enumerate(([a, b], [b, a, c], [c], [a])):
         samples = [(turn * 10 + 1, turn + 0.5), (turn * 10 + 2, float("inf"))]
-        body = pack(request_v1([Item(labels, samples) for labels in names]))
-        written = store_body(db, body, V1, known)
+        body = request(message, [Item(labels, samples) for labels in names])
+        written = store_body(db, body, message, known)
         assert (written.samples, written.problem) == (2 * len(names), "")
         for labels in names:
             wanted.setdefault(str(labels), []).extend(samples)
@@ -280,26 +287,88 @@ def test_the_short_way_stores_what_the_long_way_stores(db: DB) -> None:
             batch.labels, batch.offsets.tolist(), batch.offsets[1:].tolist(), strict=False
         )
     } == wanted
-    written = store_body(db, pack(request_v1([Item(a, [(32, 9.0)])])), V1, known)
+    written = store_body(db, request(message, [Item(a, [(32, 9.0)])]), message, known)
     assert written.problem == "1 samples were refused: out of order or duplicate"
-    assert store_body(db, pack(request_v1(items())), V1, known).histograms == 1
-    nameless = store_body(db, pack(request_v1([Item(Labels.of(x="1"), [(1, 1.0)])])), V1, known)
+    whole, alone = store_body(db, request(message, items()), message, known), items()
+    assert (whole.samples, whole.histograms, whole.exemplars) == (
+        sum(len(item.samples) for item in alone),
+        sum(len(item.histograms) for item in alone),
+        sum(len(item.exemplars) for item in alone),
+    )
+    nameless = store_body(db, request(message, [Item(Labels.of(x="1"), [(1, 1.0)])]), message, known)
     assert nameless.problem == "1 series have no name"
     for broken in (
-        b"\x0a\x05",
-        b"\x0a\x02\x0a\x09",
-        b"\x0a\x03\x12\x01\x10",
-        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x05",
+        b"\x02\x0a\x09",
+        b"\x03\x12\x01\x10",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff",
     ):
         with pytest.raises(RemoteError):
-            store_body(db, pack(broken), V1, known)
+            store_body(db, pack((b"\x0a" if message == V1 else b"\x2a") + broken), message, known)
+
+
+def test_metadata_of_known_series_is_taken_up_when_it_changes(db: DB) -> None:
+    known = KnownSeries()
+    labels = Labels.of(__name__="m", x="1")
+    told: list[str | None] = []
+    for turn, help in enumerate(["one", "one", None, "two"]):
+        entry = MetadataEntry("counter", help, "") if help else None
+        body = request(V2, [Item(labels, [(turn, 1.0)])], lambda name, entry=entry: entry)
+        assert store_body(db, body, V2, known).samples == 1
+        told.append(db.metadata()["m"][0].help)
+    assert told == ["one", "one", "one", "two"]
+
+
+def test_symbols_stand_for_their_texts_not_for_their_numbers(db: DB) -> None:
+    known = KnownSeries()
+    for turn in range(3):
+        order = ["a", "b", "c"][turn:] + ["a", "b", "c"][:turn]
+        items = [Item(Labels.of(__name__="m", x=x), [(turn, float(ord(x)))]) for x in order]
+        store_body(db, request(V2, items), V2, known)
+    batch = db.select([Matcher(MatchType.EQUAL, METRIC_NAME, "m")], 0, 1000)
+    assert [labels.get("x") for labels in batch.labels] == ["a", "b", "c"]
+    assert batch.values.tolist() == [97.0] * 3 + [98.0] * 3 + [99.0] * 3
+
+
+def test_many_series_are_remembered_and_forgotten() -> None:
+    known = KnownSeries()
+    highs = np.arange(1, 5001, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    refs = np.arange(1, 5001)
+    known.learn(highs, highs[::-1].copy(), highs, refs)
+    assert len(known) == 5000
+    found, metadata = known.find(highs, highs[::-1].copy())
+    assert found.tolist() == refs.tolist() and metadata.tolist() == highs.tolist()
+    assert not known.find(highs, highs)[0].any()
+    known.forget()
+    assert not known.find(highs, highs[::-1].copy())[0].any()
 
 
 @settings(max_examples=50)
-@given(st.binary(max_size=60))
-def test_any_bytes_are_walked_or_left(data: bytes) -> None:
-    found = scan_request(data)
+@given(st.binary(max_size=60), st.sampled_from([scan_v1, scan_v2]))
+def test_any_bytes_are_walked_or_left(data: bytes, scan: Callable[[Any], Any]) -> None:
+    found = scan(np.frombuffer(bytearray(data), np.uint8))
     if found is not None:
-        spans, owners, times, values = found
-        assert len(owners) == len(times) == len(values)
-        assert owners.max(initial=-1) < len(spans)
+        assert len(found.owners) == len(found.timestamps_ms) == len(found.values)
+        assert found.owners.max(initial=-1) < len(found.spans)
+
+
+@settings(max_examples=50)
+@given(st.data(), st.sampled_from([V1, V2]))
+def test_a_request_with_a_broken_byte_is_stored_or_refused(data: st.DataObject, message: str) -> None:
+    """What the walk makes of it, the full decoder would make of it too."""
+    plain = [Item(Labels.of(__name__="m", x=x), [(1, 2.0)]) for x in "ab"]
+    whole = bytearray(request_v1(plain) if message == V1 else request_v2(plain, lambda name: None))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] = data.draw(st.integers(0, 255))
+    scan = scan_v1 if message == V1 else scan_v2
+    found = scan(np.frombuffer(whole, np.uint8))
+    if found is None or not found.plain.all():
+        return
+    try:
+        series = decode_v1(bytes(whole))[0] if message == V1 else decode_v2(bytes(whole))
+    except RemoteError:
+        return  # such labels are never known
+    assert len(series) == len(found.spans)
+    listed = [(i, t, repr(v)) for i, entry in enumerate(series) for t, v in entry.samples]
+    columns = zip(found.owners.tolist(), found.timestamps_ms.tolist(), found.values.tolist(), strict=True)
+    assert [(i, t, repr(v)) for i, t, v in columns] == listed

@@ -126,9 +126,9 @@ class Server:
 
         warm_kernels(self._clock)
         if self.options.enable_remote_write_receiver:
-            from wavetank.monitoring.remote.fast_write import scan_request
+            from wavetank.monitoring.remote.receive import warm
 
-            scan_request(b"")
+            warm()
 
     async def reload(self) -> None:
         """Read the configuration and put it to work. Raises InputError, and the old one stays."""

@@ -30,7 +30,7 @@ from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.read import reader
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
-from wavetank.monitoring.remote.fast_write import KnownSeries
+from wavetank.monitoring.remote.known_series import KnownSeries
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.web.front import AgentOnly, Cors, Prefixed
 from wavetank.monitoring.web.hosts import HostCheck

@@ -11,7 +11,7 @@ from wavetank.limits import REQUEST_BODY_BYTES_MAX
 from wavetank.monitoring.api.params import read_body
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.remote.codec import RemoteError
-from wavetank.monitoring.remote.fast_write import KnownSeries
+from wavetank.monitoring.remote.known_series import KnownSeries
 from wavetank.monitoring.remote.receive import V2, Written, message_of, store_body
 
 __all__ = ["receive"]

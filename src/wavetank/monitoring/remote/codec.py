@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import cramjam
+import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from wavetank.limits import REMOTE_HISTOGRAM_BUCKETS_MAX, REMOTE_WRITE_BYTES_MAX
@@ -28,6 +30,7 @@ __all__ = [
     "histogram_of",
     "pack",
     "unpack",
+    "unpack_array",
 ]
 
 _SCHEMAS: Final = frozenset(range(-4, 9)) | {CUSTOM_BUCKETS_SCHEMA}
@@ -64,15 +67,22 @@ class Incoming:
     metadata: MetadataEntry | None = None
 
 
-def unpack(body: bytes) -> bytes:
-    """Snappy's block format. Raises RemoteError for what is broken or would be too large."""
+def unpack_array(body: bytes) -> npt.NDArray[np.uint8]:
+    """Snappy's block format, into an array that kernels can read. Raises RemoteError for what is broken or
+    would be too large."""
     try:
         size = cramjam.snappy.decompress_raw_len(body)
         if size > REMOTE_WRITE_BYTES_MAX:
             raise RemoteError(f"decoded body is larger than {REMOTE_WRITE_BYTES_MAX} bytes")
-        return bytes(cramjam.snappy.decompress_raw(body))
+        data = np.empty(size, np.uint8)
+        return data[: cramjam.snappy.decompress_raw_into(body, data.data)]
     except (cramjam.DecompressionError, OverflowError) as error:
         raise RemoteError(f"snappy: {error}") from None
+
+
+def unpack(body: bytes) -> bytes:
+    """As ``unpack_array``."""
+    return unpack_array(body).tobytes()
 
 
 def pack(body: bytes) -> bytes:

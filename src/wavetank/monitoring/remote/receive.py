@@ -8,10 +8,11 @@ headers how much was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from wavetank.model.labels import Labels
 from wavetank.monitoring.remote.codec import (
@@ -19,15 +20,17 @@ from wavetank.monitoring.remote.codec import (
     MetadataEntry,
     decode_v1,
     decode_v2,
-    unpack,
+    unpack_array,
 )
-from wavetank.monitoring.remote.fast_write import KnownSeries, scan_request
+from wavetank.monitoring.remote.fast_write import Bytes, Scanned, scan_v1, scan_v2
+from wavetank.monitoring.remote.known_series import KnownSeries
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.series_table import key_of
 from wavetank.tsdb.wal.records import uvarint
 
-__all__ = ["V1", "V2", "Written", "message_of", "store", "store_body"]
+__all__ = ["V1", "V2", "Written", "message_of", "store", "store_body", "warm"]
 
+Int64s = npt.NDArray[np.int64]
 V1: Final = "prometheus.WriteRequest"
 V2: Final = "io.prometheus.write.v2.Request"
 _FAMILY_SUFFIXES: Final = ("_bucket", "_count", "_sum", "_total", "_info", "_created")
@@ -41,6 +44,13 @@ class Written:
     histograms: int = 0
     exemplars: int = 0
     problem: str = ""
+
+    def add(self, other: Written) -> None:
+        """Together with what another part of the request came to."""
+        self.samples += other.samples
+        self.histograms += other.histograms
+        self.exemplars += other.exemplars
+        self.problem = self.problem or other.problem
 
 
 def message_of(content_type: str) -> str | None:
@@ -56,49 +66,75 @@ def message_of(content_type: str) -> str | None:
 def store_body(db: DB, body: bytes, message: str, known: KnownSeries | None = None) -> Written:
     """Decode and store. Raises RemoteError for a body that is not what was announced; nothing is stored.
 
-    ``known`` remembers the series of earlier requests of 1.0, which makes most of the work unnecessary.
+    ``known`` remembers the series of earlier requests, which makes most of the work unnecessary.
     """
-    data = unpack(body)
-    if message == V1 and known is not None:
-        written = _store_plain(db, data, known)
+    data = unpack_array(body)
+    if known is not None:
+        found = scan_v1(data) if message == V1 else scan_v2(data)
+        written = None if found is None else _store_plain(db, data, message, found, known)
         if written is not None:
             return written
     if message == V2:
-        return store(db, decode_v2(data), {})
-    series, metadata = decode_v1(data)
+        return store(db, decode_v2(data.tobytes()), {})
+    series, metadata = decode_v1(data.tobytes())
     return store(db, series, metadata)
 
 
-def _store_plain(db: DB, data: bytes, known: KnownSeries) -> Written | None:
-    """Store a request of plain floats; None for one that needs the full decoder."""
-    found = scan_request(data)
-    if found is None:
-        return None
-    spans, owners, times, values = found
-    refs = known.find(spans)
-    missing = np.flatnonzero(refs == 0).tolist()
-    if missing:
+def warm() -> None:
+    """Load the kernels of receiving, so that the first request does not wait for them."""
+    known = KnownSeries()
+    for scan in (scan_v1, scan_v2):
+        found = scan(np.zeros(0, np.uint8))
+        assert found is not None
+        known.learn(found.highs, found.lows, found.metadata, np.zeros(0, np.int64))
+        known.find(found.highs, found.lows)
+
+
+def _store_plain(db: DB, data: Bytes, message: str, found: Scanned, known: KnownSeries) -> Written | None:
+    """Store a request of plain floats, most of them known; None for one that needs the full decoder."""
+    refs, said = known.find(found.highs, found.lows)
+    missing = found.plain & (refs == 0)
+    told = found.plain & (found.metadata != 0) & (found.metadata != said)
+    news = np.flatnonzero(missing | told)
+    appender = db.appender()
+    if len(news):
         # The full decoder checks labels and texts; a series without a name, or one too many, is its to tell.
-        series, _ = decode_v1(b"".join(_as_message(spans[i]) for i in missing))
+        series = _decoded(data, message, found, news)
         if not all(entry.labels.name for entry in series):
             return None
         made = _refs_of(db, [entry.labels for entry in series])
         if not all(made):
             return None
-        refs[missing] = made
-        known.learn([spans[i] for i in missing], made)
-    appender = db.appender()
-    if len(owners):
-        appender.append_batch(refs[owners], times, values)
+        refs[news] = made
+        for ref, entry in zip(made, series, strict=True):
+            if entry.metadata is not None:
+                appender.update_metadata(ref, *astuple(entry.metadata))
+    others = np.flatnonzero(~found.plain)
+    rest = _decoded(data, message, found, others) if len(others) else []
+    if len(found.owners):
+        appender.append_batch(refs[found.owners], found.timestamps_ms, found.values)
     counts = appender.commit()
     if counts.unknown_series:
         known.forget()
         return None  # what was stored is "repeated" the second time
+    if len(news):
+        known.learn(found.highs[news], found.lows[news], found.metadata[news], refs[news])
     refused = counts.out_of_order + counts.duplicate
     written = Written(counts.appended + counts.backfilled + counts.repeated)
     if refused:
         written.problem = f"{refused} samples were refused: out of order or duplicate"
+    if rest:
+        written.add(store(db, rest, {}))
     return written
+
+
+def _decoded(data: Bytes, message: str, found: Scanned, which: Int64s) -> list[Incoming]:
+    """Some series of a request, by the full decoder. Raises RemoteError."""
+    tag, parts = (b"\x0a", []) if message == V1 else (b"\x2a", [data[: found.symbols_end].tobytes()])
+    for begin, end in found.spans[which].tolist():
+        parts += (tag, uvarint(end - begin), data[begin:end].tobytes())
+    request = b"".join(parts)
+    return decode_v1(request)[0] if message == V1 else decode_v2(request)
 
 
 def _refs_of(db: DB, series: Sequence[Labels]) -> list[int]:
@@ -108,11 +144,6 @@ def _refs_of(db: DB, series: Sequence[Labels]) -> list[int]:
     np.cumsum([len(key) for key in keys], out=offsets[1:])
     found: list[int] = db.series_refs(np.frombuffer(bytearray(b"".join(keys)), np.uint8), offsets).tolist()
     return found
-
-
-def _as_message(labels: bytes) -> bytes:
-    """A WriteRequest with one series of these labels and no samples."""
-    return b"\x0a" + uvarint(len(labels)) + labels
 
 
 def store(db: DB, series: Sequence[Incoming], metadata: Mapping[str, MetadataEntry]) -> Written:
