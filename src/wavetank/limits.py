@@ -152,6 +152,8 @@ SIMULATION_CONCURRENCY_MAX: Final = 4096  # requests that one modelled pod works
 SIMULATION_BACKLOG_MAX: Final = 65_536  # requests waiting at one modelled pod; more are refused (503)
 SIMULATION_SECONDS_MAX: Final = 366 * 86_400  # of one simulation; a longer one is refused
 SIMULATION_TRACE_ROWS_MAX: Final = 5_000_000  # of a recorded trace; more is refused with the count
+SIMULATION_CALLS_MAX: Final = 64  # requests to other services in answer to one; more are refused
+SIMULATION_REQUESTS_MAX: Final = 4_000_000  # in flight between services at once; more end the simulation
 SWEEP_POINTS_MAX: Final = 1_000_000  # settings of one sweep; more are refused with the estimate
 
 # Alertmanager and Pushgateway
@@ -185,8 +187,17 @@ DASHBOARD_ANSWER_BYTES_MAX: Final = (
 DASHBOARD_STORE_FILES_MAX: Final = 5_000  # dashboards of one store; further files are not listed
 DASHBOARD_QUERY_THREADS: Final = 4  # queries of one refresh asked at a time
 REPORT_DASHBOARDS_MAX: Final = 20  # dashboards inside one report; further ones are left out, and said so
+DASHBOARD_ANNOTATIONS_MAX: Final = 1_000  # marks on a dashboard's time axes; older ones are left out, said so
+DASHBOARD_EXEMPLARS_MAX: Final = 500  # exemplars in one panel; of each stretch of time the largest are kept
 DASHBOARD_QUERY_SECONDS: Final = 60.0  # one query of a panel; longer: the panel fails alone
 
 # Node exporter
 NODE_STATFS_SECONDS: Final = 5.0  # a mount that does not answer by then is an error of that mount alone
 NODE_TEXTFILE_BYTES_MAX: Final = 32 * MIB  # one file of the textfile collector; larger is left out
+
+# Importing history
+IMPORT_SAMPLES_AT_ONCE: Final = 5_000_000  # decoded, compared and encoded together
+IMPORT_CHUNK_BYTES_MAX: Final = 256 * MIB  # encoded samples of one block in memory; more: another block
+IMPORT_DISK_RESERVE_BYTES: Final = 64 * MIB  # left free on the disk; an import that would need it is refused
+IMPORT_ANSWER_BYTES_MAX: Final = 256 * MIB  # one answer of a server; larger: less time is asked for at once
+IMPORT_CSV_BYTES_MAX: Final = 512 * MIB  # a CSV file; larger is refused

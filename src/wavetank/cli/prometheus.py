@@ -77,7 +77,21 @@ def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callab
     return click.option(f"--{name}/--no-{name}", dest, default=default, help=text)
 
 
-@click.command()
+class _Server(click.Group):
+    """The server itself, and below it what Prometheus leaves to other tools."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["import"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "import":
+            return None
+        from wavetank.cli.prometheus_import import import_command
+
+        return import_command
+
+
+@click.group(cls=_Server, invoke_without_command=True, subcommand_metavar="[import ...]")
 @click.option(
     "--config.file", "config_file", default="prometheus.yml", show_default=True, help="Configuration file."
 )
@@ -227,6 +241,8 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
     from wavetank.monitoring.logs import set_up_logging
 
+    if context.invoked_subcommand is not None:
+        return
     set_up_logging(flags["log_level"], flags["log_format"])
     _check_mode(context, agent=flags["agent"])
     if flags["agent"]:

@@ -23,14 +23,24 @@ from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 from wavetank.monitoring.remote.codec import RemoteError, histogram_of, pack, unpack
 from wavetank.monitoring.remote.merge import Columns, batch_of, merged
 from wavetank.monitoring.remote.messages import ChunkedReadResponse, ReadRequest, ReadResponse
-from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, HISTOGRAM, XOR
+from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, HISTOGRAM, XOR, XOR2
 from wavetank.tsdb.chunkenc.histogram import decode_histograms
 from wavetank.tsdb.chunkenc.xor import decode_xor
+from wavetank.tsdb.chunkenc.xor2 import decode_xor2
 from wavetank.tsdb.crc32c import checksum
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.errors import CorruptionError
+from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.querier import Found
 
-__all__ = ["FanOut", "decode_frames", "decode_samples_answer"]
+__all__ = [
+    "READ_HEADERS",
+    "FanOut",
+    "decode_frames",
+    "decode_samples_answer",
+    "found_in_frames",
+    "read_request",
+]
 
 _TYPES: Final = {
     MatchType.EQUAL: 0,
@@ -40,6 +50,14 @@ _TYPES: Final = {
 }
 _STREAMED, _SAMPLES = 1, 0
 _FOREVER_MS: Final = 1 << 62
+_NONE: Final = np.empty(0, np.int64)
+READ_HEADERS: Final = {
+    "Content-Encoding": "snappy",
+    "Accept-Encoding": "snappy",
+    "Content-Type": "application/x-protobuf",
+    "User-Agent": "Prometheus/3.14.0",
+    "X-Prometheus-Remote-Read-Version": "0.1.0",
+}
 
 
 class FanOut:
@@ -129,10 +147,8 @@ class FanOut:
         added = {}
         if section.filter_external_labels:
             added = {n: v for n, v in self._external.items() if n not in named}
-        request = ReadRequest(accepted_response_types=[_STREAMED, _SAMPLES])
-        query = request.queries.add(start_timestamp_ms=mint_ms, end_timestamp_ms=maxt_ms)
-        for matcher in matchers:
-            query.matchers.add(type=_TYPES[matcher.type], name=matcher.name, value=matcher.value)
+        request = read_request(matchers, mint_ms, maxt_ms)
+        (query,) = request.queries
         for name, value in added.items():
             query.matchers.add(type=0, name=name, value=value)
         if hints is not None:
@@ -147,14 +163,7 @@ class FanOut:
             return batch_of({}, warnings=[text])
 
     async def _post(self, section: RemoteRead, client: HTTPClient, body: bytes) -> tuple[str, bytes]:
-        headers = {
-            "Content-Encoding": "snappy",
-            "Accept-Encoding": "snappy",
-            "Content-Type": "application/x-protobuf",
-            "User-Agent": "Prometheus/3.14.0",
-            "X-Prometheus-Remote-Read-Version": "0.1.0",
-            **section.headers,
-        }
+        headers = {**READ_HEADERS, **section.headers}
         async with client.request(
             "POST",
             section.url,
@@ -171,6 +180,15 @@ class FanOut:
                 text = bytes(parts[:200]).decode("utf-8", "replace").strip()
                 raise RemoteError(f"returned HTTP status {response.status}: {text}")
             return response.headers.get("Content-Type", ""), bytes(parts)
+
+
+def read_request(matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Any:
+    """A ReadRequest with one query, that takes streamed chunks and samples."""
+    request = ReadRequest(accepted_response_types=[_STREAMED, _SAMPLES])
+    query = request.queries.add(start_timestamp_ms=mint_ms, end_timestamp_ms=maxt_ms)
+    for matcher in matchers:
+        query.matchers.add(type=_TYPES[matcher.type], name=matcher.name, value=matcher.value)
+    return request
 
 
 def _decoded(kind: str, body: bytes, added: Mapping[str, str], mint_ms: int, maxt_ms: int) -> SeriesBatch:
@@ -198,6 +216,48 @@ def decode_samples_answer(data: bytes) -> Iterator[tuple[Labels, Columns]]:
 
 def decode_frames(body: bytes) -> Iterator[tuple[Labels, Columns]]:
     """The series of a streamed answer, chunk by chunk. Raises RemoteError, CorruptionError."""
+    for response in _frames(body):
+        for series in response.chunked_series:
+            labels = _labels(series.labels)
+            for chunk in series.chunks:
+                yield labels, _chunk(chunk.type, chunk.data)
+
+
+def found_in_frames(body: bytes) -> Found:
+    """The chunks of a streamed answer as they are, to be decoded together. Raises RemoteError."""
+    place: dict[Labels, int] = {}
+    rows: list[tuple[int, int, int, int, int]] = []
+    parts: list[bytes] = []
+    for response in _frames(body):
+        for series in response.chunked_series:
+            at = place.setdefault(_labels(series.labels), len(place))
+            for chunk in series.chunks:
+                _check_chunk(chunk.type, chunk.data)
+                parts.append(chunk.data)
+                rows.append((at, len(chunk.data), chunk.type, chunk.min_time_ms, chunk.max_time_ms))
+    if not rows:
+        return Found([], ChunkSet(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, []))
+    series_of, lengths, encodings, mint, maxt = (
+        np.array(column, np.int64) for column in zip(*rows, strict=True)
+    )
+    buffer = np.frombuffer(bytearray(b"".join(parts)), np.uint8)
+    starts = np.cumsum(lengths) - lengths
+    chunks = ChunkSet(
+        series_of, np.zeros(len(rows), np.int64), starts, lengths, encodings, mint, maxt, [buffer]
+    )
+    return Found(list(place), chunks)
+
+
+def _check_chunk(encoding: int, data: bytes) -> None:
+    """Raises RemoteError for a chunk that cannot be what it claims."""
+    if encoding not in (XOR, XOR2, HISTOGRAM, FLOAT_HISTOGRAM) or len(data) < 2:
+        raise RemoteError(f"chunk encoding {encoding} is not known")
+    count = int.from_bytes(data[:2], "big")
+    if count > 2 + 8 * len(data):
+        raise RemoteError(f"a chunk of {len(data)} bytes claims {count} samples")
+
+
+def _frames(body: bytes) -> Iterator[Any]:
     at = 0
     while at < len(body):
         size, at = _uvarint(body, at)
@@ -206,13 +266,9 @@ def decode_frames(body: bytes) -> Iterator[tuple[Labels, Columns]]:
             raise RemoteError("a frame is cut off or damaged")
         at += 4 + size
         try:
-            response = ChunkedReadResponse.FromString(data)
+            yield ChunkedReadResponse.FromString(data)
         except DecodeError as error:
             raise RemoteError(f"protobuf: {error}") from None
-        for series in response.chunked_series:
-            labels = _labels(series.labels)
-            for chunk in series.chunks:
-                yield labels, _chunk(chunk.type, chunk.data)
 
 
 def _uvarint(data: bytes, at: int) -> tuple[int, int]:
@@ -234,13 +290,10 @@ def _labels(pairs: Any) -> Labels:
 def _chunk(encoding: int, data: bytes) -> Columns:
     if encoding in (HISTOGRAM, FLOAT_HISTOGRAM):
         return Columns.of([(at_ms, 0.0, found) for at_ms, found in decode_histograms(encoding, data)])
-    if encoding != XOR or len(data) < 2:
-        raise RemoteError(f"chunk encoding {encoding} is not known")
+    _check_chunk(encoding, data)
     count = int.from_bytes(data[:2], "big")
-    if count > 2 + 8 * len(data):
-        raise RemoteError(f"a chunk of {len(data)} bytes claims {count} samples")
     times, values = np.zeros(count, np.int64), np.zeros(count, np.float64)
-    run: Any = decode_xor
+    run: Any = decode_xor if encoding == XOR else decode_xor2
     one = np.zeros(1, np.int64)
     bad = run(
         np.frombuffer(bytearray(data), np.uint8),
