@@ -145,10 +145,9 @@ def tail(path: Path, lines: int = 20) -> str:
 def tank_processes(tank: str) -> Iterator[int]:
     """The pids of all processes that were started inside the tank of this id (this one left out)."""
     needle = f"{TANK_VARIABLE}={tank}".encode()
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
         with suppress(OSError):
-            environment = Path(entry.path, "environ").read_bytes()
-            if needle in environment.split(b"\0"):
-                yield int(entry.name)
+            if needle in (process / "environ").read_bytes().split(b"\0"):
+                yield int(process.name)

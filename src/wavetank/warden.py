@@ -27,7 +27,7 @@ from wavetank.journal import Journal
 from wavetank.limits import SALVAGE_SECONDS
 from wavetank.process import TANK_VARIABLE, Child, python_argv, spawn, tank_processes
 
-__all__ = ["Warden", "sweep"]
+__all__ = ["Warden", "is_watched", "sweep"]
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -78,6 +78,17 @@ class Warden:
             os.write(self._pipe, b"done\n")
         os.close(self._pipe)
         await self.child.wait()
+
+
+def is_watched(tank: str) -> bool:
+    """Whether a warden of the tank is alive; it may be busy with what its owner left."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if b"wavetank.warden" in words and tank.encode() in words:
+                    return True
+    return False
 
 
 def sweep(tank: str, directories: Sequence[Path]) -> None:

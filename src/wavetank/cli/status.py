@@ -18,12 +18,13 @@ def command(output: str) -> int:
     from wavetank.clock import RealClock
     from wavetank.rehearsal.console_facts import console_url
     from wavetank.rehearsal.machine import describe_machine
-    from wavetank.rehearsal.registry import running
+    from wavetank.rehearsal.registry import abandoned, running
 
     machine = describe_machine()
-    entries = running()
+    entries, left = running(), abandoned()
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode({"machine": machine, "tanks": entries})).decode())
+        everything = {"machine": machine, "tanks": entries, "leftOver": left}
+        click.echo(msgspec.json.format(msgspec.json.encode(everything)).decode())
         return 0
     for name, value in machine.items():
         click.echo(f"{name:11} {value}")
@@ -44,6 +45,12 @@ def command(output: str) -> int:
             click.echo(f"  {name:11} {value}")
         for url in entry.gateway_urls:
             click.echo(f"  {'gateway':11} {url}")
+    for entry in left:
+        click.echo("")
+        click.echo(
+            f"left over   {entry.kind} {entry.tank} ({entry.name}): its owner was killed, not its processes"
+        )
+        click.echo(f"  {'end it':11} wavetank down {entry.tank}")
     if not entries:
         click.echo("tanks       none")
     return 0

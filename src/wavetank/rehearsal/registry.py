@@ -1,6 +1,7 @@
 """Which tanks run on this machine: one small file each in the user's state directory.
 
-``status`` and ``down`` read them. A file whose owner is gone is removed by whoever finds it.
+``status`` and ``down`` read them. A file whose owner is gone is removed by whoever finds it, unless processes
+of the tank are left: owner and warden were both killed, and ``down`` ends what they no longer can.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import msgspec
 import psutil
 from msgspec import Struct
 
-__all__ = ["TankEntry", "enter", "leave", "running"]
+from wavetank.process import tank_processes
+from wavetank.warden import is_watched
+
+__all__ = ["TankEntry", "abandoned", "enter", "leave", "running"]
 
 
 class TankEntry(Struct, kw_only=True):
@@ -57,16 +61,27 @@ def leave(tank: str) -> None:
 
 def running() -> list[TankEntry]:
     """All tanks whose owner is alive, oldest first."""
+    return [entry for entry in _entries() if _alive(entry)]
+
+
+def abandoned() -> list[TankEntry]:
+    """Tanks that neither owner nor warden will end, oldest first; where nothing is left, the file goes."""
     found = []
-    for path in sorted(_directory().glob("*.json")):
-        try:
-            entry = msgspec.json.decode(path.read_bytes(), type=TankEntry)
-        except (OSError, msgspec.DecodeError):
+    for entry in _entries():
+        if _alive(entry) or is_watched(entry.tank):
             continue
-        if _alive(entry):
-            found.append(entry)
-        else:
+        if next(tank_processes(entry.tank), None) is None:
             leave(entry.tank)
+        else:
+            found.append(entry)
+    return found
+
+
+def _entries() -> list[TankEntry]:
+    found = []
+    for path in _directory().glob("*.json"):
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=TankEntry))
     return sorted(found, key=lambda entry: entry.started_at)
 
 
