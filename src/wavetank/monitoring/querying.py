@@ -124,8 +124,9 @@ class Queries:
         lookback_ms: int = 0,
         limit: int = 0,
         stats: str = "",
+        encode: Callable[[Result], bytes] = encode_result,
     ) -> Answered:
-        """Raises ApiFailure."""
+        """Raises ApiFailure. ``encode`` gives bytes that end with a JSON object, which gets the statistics."""
         engine = self._engine_for(lookback_ms)
         return await self._answer(
             lambda context: engine.query_range(self._storage, text, start_ms, end_ms, step_ms, context),
@@ -138,6 +139,7 @@ class Queries:
             timeout_ms,
             limit,
             stats,
+            encode,
         )
 
     def _engine_for(self, lookback_ms: int) -> Engine:
@@ -152,6 +154,7 @@ class Queries:
         timeout_ms: int,
         limit: int,
         stats: str,
+        encode: Callable[[Result], bytes] = encode_result,
     ) -> Answered:
         options = self.options
         if timeout_ms:
@@ -162,7 +165,7 @@ class Queries:
         def work() -> tuple[bytes, Result]:
             nonlocal began
             began = self._clock.monotonic()
-            return _rendered(query(context), limit)
+            return _rendered(query(context), limit, encode)
 
         self._last_id = number = self._last_id + 1
         self.active[number] = ActiveQuery(number, params, self._clock.now(), context)
@@ -204,8 +207,8 @@ class Queries:
             _LOG.error("cannot write the query log %s: %s", self.log_file, error)
 
 
-def _rendered(result: Result, limit: int) -> tuple[bytes, Result]:
-    return encode_result(_first_series(result, limit) if limit else result), result
+def _rendered(result: Result, limit: int, encode: Callable[[Result], bytes]) -> tuple[bytes, Result]:
+    return encode(_first_series(result, limit) if limit else result), result
 
 
 def _first_series(result: Result, limit: int) -> Result:

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from wavetank import __version__
 from wavetank.monitoring.api.answer import answer, endpoint, not_found
 from wavetank.monitoring.api.services import Services
-from wavetank.web import events, query_tree, tank_api
+from wavetank.web import columns, events, query_tree, tank_api
 from wavetank.web.bundle import SECURITY_HEADERS, asset_response
 from wavetank.web.page import PAGES, page, redirect
 from wavetank.web.session import Sessions
@@ -63,6 +63,7 @@ def routes(services: Services, console: Console | None = None) -> list[BaseRoute
 
     api: list[BaseRoute] = [
         Route("/info", endpoint(info)),
+        *columns.routes(services),
         *query_tree.routes(services),
         *events.routes(services, tank, sessions),
         *(tank_api.routes(tank, sessions) if tank is not None and sessions is not None else ()),

@@ -80,6 +80,19 @@ export async function ask<T>(path: string, options: Options = {}): Promise<Answe
   return { data: body.data as T, warnings: body.warnings ?? [], infos: body.infos ?? [], bytes: text.length };
 }
 
+/** Ask an endpoint that answers with a block of numbers and a JSON object behind it; see web/columns.py. */
+export async function askBlock<T>(path: string, options: Options): Promise<{ told: T; block: Float64Array; bytes: number }> {
+  const response = await answered(path, options);
+  if (!response.ok) {
+    const body = (await response.json().catch(() => ({}))) as { error?: string; errorType?: string };
+    throw new ApiError(body.errorType ?? "error", body.error ?? `HTTP ${response.status}`, response.status);
+  }
+  const buffer = await response.arrayBuffer();
+  const length = Number(new DataView(buffer).getBigUint64(0, true));
+  const told = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8 + length))) as T;
+  return { told, block: new Float64Array(buffer, 8, length / 8), bytes: buffer.byteLength };
+}
+
 export async function get<T>(path: string, params: Record<string, Value> = {}, signal?: AbortSignal): Promise<T> {
   return (await ask<T>(path, signal ? { params, signal } : { params })).data;
 }

@@ -3,13 +3,13 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { count, seconds as secondsText } from "../../report/format";
-import { ask, connection, get, message } from "../api";
+import { ask, askBlock, connection, get, message } from "../api";
 import { duration, parseDuration, parseStamp, span, stamp } from "../text";
 import { Check, Empty, Failure, Segmented, Tabs, Warnings } from "../ui";
 import { MetricBrowser } from "./browser";
 import { Graph, type Exemplar } from "./graph";
 import { QueryInput } from "./input";
-import { columns, heat, type QueryResult, type RangeSeries } from "./results";
+import { columns, columnsOfBlock, heat, type Columns, type QueryResult, type Told } from "./results";
 import { autoStep, nextRange, type Mode, type Panel, type Tab } from "./state";
 import { ResultTable } from "./table";
 import { Tree } from "./tree";
@@ -20,6 +20,8 @@ const ROWS_MAX = 10_000;
 
 interface Shown {
   result: QueryResult;
+  /** Of a graph: the result on one time axis. */
+  columns: Columns | null;
   start: number;
   end: number;
   step: number;
@@ -44,33 +46,32 @@ async function load(panel: Panel, tab: Tab, width: number, signal: AbortSignal):
   if (tab === "table") {
     const params = { query: panel.expr, time: end, stats: "all", limit: ROWS_MAX };
     const answer = await ask<QueryResult>("api/v1/query", { params, signal, post: true });
-    return { ...told(answer, began), start: end, end, step: 1, cut: null };
+    return { ...told(answer, began), columns: null, start: end, end, step: 1, cut: null };
   }
   const step = panel.step ?? autoStep(panel.rangeSeconds, width);
   // Ends on a multiple of the step, so that a graph which is asked again stands still.
   const last = Math.floor(end / step) * step;
   const start = last - Math.floor(panel.rangeSeconds / step) * step;
-  const params = { query: panel.expr, start, end: last, step, stats: "all", limit: LINES_MAX };
-  const answer = await ask<QueryResult>("api/v1/query_range", { params, signal, post: true });
-  const isCut = answer.warnings.some((text) => text.includes("truncated due to limit"));
-  const cut = isCut ? await countOf(panel.expr, last, signal) : null;
-  return { ...told(answer, began), start, end: last, step, cut };
+  const params = { query: panel.expr, start, end: last, step, limit: LINES_MAX };
+  performance.mark("query-asked");
+  const { told: found, block, bytes } = await askBlock<Told>("api/wavetank/query_range", { params, signal, post: true });
+  performance.mark("query-answered");
+  const data = found.columns ? columnsOfBlock(found, block) : columns(found.result ?? [], start, last, step);
+  performance.mark("query-decoded");
+  const { warnings, infos, stats } = found;
+  const result: QueryResult = { resultType: "matrix", result: found.result ?? [], ...(stats && { stats }) };
+  const cut = found.columns && found.total > found.columns.length ? found.total : null;
+  return { result, columns: data, warnings, infos, bytes, seconds: since(began), start, end: last, step, cut };
+}
+
+function since(began: number): number {
+  return (performance.now() - began) / 1000;
 }
 
 function told(answer: { data: QueryResult; warnings: string[]; infos: string[]; bytes: number }, began: number) {
   const { data: result, infos, bytes } = answer;
   const warnings = answer.warnings.filter((text) => !text.includes("truncated due to limit"));
-  return { result, warnings, infos, bytes, seconds: (performance.now() - began) / 1000 };
-}
-
-/** How many series there would be at the end of the range; 0 where even that cannot be told. */
-async function countOf(expr: string, at: number, signal: AbortSignal): Promise<number> {
-  try {
-    const data = await get<QueryResult>("api/v1/query", { query: `count(${expr})`, time: at }, signal);
-    return data.resultType === "vector" ? Number(data.result[0]?.value?.[1] ?? 0) : 0;
-  } catch {
-    return 0;
-  }
+  return { result, warnings, infos, bytes, seconds: since(began) };
 }
 
 async function loadExemplars(shown: Shown, expr: string): Promise<Exemplar[]> {
@@ -116,7 +117,7 @@ export function QueryPanel({ panel, utc, change, remove, number }: Props) {
 
   const format = () =>
     void get<string>("api/v1/format_query", { query: text }).then((pretty) => (write(pretty), setError("")), (reason: unknown) => setError(message(reason)));
-  const matrix = shown?.result.resultType === "matrix" && panel.tab === "graph";
+  const graph = panel.tab === "graph" ? shown?.columns : null;
   return (
     <section class="query" aria-label={`Query ${number}`}>
       <div class="ask">
@@ -144,7 +145,7 @@ export function QueryPanel({ panel, utc, change, remove, number }: Props) {
       <div class={running ? "answer running" : "answer"} ref={body}>
         {!panel.expr && <Hints />}
         {panel.expr && panel.tab === "tree" && <Tree expr={panel.expr} at={panel.end ?? Date.now()} turn={turn} choose={(expr) => change({ expr })} />}
-        {shown && matrix && <GraphAnswer shown={shown} panel={panel} utc={utc} exemplars={exemplars} change={change} />}
+        {shown && graph && <GraphAnswer shown={shown} data={graph} panel={panel} utc={utc} exemplars={exemplars} change={change} />}
         {shown && panel.tab === "table" && shown.result.resultType && <ResultTable result={shown.result} utc={utc} />}
       </div>
       {shown && !error && panel.tab !== "tree" && <Cost shown={shown} />}
@@ -156,9 +157,8 @@ function Hints() {
   return <Empty>Write an expression, or look through the metrics. Completion opens as you type or with Ctrl-Space.</Empty>;
 }
 
-function GraphAnswer(props: { shown: Shown; panel: Panel; utc: boolean; exemplars: Exemplar[]; change: (part: Partial<Panel>) => void }) {
-  const { shown, panel, change } = props;
-  const data = useMemo(() => columns(shown.result.result as RangeSeries[], shown.start, shown.end, shown.step), [shown]);
+function GraphAnswer(props: { shown: Shown; data: Columns; panel: Panel; utc: boolean; exemplars: Exemplar[]; change: (part: Partial<Panel>) => void }) {
+  const { shown, data, panel, change } = props;
   const isHeat = panel.mode === "heatmap" || (!data.lines.length && data.histograms.length > 0);
   const rows = useMemo(() => (isHeat ? heat(data) : null), [data, isHeat]);
   if (!data.lines.length && !data.histograms.length) return <Empty>No series matches in this range.</Empty>;
@@ -166,7 +166,7 @@ function GraphAnswer(props: { shown: Shown; panel: Panel; utc: boolean; exemplar
     <>
       {shown.cut !== null && (
         <p class="note warn">
-          The first {LINES_MAX} of {shown.cut ? count(shown.cut) : "many"} series are drawn. <button type="button" class="link" onClick={() => change({ expr: `topk(20, ${panel.expr})` })}>Draw the largest 20 instead</button>
+          The first {LINES_MAX} of {count(shown.cut)} series are drawn. <button type="button" class="link" onClick={() => change({ expr: `topk(20, ${panel.expr})` })}>Draw the largest 20 instead</button>
         </p>
       )}
       {panel.mode === "heatmap" && !rows && <p class="note info">A heatmap needs buckets: series with the label le, or native histograms. Lines are drawn instead.</p>}
@@ -181,7 +181,8 @@ function GraphAnswer(props: { shown: Shown; panel: Panel; utc: boolean; exemplar
 function Cost({ shown }: { shown: Shown }) {
   const samples = shown.result.stats?.samples;
   const timings = shown.result.stats?.timings;
-  const series = Array.isArray(shown.result.result) && shown.result.resultType !== "scalar" && shown.result.resultType !== "string" ? shown.result.result.length : 1;
+  const drawn = shown.columns ? shown.columns.lines.length + shown.columns.histograms.length : null;
+  const series = drawn !== null ? drawn : Array.isArray(shown.result.result) && shown.result.resultType !== "scalar" && shown.result.resultType !== "string" ? shown.result.result.length : 1;
   return (
     <dl class="cost" aria-label="What the query cost">
       <div><dt>series</dt><dd>{count(shown.cut ?? series)}</dd></div>

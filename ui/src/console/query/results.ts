@@ -24,14 +24,36 @@ export interface Stats {
   timings?: { evalTotalTime: number };
   samples?: { totalQueryableSamples: number; peakSamples: number };
 }
+export interface Matrix {
+  resultType: "matrix";
+  result: RangeSeries[];
+  stats?: Stats;
+}
+/** What /api/wavetank/query_range tells beside its block of numbers. */
+export interface Told {
+  resultType: "matrix";
+  /** Absent where there are native histograms; then `result` is as the API of Prometheus gives it. */
+  columns?: Labels[];
+  result?: RangeSeries[];
+  startMs: number;
+  stepMs: number;
+  points: number;
+  total: number;
+  stats?: Stats;
+  warnings: string[];
+  infos: string[];
+}
 export type QueryResult =
-  | { resultType: "matrix"; result: RangeSeries[]; stats?: Stats }
+  | Matrix
   | { resultType: "vector"; result: InstantSeries[]; stats?: Stats }
   | { resultType: "scalar" | "string"; result: [number, string]; stats?: Stats };
 
+/** Without a gap as the numbers came over the wire; otherwise null stands in each gap, as uPlot wants it. */
+export type Values = Float64Array | (number | null)[];
+
 export interface Line {
   labels: Labels;
-  values: (number | null)[];
+  values: Values;
 }
 
 export interface Columns {
@@ -45,6 +67,18 @@ export interface Columns {
 function drawn(text: string): number | null {
   const value = Number(text);
   return Number.isFinite(value) ? value : null;
+}
+
+/** Columns of an answer whose numbers lie in a block, [series][step]. */
+export function columnsOfBlock(told: Told, block: Float64Array): Columns {
+  const { points, startMs, stepMs } = told;
+  const times = Array.from({ length: points }, (_, i) => (startMs + i * stepMs) / 1000);
+  const lines = told.columns!.map((labels, i) => ({ labels, values: gapped(block.subarray(i * points, (i + 1) * points)) }));
+  return { times, lines, histograms: [] };
+}
+
+function gapped(values: Float64Array): Values {
+  return values.some(Number.isNaN) ? Array.from(values, (value) => (Number.isNaN(value) ? null : value)) : values;
 }
 
 export function columns(series: RangeSeries[], start: number, end: number, step: number): Columns {
@@ -84,11 +118,11 @@ export function heat(data: Columns): Heat | null {
 function classicHeat({ lines, times }: Columns): Heat | null {
   const bounded = lines.filter((line) => "le" in line.labels);
   if (!bounded.length) return null;
-  const byBound = new Map<number, (number | null)[]>();
+  const byBound = new Map<number, Values>();
   for (const line of bounded) {
     const bound = line.labels["le"] === "+Inf" ? Infinity : Number(line.labels["le"]);
     const sum = byBound.get(bound);
-    byBound.set(bound, sum ? sum.map((value, i) => add(value, line.values[i] ?? null)) : line.values);
+    byBound.set(bound, sum ? Array.from(sum, (value, i) => add(value, line.values[i] ?? null)) : line.values);
   }
   const bounds = [...byBound.keys()].sort((a, b) => a - b);
   const cells = bounds.map((bound, row) => {
