@@ -145,6 +145,7 @@ CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; old
 BLOCK_MATCHED_SERIES_KEPT: Final = 4_000  # series of the selections a block remembers; at more it forgets all
 BLOCK_MATCHED_SERIES_MAX: Final = 1_000  # a selection of more series is not remembered
 BULK_SAMPLES_MAX: Final = 5_000_000  # gathered by a backfill before they are written as blocks
+RETENTION_SAMPLES_AT_ONCE: Final = 5_000_000  # decoded while a block is downsampled
 REPLAY_PENDING_SAMPLES_MAX: Final = 8_000_000  # committed during replay; more wait for its end
 
 # Simulation
@@ -201,3 +202,10 @@ IMPORT_CHUNK_BYTES_MAX: Final = 256 * MIB  # encoded samples of one block in mem
 IMPORT_DISK_RESERVE_BYTES: Final = 64 * MIB  # left free on the disk; an import that would need it is refused
 IMPORT_ANSWER_BYTES_MAX: Final = 256 * MIB  # one answer of a server; larger: less time is asked for at once
 IMPORT_CSV_BYTES_MAX: Final = 512 * MIB  # a CSV file; larger is refused
+
+# Queries answered at once, without a thread
+AT_ONCE_QUERIES_MAX: Final = 1024  # query texts known to be small; the one learned first goes
+AT_ONCE_SAMPLES_MAX: Final = 20_000  # read by such a query
+AT_ONCE_BYTES_MAX: Final = 1 * MIB  # held by such a query
+AT_ONCE_CPU_SECONDS_MAX: Final = 0.002  # used by such a query; one that uses more goes back to the threads
+AT_ONCE_HEADS_MAX: Final = 256  # header blocks of requests that are known; then they are learned anew

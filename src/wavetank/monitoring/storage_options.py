@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from wavetank.monitoring.config import Config
-from wavetank.tsdb.options import Options
+from wavetank.monitoring.config.model import RetentionRule
+from wavetank.promql.parser import parse_metric_selector
+from wavetank.tsdb.options import Downsample, Keep, Options
+from wavetank.tsdb.options import RetentionRule as StoredRule
 
 __all__ = ["storage_options"]
+
+_KEEPS: Final[dict[str, Keep]] = {"last": "last", "min": "min", "max": "max", "avg": "avg"}
 
 
 def storage_options(flags: Options, config: Config) -> Options:
@@ -24,4 +29,14 @@ def storage_options(flags: Options, config: Config) -> Options:
         changes["retention_bytes"] = int(retention.size)
     if retention.percentage:
         changes["retention_percent"] = retention.percentage
+    changes["retention_rules"] = tuple(_rule(rule) for rule in retention.rules)
     return replace(flags, **changes)
+
+
+def _rule(rule: RetentionRule) -> StoredRule:
+    stages = rule.downsample if isinstance(rule.downsample, list) else [rule.downsample]
+    return StoredRule(
+        tuple(parse_metric_selector(rule.matchers)),
+        int(rule.time or 0),
+        tuple(Downsample(int(s.after), int(s.to), _KEEPS[s.keep]) for s in stages),
+    )

@@ -216,6 +216,7 @@ class DB:
             retention_ms=options.retention_ms,
             retention_bytes=options.retention_bytes,
             retention_percent=options.retention_percent,
+            retention_rules=options.retention_rules,
         )
 
     # --- writing ------------------------------------------------------------------------------------

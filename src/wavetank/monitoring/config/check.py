@@ -6,6 +6,7 @@ adds file and line.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -21,11 +22,13 @@ from wavetank.monitoring.config.model import (
     QueueConfig,
     RemoteRead,
     RemoteWrite,
+    RetentionRule,
     ScrapeConfig,
     Storage,
     Tracing,
 )
 from wavetank.monitoring.relabel import RelabelConfig, check_relabel, valid_label_name
+from wavetank.promql.parser import ParseError, parse_metric_selector
 from wavetank.yamlfile import Document
 
 __all__ = ["SCRAPE_PROTOCOLS", "check", "check_agent", "check_scrape_configs"]
@@ -45,6 +48,7 @@ _TRANSLATION: Final = (
     "UnderscoreEscapingWithoutSuffixes",
     "NoTranslation",
 )
+_KEEPS: Final = ("last", "min", "max", "avg")
 _RULE_PATH: Final = re.compile(r"[^*]*(\*[^/]*)?")
 _RESERVED_HEADERS: Final = frozenset(
     [
@@ -104,6 +108,8 @@ def check(document: Document, config: Config, *, refuse_not_built_in: bool = Tru
     _check_remotes(top, config)
     (top / "otlp").run(_check_otlp, config.otlp, config.globals)
     (top / "storage").run(_check_storage, config.storage)
+    rules_at = top / "storage" / "tsdb" / "retention" / "rules"
+    _check_rules_of_retention(rules_at, config.storage.tsdb.retention.rules)
     if config.tracing is not None:
         (top / "tracing").run(_check_tracing, config.tracing)
 
@@ -328,6 +334,38 @@ def _check_storage(storage: Storage) -> None:
         raise ValueError(
             f'unknown chunk encoding "{storage.tsdb.chunk_encoding.floats}", supported: xor, xor2'
         )
+
+
+def _check_rules_of_retention(place: _Place, rules: list[RetentionRule]) -> None:
+    for i, rule in enumerate(rules):
+        (place / i).run(_check_retention_rule, rule)
+
+
+def _check_retention_rule(rule: RetentionRule) -> None:
+    if not rule.matchers:
+        raise ValueError("a retention rule needs matchers, e.g. '{job=\"x\"}'")
+    try:
+        parse_metric_selector(rule.matchers)
+    except ParseError as error:
+        raise ValueError(f"matchers of a retention rule: {error}") from None
+    stages = rule.downsample if isinstance(rule.downsample, list) else [rule.downsample]
+    if rule.time is None and not stages:
+        raise ValueError("a retention rule needs time, downsample or both")
+    if rule.time is not None and rule.time <= 0:
+        raise ValueError("time of a retention rule must be more than 0")
+    for stage in stages:
+        if stage.after <= 0 or stage.to <= 0:
+            raise ValueError("downsample needs after and to, both more than 0, e.g. {after: 2d, to: 5m}")
+        if stage.keep not in _KEEPS:
+            raise ValueError(f'unknown keep "{stage.keep}", supported: {", ".join(_KEEPS)}')
+        if rule.time is not None and stage.after >= rule.time:
+            raise ValueError(f"downsample after {stage.after} has no effect: time is {rule.time}")
+    for before, stage in itertools.pairwise(sorted(stages, key=lambda stage: stage.after)):
+        if stage.after == before.after or stage.to % before.to:
+            raise ValueError(
+                f"downsample to {stage.to} after {stage.after}: each stage is later than the one before, and "
+                f"its step a multiple of {before.to}"
+            )
 
 
 def _check_tracing(tracing: Tracing) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "Global",
     "RemoteRead",
     "RemoteWrite",
+    "RetentionRule",
     "ScrapeConfig",
     "ScrapeConfigFile",
     "TSDBConfig",
@@ -163,10 +164,25 @@ class OTLP(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     label_name_preserve_multiple_underscores: bool = True
 
 
+class Downsampling(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    after: Duration = Duration(0)
+    to: Duration = Duration(0)
+    keep: str = "last"
+
+
+class RetentionRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Not in upstream: other retention, and downsampling, of the series a selector chooses."""
+
+    matchers: str = ""
+    time: Duration | None = None
+    downsample: list[Downsampling] | Downsampling = []
+
+
 class Retention(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     time: Duration | None = None
     size: Size | None = None
     percentage: float = 0.0
+    rules: list[RetentionRule] = []
 
 
 class ChunkEncoding(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
