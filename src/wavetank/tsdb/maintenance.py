@@ -20,10 +20,12 @@ from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.checkpoint import checkpoint
 from wavetank.tsdb.compaction import block_ranges, compact_blocks, disentangled, plan, retired
 from wavetank.tsdb.decode import Columns, joined
+from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
-from wavetank.tsdb.meta import BlockMeta, Compaction, new_ulid
+from wavetank.tsdb.meta import BlockMeta, Compaction, new_ulid, write_meta
 from wavetank.tsdb.querier import without_deleted
 from wavetank.tsdb.rechunk import rechunked
+from wavetank.tsdb.retention import actions, apply_actions, is_done, kept_longest_ms
 from wavetank.tsdb.series_table import SeriesTable
 from wavetank.tsdb.wal.log import segments
 
@@ -55,9 +57,34 @@ def run(db: DB) -> None:
         ulids = {m.ulid for m in chosen}
         old = [b for b in db.blocks if b.meta.ulid in ulids]
         db.replace_blocks(old, compact_blocks(db.path, old, _ulid(db)))
+    _apply_rules(db)
     log_bytes = sum(p.stat().st_size for _, p in segments(db.path / "wal"))
-    for block in retired(db.blocks, db.options.retention_ms, _bytes_max(db), log_bytes):
+    longest_ms = kept_longest_ms(db.options.retention_rules, db.options.retention_ms)
+    for block in retired(db.blocks, longest_ms, _bytes_max(db), log_bytes):
         db.remove_block(block)
+
+
+def _apply_rules(db: DB) -> None:
+    """Retention and downsampling by matcher, of the blocks that have come of age."""
+    rules = db.options.retention_rules
+    if not rules or not db.blocks:
+        return
+    longest_ms = kept_longest_ms(rules, db.options.retention_ms)
+    newest = max(block.meta.max_time for block in db.blocks)
+    for block in db.blocks:
+        age = newest - block.meta.max_time
+        chosen = actions(rules, db.options.retention_ms, age)
+        if (longest_ms and age >= longest_ms) or is_done(block.meta, chosen):
+            continue
+        try:
+            made = apply_actions(db.path, block, chosen, _ulid(db))
+        except CorruptionError as error:
+            db.quarantine(block, str(error))
+            continue
+        if made == block.directory:
+            write_meta(block.directory, block.meta)
+        else:
+            db.replace_blocks([block], made)
 
 
 def _bytes_max(db: DB) -> int:
