@@ -26,6 +26,7 @@ from wavetank.tsdb.tombstones import read_tombstones
 from wavetank.tsdb.wal import rare_records as rare
 from wavetank.tsdb.wal.log import Damage, Log, read_segment, segments
 from wavetank.tsdb.wal.records import decode_samples, encode_samples, split_series
+from wavetank.tsdb.wal.start_records import decode_samples_v2
 
 DATA = Path(__file__).parent / "data"
 
@@ -164,7 +165,7 @@ def test_float_chunks_read_back(steps: list[tuple[int, float]]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=120), st.sampled_from([2, 3]))
+@given(st.binary(max_size=120), st.sampled_from([2, 3, 5, 6]))
 def test_histogram_chunks_of_any_bytes(data: bytes, encoding: int) -> None:
     try:
         decode_histograms(encoding, data[:1] + data)
@@ -185,7 +186,7 @@ def test_records_of_any_bytes(kind: int, body: bytes) -> None:
         lambda: list(rare.decode_exemplars(record)),
         lambda: list(rare.decode_metadata(record)),
         lambda: list(rare.decode_histograms_record(record)),
-        lambda: rare.decode_samples_v2(record),
+        lambda: decode_samples_v2(data, begins, ends),
     ]
     for read in readers:
         try:

@@ -207,7 +207,8 @@ def test_native_histograms_through_replay_flush_and_merge(model: Model) -> None:
         batch = model.db.select(matching("__name__", "latency"), *EVER)
         assert list(batch.labels) == [labels]
         assert batch.histograms is not None
-        assert all(a.equals(b) for a, b in zip(batch.histograms, samples, strict=True))
+        # a chunk may give samples buckets that only others of it use
+        assert all(a.compact().equals(b.compact()) for a, b in zip(batch.histograms, samples, strict=True))
 
     model.write(0, 300, step_ms=30_000)
     for n, sample in enumerate(samples):

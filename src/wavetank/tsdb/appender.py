@@ -57,7 +57,7 @@ class AppendCounts:
 class Gathered:
     """What one appender collected."""
 
-    batches: list[tuple[Int64s, Int64s, Float64s]]
+    batches: list[tuple[Int64s, Int64s, Float64s, Int64s | None]]
     histograms: list[HistogramRecord]
     exemplars: list[tuple[int, Exemplar]]
     metadata: list[MetadataRecord]
@@ -87,8 +87,18 @@ class Appender:
         self._values.append(value)
         return ref
 
-    def append_batch(self, refs: Int64s, timestamps_ms: Int64s, values: Float64s) -> None:
-        """Add samples in columns of equal length."""
+    def append_batch(
+        self,
+        refs: Int64s,
+        timestamps_ms: Int64s,
+        values: Float64s,
+        start_timestamps_ms: Int64s | None = None,
+    ) -> None:
+        """Add samples in columns of equal length.
+
+        ``start_timestamps_ms`` says since when each counts, 0 where that is unknown. What is made of them is
+        the options': ``created_zeros`` appends a zero there, ``start_storage`` keeps them.
+        """
         if not len(refs) == len(timestamps_ms) == len(values):
             raise ValueError(f"columns of {len(refs)}, {len(timestamps_ms)} and {len(values)} samples")
         self._flush_singles()
@@ -97,6 +107,9 @@ class Appender:
                 np.ascontiguousarray(refs, np.int64),
                 np.ascontiguousarray(timestamps_ms, np.int64),
                 np.ascontiguousarray(values, np.float64),
+                None
+                if start_timestamps_ms is None or not start_timestamps_ms.any()
+                else np.ascontiguousarray(start_timestamps_ms, np.int64),
             )
         )
 
@@ -106,12 +119,18 @@ class Appender:
                 np.array(self._refs, np.int64),
                 np.array(self._times, np.int64),
                 np.array(self._values, np.float64),
+                None,
             )
             self._gathered.batches.append(columns)
             self._refs, self._times, self._values = [], [], []
 
-    def append_histogram(self, ref: int, labels: Labels | None, t_ms: int, histogram: FloatHistogram) -> int:
-        """Add a native histogram. Raises NotHistogram if its spans do not fit its buckets."""
+    def append_histogram(
+        self, ref: int, labels: Labels | None, t_ms: int, histogram: FloatHistogram, start_ms: int = 0
+    ) -> int:
+        """Add a native histogram that counts since ``start_ms``, if that is known.
+
+        Raises NotHistogram if its spans do not fit its buckets.
+        """
         for spans, buckets in (
             (histogram.positive_spans, histogram.positive_buckets),
             (histogram.negative_spans, histogram.negative_buckets),
@@ -119,7 +138,7 @@ class Appender:
             if sum(length for _, length in spans) != len(buckets):
                 raise NotHistogram(f"spans {spans} do not fit {len(buckets)} buckets")
         ref = self._ref(ref, labels)
-        self._gathered.histograms.append(HistogramRecord(ref, t_ms, histogram))
+        self._gathered.histograms.append(HistogramRecord(ref, t_ms, histogram, start_ms))
         return ref
 
     def append_exemplar(self, ref: int, series: Labels, labels: Labels, t_ms: int, value: float) -> None:

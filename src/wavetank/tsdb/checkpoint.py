@@ -21,6 +21,7 @@ from wavetank.tsdb.options import Compression
 from wavetank.tsdb.wal import rare_records as rare
 from wavetank.tsdb.wal import records
 from wavetank.tsdb.wal.log import Batch, Damage, Log, checkpoint_of, read_segment, segments
+from wavetank.tsdb.wal.start_records import decode_samples_v2, encode_samples_v2
 
 __all__ = ["checkpoint"]
 
@@ -28,9 +29,12 @@ Int64s = npt.NDArray[np.int64]
 Known = Callable[[Int64s], npt.NDArray[np.bool_]]
 
 
-def checkpoint(log: Log, last: int, known: Known, mint_ms: int, compression: Compression) -> Path | None:
+def checkpoint(
+    log: Log, last: int, known: Known, mint_ms: int, compression: Compression, *, with_starts: bool = False
+) -> Path | None:
     """Rewrite segments up to ``last`` (inclusive) and the checkpoint before them; returns the new one.
 
+    Start timestamps are kept ``with_starts`` only, as they need records that older readers do not know.
     ``known`` says which refs the head still has; its answer must not change to no meanwhile.
     """
     directory = log.directory
@@ -47,7 +51,7 @@ def checkpoint(log: Log, last: int, known: Known, mint_ms: int, compression: Com
     metadata: dict[int, rare.MetadataRecord] = {}
     for path in [*paths, *mine]:
         for batch in read_segment(path, damage):
-            out.log(_kept(batch, known, mint_ms, metadata))
+            out.log(_kept(batch, known, mint_ms, metadata, with_starts))
     if metadata:
         out.log([rare.encode_metadata(list(metadata.values()))])
     out.close()
@@ -58,7 +62,13 @@ def checkpoint(log: Log, last: int, known: Known, mint_ms: int, compression: Com
     return final
 
 
-def _kept(batch: Batch, known: Known, mint_ms: int, metadata: dict[int, rare.MetadataRecord]) -> list[Any]:
+def _kept(
+    batch: Batch,
+    known: Known,
+    mint_ms: int,
+    metadata: dict[int, rare.MetadataRecord],
+    with_starts: bool,
+) -> list[Any]:
     out: list[Any] = []
     kinds = batch.types()
     for i in range(len(kinds)):
@@ -76,13 +86,25 @@ def _kept(batch: Batch, known: Known, mint_ms: int, metadata: dict[int, rare.Met
             mask = (times >= mint_ms) & known(refs)
             if mask.any():
                 out.append(records.encode_samples(refs[mask], times[mask], values[mask]))
+        elif kind == records.SAMPLES_V2:
+            refs, times, values, starts = decode_samples_v2(batch.data, batch.begins[part], batch.ends[part])
+            mask = (times >= mint_ms) & known(refs)
+            if mask.any() and with_starts:
+                out.append(encode_samples_v2(refs[mask], times[mask], values[mask], starts[mask]))
+            elif mask.any():
+                out.append(records.encode_samples(refs[mask], times[mask], values[mask]))
         else:
-            out += _kept_rare(kind, batch.record(i), known, mint_ms, metadata)
+            out += _kept_rare(kind, batch.record(i), known, mint_ms, metadata, with_starts)
     return out
 
 
 def _kept_rare(
-    kind: int, record: bytes, known: Known, mint_ms: int, metadata: dict[int, rare.MetadataRecord]
+    kind: int,
+    record: bytes,
+    known: Known,
+    mint_ms: int,
+    metadata: dict[int, rare.MetadataRecord],
+    with_starts: bool,
 ) -> list[bytes]:
     def alive(ref: int) -> bool:
         return bool(known(np.array([ref], np.int64))[0])
@@ -96,16 +118,11 @@ def _kept_rare(
     if kind == records.METADATA:
         metadata.update({r.ref: r for r in rare.decode_metadata(record) if alive(r.ref)})
         return []
-    if records.HISTOGRAMS <= kind <= records.FLOAT_HISTOGRAMS_CUSTOM:
+    if kind in records.HISTOGRAM_KINDS:
         samples = [
             r for r in rare.decode_histograms_record(record) if r.timestamp_ms >= mint_ms and alive(r.ref)
         ]
-        return rare.encode_histograms_records(samples) if samples else []
-    if kind == records.SAMPLES_V2:
-        refs, times, values = (np.array(c) for c in rare.decode_samples_v2(record))
-        mask = (times >= mint_ms) & known(refs) if len(refs) else np.zeros(0, np.bool_)
-        if mask.any():
-            return [
-                records.encode_samples(refs[mask], times[mask], values[mask].astype(np.float64)).tobytes()
-            ]
+        # a record's own kind says whether there is a start in it to be kept
+        v2 = with_starts and kind in (records.HISTOGRAMS_V2, records.FLOAT_HISTOGRAMS_V2)
+        return rare.encode_histograms_records(samples, with_starts=v2) if samples else []
     return []

@@ -17,12 +17,14 @@ import numpy.typing as npt
 
 from wavetank.tsdb.block import Block
 from wavetank.tsdb.block_writer import write_block
-from wavetank.tsdb.decode import LooseSamples, decode, joined, subset
+from wavetank.tsdb.chunkenc import XOR
+from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset
 from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.meta import BlockDescription, BlockMeta, Compaction
 from wavetank.tsdb.querier import without_deleted
 from wavetank.tsdb.rechunk import rechunked
 from wavetank.tsdb.series_table import SeriesTable
+from wavetank.tsdb.start_times import Starts
 
 __all__ = ["block_ranges", "compact_blocks", "disentangled", "plan", "retired"]
 
@@ -30,6 +32,7 @@ Int64s = npt.NDArray[np.int64]
 _ALL: Final = 1 << 62
 _STEP: Final = 3
 _TOMBSTONES_RATIO: Final = 0.05
+_REWRITTEN_AT_ONCE: Final = 4_000_000  # samples
 
 
 def block_ranges(min_block_ms: int, max_block_ms: int) -> list[int]:
@@ -148,8 +151,19 @@ def compact_blocks(
     return write_block(parent, table, disentangled(joined(sets), loose, len(table)), meta)
 
 
-def disentangled(chunks: ChunkSet, loose: LooseSamples, rows: int) -> ChunkSet:
-    """Chunks of the same samples of which no two of one series overlap."""
+def disentangled(
+    chunks: ChunkSet,
+    loose: LooseSamples,
+    rows: int,
+    *,
+    starts: Starts | None = None,
+    xor2: bool = False,
+    histogram_starts: bool = True,
+) -> ChunkSet:
+    """Chunks of the same samples of which no two of one series overlap.
+
+    Series with ``starts`` are written anew with them, and with ``xor2`` all that have XOR chunks.
+    """
     order = np.lexsort((chunks.mint, chunks.series))
     chunks = subset(chunks, order)
     again = np.zeros(rows, np.bool_)
@@ -159,12 +173,31 @@ def disentangled(chunks: ChunkSet, loose: LooseSamples, rows: int) -> ChunkSet:
         touching = same & (chunks.mint[1:] <= chunks.maxt[:-1])
         # A long chunk may reach over several short ones, but it then touches the next one first.
         again[chunks.series[1:][touching]] = True
+    if starts is not None:
+        again[starts.series] = True
+    if xor2:
+        again[chunks.series[chunks.encoding == XOR]] = True
     if not again.any():
         return chunks
-    touched = np.flatnonzero(again)
     redo = again[chunks.series]
-    part = subset(chunks, redo)
-    part = replace(part, series=np.searchsorted(touched, part.series))
-    own = replace(loose, series=np.searchsorted(touched, loose.series))
-    columns = decode(part, len(touched), -_ALL, _ALL, own)
-    return joined([subset(chunks, ~redo), rechunked(columns, touched)])
+    sets = [subset(chunks, ~redo)]
+    for touched in _slices(chunks, again):
+        inside = np.zeros(rows, np.bool_)
+        inside[touched] = True
+        where = np.where(inside, np.cumsum(inside) - 1, -1)
+        part = subset(chunks, inside[chunks.series])
+        part = replace(part, series=where[part.series])
+        own = loose.subset(inside[loose.series])
+        own = replace(own, series=where[own.series])
+        begins = None if starts is None else starts.placed(where)
+        columns = decode(part, len(touched), -_ALL, _ALL, own, starts=begins)
+        sets.append(rechunked(columns, touched, xor2=xor2, histogram_starts=histogram_starts))
+    return joined(sets)
+
+
+def _slices(chunks: ChunkSet, again: npt.NDArray[np.bool_]) -> list[Int64s]:
+    """Rows to be written anew, in groups of some million samples, so that memory stays bounded."""
+    touched = np.flatnonzero(again)
+    sizes = np.bincount(chunks.series, count_samples(chunks), len(again))[touched]
+    group = np.cumsum(sizes) // _REWRITTEN_AT_ONCE
+    return np.split(touched, np.flatnonzero(np.diff(group)) + 1)

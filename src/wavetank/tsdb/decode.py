@@ -11,20 +11,28 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, HISTOGRAM, XOR, XOR2
+from wavetank.tsdb.chunkenc import (
+    FLOAT_HISTOGRAM,
+    FLOAT_HISTOGRAM_ST,
+    HISTOGRAM,
+    HISTOGRAM_ST,
+    XOR,
+    XOR2,
+)
 from wavetank.tsdb.chunkenc.bits import Word
-from wavetank.tsdb.chunkenc.histogram import decode_histograms
+from wavetank.tsdb.chunkenc.histogram import decode_histograms_with_starts
 from wavetank.tsdb.chunkenc.xor import decode_xor
-from wavetank.tsdb.chunkenc.xor2 import decode_xor2
+from wavetank.tsdb.chunkenc.xor2 import decode_xor2_with_starts
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.start_times import Starts, filled
 
 __all__ = ["Columns", "LooseSamples", "count_samples", "decode", "joined", "subset"]
 
@@ -36,6 +44,7 @@ _PARALLEL_SAMPLES_MIN: Final = 500_000  # below this, threads cost more than the
 _SAMPLES_AT_ONCE: Final = 4_000_000  # decoded between two looks at the query's deadline: some 50 ms
 _HISTOGRAM_CHUNKS_AT_ONCE: Final = 256
 _WORKERS: Final = os.cpu_count() or 1
+_NO_STARTS: Final[Int64s] = np.empty(0, np.int64)
 _pool: ThreadPoolExecutor | None = None
 
 
@@ -50,13 +59,15 @@ def _threads() -> ThreadPoolExecutor:
 class Columns:
     """Samples in columns; series ``i`` has ``offsets[i]:offsets[i + 1]``, in rising order of time.
 
-    ``histograms`` is None, or object[m] with None where the sample is a float.
+    ``histograms`` is None, or object[m] with None where the sample is a float; ``start_timestamps_ms`` is
+    None, or int64[m] with 0 where unknown.
     """
 
     offsets: Int64s
     timestamps_ms: Int64s
     values: Float64s
     histograms: npt.NDArray[Any] | None = None
+    start_timestamps_ms: Int64s | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +78,7 @@ class LooseSamples:
     timestamps_ms: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
     values: Float64s = field(default_factory=lambda: np.empty(0, np.float64))
     histograms: npt.NDArray[Any] | None = None
+    start_timestamps_ms: Int64s | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -80,12 +92,31 @@ class LooseSamples:
         histograms = None
         if self.histograms is not None or other.histograms is not None:
             histograms = np.concatenate([_objects(self), _objects(other)])
+        starts = None
+        if self.start_timestamps_ms is not None or other.start_timestamps_ms is not None:
+            starts = np.concatenate([_known_starts(self), _known_starts(other)])
         return LooseSamples(
             np.concatenate([self.series, other.series]),
             np.concatenate([self.timestamps_ms, other.timestamps_ms]),
             np.concatenate([self.values, other.values]),
             histograms,
+            starts,
         )
+
+    def subset(self, which: npt.NDArray[Any]) -> LooseSamples:
+        """Some of them, by mask or index."""
+        return LooseSamples(
+            self.series[which],
+            self.timestamps_ms[which],
+            self.values[which],
+            None if self.histograms is None else self.histograms[which],
+            None if self.start_timestamps_ms is None else self.start_timestamps_ms[which],
+        )
+
+
+def _known_starts(samples: LooseSamples) -> Int64s:
+    starts = samples.start_timestamps_ms
+    return np.zeros(len(samples), np.int64) if starts is None else starts
 
 
 def _objects(samples: LooseSamples) -> npt.NDArray[Any]:
@@ -142,6 +173,9 @@ def count_samples(chunks: ChunkSet) -> Int64s:
     out = np.zeros(len(chunks.series), np.int64)
     for source, which in _by_source(chunks):
         _counts(chunks.buffers[source], chunks.start, which, out)
+    if (chunks.encoding >= HISTOGRAM_ST).any():
+        # these keep what is known of counter resets in the two bits above the count
+        out[(chunks.encoding == HISTOGRAM_ST) | (chunks.encoding == FLOAT_HISTOGRAM_ST)] &= 0x3FFF
     return out
 
 
@@ -255,6 +289,26 @@ def _compress(
     return total
 
 
+@dataclass(slots=True)
+class _Target:
+    """Columns being filled; those few selections have are made when the first chunk needs them."""
+
+    timestamps: Int64s
+    values: Float64s
+    histograms: npt.NDArray[Any] | None = None
+    starts: Int64s | None = None
+
+    def objects(self) -> npt.NDArray[Any]:
+        if self.histograms is None:
+            self.histograms = np.full(len(self.timestamps), None, object)
+        return self.histograms
+
+    def begins(self) -> Int64s:
+        if self.starts is None:
+            self.starts = np.zeros(len(self.timestamps), np.int64)
+        return self.starts
+
+
 def decode(
     chunks: ChunkSet,
     series_count: int,
@@ -262,11 +316,13 @@ def decode(
     maxt_ms: int,
     loose: LooseSamples | None = None,
     *,
+    starts: Starts | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Columns:
     """All samples of the chunks, and the loose ones, within the inclusive range. Raises CorruptionError.
 
-    ``check`` is called every few million samples; what it raises ends the work.
+    ``starts`` are those of samples whose chunks have none. ``check`` is called every few million samples;
+    what it raises ends the work.
 
     Of several samples at one time the one of the earlier chunk is kept, and loose ones come last.
     """
@@ -277,30 +333,40 @@ def decode(
     positions = np.empty(len(counts), np.int64)
     offsets = np.zeros(series_count + 1, np.int64)
     total = _layout(ordered.series, counts, positions, offsets)
-    timestamps = np.empty(total, np.int64)
-    values = np.empty(total, np.float64)
-    histograms = _decode_into(ordered, counts, positions, timestamps, values, check)
+    target = _Target(np.empty(total, np.int64), np.empty(total, np.float64))
+    _decode_into(ordered, counts, positions, target, check)
+    found = Columns(offsets, target.timestamps, target.values, target.histograms, target.starts)
     if loose is not None and len(loose):
-        own = LooseSamples(
-            np.repeat(np.arange(series_count), np.diff(offsets)), timestamps, values, histograms
-        )
-        every = own.extended(loose)
-        by = np.lexsort((every.timestamps_ms, every.series))
-        timestamps, values = every.timestamps_ms[by], every.values[by]
-        histograms = None if every.histograms is None else every.histograms[by]
-        offsets = np.searchsorted(every.series[by], np.arange(series_count + 1))
-    return _trimmed(Columns(offsets, timestamps, values, histograms), mint_ms, maxt_ms)
+        found = _with_loose(found, loose)
+    found = _trimmed(found, mint_ms, maxt_ms)
+    if starts is None or not len(starts):
+        return found
+    begins = filled(found.offsets, found.timestamps_ms, starts, found.start_timestamps_ms)
+    return replace(found, start_timestamps_ms=begins)
+
+
+def _with_loose(columns: Columns, loose: LooseSamples) -> Columns:
+    series_count = len(columns.offsets) - 1
+    own = LooseSamples(
+        np.repeat(np.arange(series_count), np.diff(columns.offsets)),
+        columns.timestamps_ms,
+        columns.values,
+        columns.histograms,
+        columns.start_timestamps_ms,
+    )
+    every = own.extended(loose)
+    every = every.subset(np.lexsort((every.timestamps_ms, every.series)))
+    offsets = np.searchsorted(every.series, np.arange(series_count + 1))
+    return Columns(offsets, every.timestamps_ms, every.values, every.histograms, every.start_timestamps_ms)
 
 
 def _decode_into(
     chunks: ChunkSet,
     counts: Int64s,
     positions: Int64s,
-    timestamps: Int64s,
-    values: Float64s,
+    target: _Target,
     check: Callable[[], None],
-) -> npt.NDArray[Any] | None:
-    histograms: npt.NDArray[Any] | None = None
+) -> None:
     for source, which in _by_source(chunks):
         encodings = chunks.encoding[which]
         first_encoding = int(encodings[0])
@@ -310,19 +376,14 @@ def _decode_into(
             if encoding in (XOR, XOR2):
                 for piece in _pieces(part, counts):
                     check()
-                    _decode_floats(chunks, encoding, source, piece, counts, positions, timestamps, values)
-            elif encoding in (HISTOGRAM, FLOAT_HISTOGRAM):
-                if histograms is None:
-                    histograms = np.full(len(timestamps), None, object)
+                    _decode_floats(chunks, encoding, source, piece, counts, positions, target)
+            elif encoding in (HISTOGRAM, FLOAT_HISTOGRAM, HISTOGRAM_ST, FLOAT_HISTOGRAM_ST):
                 for first in range(0, len(part), _HISTOGRAM_CHUNKS_AT_ONCE):
                     check()
                     piece = part[first : first + _HISTOGRAM_CHUNKS_AT_ONCE]
-                    _decode_histograms(
-                        chunks, encoding, source, piece, positions, timestamps, values, histograms
-                    )
+                    _decode_histograms(chunks, encoding, source, piece, positions, target)
             else:
                 raise CorruptionError(f"unknown chunk encoding {encoding}")
-    return histograms
 
 
 def _pieces(which: Int64s, counts: Int64s) -> list[Int64s]:
@@ -340,20 +401,23 @@ def _decode_floats(
     which: Int64s,
     counts: Int64s,
     positions: Int64s,
-    timestamps: Int64s,
-    values: Float64s,
+    target: _Target,
 ) -> None:
-    starts, sizes = chunks.start[which], counts[which]
-    arguments = (
-        chunks.buffers[source],
+    buffer, starts, sizes = chunks.buffers[source], chunks.start[which], counts[which]
+    arguments: tuple[Any, ...] = (
+        buffer,
         starts,
         chunks.length[which],
         sizes,
         positions[which],
-        timestamps,
-        values,
+        target.timestamps,
+        target.values,
     )
-    read: Any = decode_xor if encoding == XOR else decode_xor2
+    read: Any = decode_xor
+    if encoding == XOR2:
+        read = decode_xor2_with_starts
+        has_starts = bool((buffer[starts + 2] != 0).any())  # its third byte says what the chunk has of them
+        arguments += (target.begins() if has_starts or target.starts is not None else _NO_STARTS,)
     workers = _WORKERS
     if int(sizes.sum()) < _PARALLEL_SAMPLES_MIN or workers == 1:
         results = [read(*arguments, 0, len(which))]
@@ -375,24 +439,28 @@ def _decode_histograms(
     source: int,
     which: Int64s,
     positions: Int64s,
-    timestamps: Int64s,
-    values: Float64s,
-    histograms: npt.NDArray[Any],
+    target: _Target,
 ) -> None:
     buffer = chunks.buffers[source]
+    histograms = target.objects()
     for k in which.tolist():
         start = int(chunks.start[k])
         data = buffer[start : start + int(chunks.length[k])].tobytes()
         at = int(positions[k])
-        for i, (t, histogram) in enumerate(decode_histograms(encoding, data)):
-            timestamps[at + i] = t
-            values[at + i] = histogram.sum
+        samples, starts = decode_histograms_with_starts(encoding, data)
+        for i, (t, histogram) in enumerate(samples):
+            target.timestamps[at + i] = t
+            target.values[at + i] = histogram.sum
             histograms[at + i] = histogram
+        if any(starts):
+            target.begins()[at : at + len(starts)] = starts
 
 
 def _trimmed(columns: Columns, mint_ms: int, maxt_ms: int) -> Columns:
     offsets, timestamps, values = columns.offsets, columns.timestamps_ms, columns.values
-    histograms = columns.histograms
+    rare: list[npt.NDArray[Any]] = [
+        c for c in (columns.histograms, columns.start_timestamps_ms) if c is not None
+    ]
     flags = np.zeros(len(offsets) - 1, np.int64)
     every = _disorder(offsets, timestamps, mint_ms, maxt_ms, flags)
     if every == 0:
@@ -401,14 +469,18 @@ def _trimmed(columns: Columns, mint_ms: int, maxt_ms: int) -> Columns:
         for i in np.flatnonzero(flags & 1):
             part = slice(offsets[i], offsets[i + 1])
             by_time = np.argsort(timestamps[part], kind="stable")
-            timestamps[part] = timestamps[part][by_time]
-            values[part] = values[part][by_time]
-            if histograms is not None:
-                histograms[part] = histograms[part][by_time]
+            for column in (timestamps, values, *rare):
+                column[part] = column[part][by_time]
     new_offsets = np.empty(len(offsets), np.int64)
-    if histograms is None:
+    if not rare:
         total = _compress(offsets, timestamps, values, mint_ms, maxt_ms, flags, new_offsets)
         return Columns(new_offsets, timestamps[:total], values[:total])
     keep = np.empty(len(timestamps), np.bool_)
     _kept(offsets, timestamps, mint_ms, maxt_ms, flags, keep, new_offsets)
-    return Columns(new_offsets, timestamps[keep], values[keep], histograms[keep])
+    return Columns(
+        new_offsets,
+        timestamps[keep],
+        values[keep],
+        None if columns.histograms is None else columns.histograms[keep],
+        None if columns.start_timestamps_ms is None else columns.start_timestamps_ms[keep],
+    )

@@ -12,9 +12,11 @@ from wavetank.model.labels import Labels, Matcher
 from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.head_histograms import HeadHistograms
+from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
 from wavetank.tsdb.postings import matching_rows
 from wavetank.tsdb.querier import Budget, Found, compacted, without_deleted
+from wavetank.tsdb.start_times import Starts, StartTimes
 from wavetank.tsdb.tombstones import Tombstones
 
 __all__ = ["HeadSource"]
@@ -30,13 +32,19 @@ class HeadSource:
         head: Head,
         histograms: HeadHistograms,
         out_of_order: OutOfOrderSamples,
+        late_histograms: LateHistograms,
         tombstones: Tombstones,
+        starts: StartTimes,
     ) -> None:
         self._head = head
         self._histograms = histograms
         self._out_of_order = out_of_order
+        self._late_histograms = late_histograms
         self._tombstones = tombstones
-        self.pending: OutOfOrderSamples | None = None  # committed while the log is still being replayed
+        self._starts = starts
+        # committed while the log is still being replayed
+        self.pending: OutOfOrderSamples | None = None
+        self.pending_histograms: LateHistograms | None = None
 
     def rows(self, matchers: Sequence[Matcher]) -> Int64s:
         """Rows that match, whether or not they have samples. The head's lock must be held."""
@@ -54,9 +62,17 @@ class HeadSource:
             chunks = joined([chunks, more])
         if len(self._out_of_order):
             loose = loose.extended(LooseSamples(*self._out_of_order.of(refs, mint_ms, maxt_ms)))
+        if len(self._late_histograms):
+            loose = loose.extended(self._late_histograms.of(refs, mint_ms, maxt_ms))
         if self.pending is not None and len(self.pending):
             loose = loose.extended(LooseSamples(*self.pending.of(refs, mint_ms, maxt_ms)))
+        if self.pending_histograms is not None and len(self.pending_histograms):
+            loose = loose.extended(self.pending_histograms.of(refs, mint_ms, maxt_ms))
         return chunks, loose
+
+    def starts(self, refs: Int64s) -> Starts | None:
+        """What is known of the start timestamps of some series. The lock must be held."""
+        return self._starts.of(refs) if self._starts else None
 
     def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget) -> Found | None:
         head = self._head
@@ -79,5 +95,6 @@ class HeadSource:
             deleted = [
                 (i, self._tombstones.of(ref)) for i, ref in enumerate(refs) if ref in self._tombstones
             ] if len(self._tombstones) else []  # fmt: skip
+            starts = self.starts(head.ref_of_row[rows[has]])
         chunks, loose = without_deleted(chunks, loose, deleted, mint_ms, maxt_ms)
-        return compacted(labels, chunks, loose)
+        return compacted(labels, chunks, loose, starts)

@@ -19,18 +19,19 @@ from wavetank.tsdb import head_gc
 from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.checkpoint import checkpoint
 from wavetank.tsdb.compaction import block_ranges, compact_blocks, disentangled, plan, retired
-from wavetank.tsdb.decode import Columns, joined
+from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.meta import BlockMeta, Compaction, new_ulid, write_meta
 from wavetank.tsdb.querier import without_deleted
-from wavetank.tsdb.rechunk import rechunked
 from wavetank.tsdb.retention import actions, apply_actions, is_done, kept_longest_ms
 from wavetank.tsdb.series_table import SeriesTable
+from wavetank.tsdb.start_times import Starts
 from wavetank.tsdb.wal.log import segments
 
 if TYPE_CHECKING:
     from wavetank.tsdb.db import DB
+    from wavetank.tsdb.store import Store
 
 __all__ = ["flush_all", "rewrite_deleted", "run", "snapshot"]
 
@@ -39,6 +40,7 @@ Int64s = npt.NDArray[np.int64]
 _OUT_OF_ORDER_SAMPLES_MAX: Final = 2_000_000  # in memory; beyond, they are written without waiting
 _OUT_OF_ORDER_BLOCKS: Final = 24  # a backfill over a longer time gets wider blocks
 _FROM_OUT_OF_ORDER: Final = "from-out-of-order"
+_EVER: Final = 1 << 62
 
 
 def run(db: DB) -> None:
@@ -50,7 +52,8 @@ def run(db: DB) -> None:
     while head.maxt_ms - head.mint_ms > head.chunk_range_ms * 3 // 2:
         start = head.mint_ms // head.chunk_range_ms * head.chunk_range_ms
         _flush_head(db, start + head.chunk_range_ms)
-    if len(db.store.out_of_order) > _OUT_OF_ORDER_SAMPLES_MAX or _is_settled(db):
+    late = len(db.store.out_of_order) + len(db.store.late_histograms)
+    if late > _OUT_OF_ORDER_SAMPLES_MAX or _is_settled(db):
         _flush_out_of_order(db)
     ranges = block_ranges(db.options.min_block_ms, db.options.max_block_ms)
     while chosen := plan([b.meta for b in db.blocks], ranges):
@@ -97,8 +100,9 @@ def _bytes_max(db: DB) -> int:
 
 def _is_settled(db: DB) -> bool:
     """Whether the out-of-order samples lie before what the head holds, so that no more are likely."""
-    late = db.store.out_of_order
-    return len(late) > 0 and late.maxt_ms < db.store.head.mint_ms
+    store = db.store
+    newest = max(store.out_of_order.maxt_ms, store.late_histograms.times_ms[1])
+    return len(store.out_of_order) + len(store.late_histograms) > 0 and newest < store.head.mint_ms
 
 
 def _ulid(db: DB) -> str:
@@ -129,12 +133,25 @@ def _copied(db: DB, mint_ms: int, maxt_ms: int) -> tuple[SeriesTable, ChunkSet]:
             for i, ref in enumerate(refs[present].tolist())
             if ref in store.tombstones
         ]
+        starts = store.source.starts(refs[present]) if db.options.start_storage else None
     table = SeriesTable(len(present))
     table.add(keys, offsets)
     chunks = replace(chunks, series=np.searchsorted(present, chunks.series))
     loose = replace(loose, series=np.searchsorted(present, loose.series))
     chunks, loose = without_deleted(chunks, loose, deleted, mint_ms, maxt_ms)
-    return table, disentangled(chunks, loose, len(table))
+    return table, _arranged(db, chunks, loose, len(table), starts)
+
+
+def _arranged(db: DB, chunks: ChunkSet, loose: LooseSamples, rows: int, starts: Starts | None) -> ChunkSet:
+    """Chunks for a block, in the encodings that the options ask for."""
+    return disentangled(
+        chunks,
+        loose,
+        rows,
+        starts=starts,
+        xor2=db.options.float_chunks == "xor2",
+        histogram_starts=db.options.histogram_starts,
+    )
 
 
 def _flush_head(db: DB, end_ms: int) -> None:
@@ -155,10 +172,12 @@ def _truncate(db: DB, end_ms: int) -> None:
         store.histograms.truncate(end_ms)
         store.tombstones.drop_before(end_ms)
         pending, _, _ = store.out_of_order.columns()
-        pending = np.unique(pending)
+        pending = np.union1d(pending, np.array(store.late_histograms.refs(), np.int64))
         head_gc.truncate(head, end_ms, lambda refs: np.isin(refs, pending))
         for ref in [r for r in store.metadata if head.row(r) < 0]:
             del store.metadata[ref]
+        if store.starts:
+            store.starts.drop_before(end_ms, head.known, late=not len(pending))
         if head.files is not None:
             head.files.truncate(end_ms)
         last = store.wal.next_segment() - 1
@@ -173,7 +192,14 @@ def _truncate(db: DB, end_ms: int) -> None:
             if chosen <= first:
                 return
         # Known refs may only shrink at the next truncation, which waits for this one: upstream's invariant.
-        checkpoint(store.wal, chosen, known, end_ms, db.options.wal_compression)
+        checkpoint(
+            store.wal,
+            chosen,
+            known,
+            end_ms,
+            db.options.wal_compression,
+            with_starts=db.options.start_storage,
+        )
 
 
 def flush_all(db: DB) -> None:
@@ -198,55 +224,52 @@ def _flush_out_of_order(db: DB) -> None:
     store = db.store
     head = store.head
     with head.lock:
-        refs, times, values = store.out_of_order.columns()
+        refs, times, _ = store.out_of_order.columns()
         bound = head.min_valid_ms
         if head.samples_appended:
             bound = max(bound, head.mint_ms // head.chunk_range_ms * head.chunk_range_ms)
         settled = times < bound
-        refs, times, values = refs[settled], times[settled], values[settled]
-        written = (refs, times)
-        if not len(refs):
+        written = (refs[settled], times[settled])
+        histograms = [h for h in store.late_histograms if h.timestamp_ms < bound]
+        if not settled.any() and not histograms:
             return
-        present, series = np.unique(refs, return_inverse=True)
+        present = np.union1d(written[0], np.array([h.ref for h in histograms], np.int64))
+        late = _late_samples(store, present, bound)
         rows = head.row_of_ref[present].astype(np.int64)
         keys, offsets = head.table.keys(rows)
-        deleted = {ref: store.tombstones.of(ref) for ref in present.tolist() if ref in store.tombstones}
-    for i, ref in enumerate(present.tolist()):
-        for low, high in deleted.get(ref, ()):
-            keep = (series != i) | (times < low) | (times > high)
-            series, times, values = series[keep], times[keep], values[keep]
+        deleted = [
+            (i, store.tombstones.of(r)) for i, r in enumerate(present.tolist()) if r in store.tombstones
+        ]
     table = SeriesTable(len(present))
     table.add(keys, offsets)
-    if len(times):
-        span = int(times.max()) - int(times.min()) + 1
+    nothing = head.collect(np.empty(0, np.int64), 0, 0)
+    _, late = without_deleted(nothing, late, deleted, -_EVER, _EVER)
+    if len(late):
+        span = int(late.timestamps_ms.max()) - int(late.timestamps_ms.min()) + 1
         ranges = block_ranges(db.options.min_block_ms, db.options.max_block_ms)
         width = next((r for r in ranges if span // r <= _OUT_OF_ORDER_BLOCKS), ranges[-1])
-        slot = times // width
+        slot = late.timestamps_ms // width
         for number in np.unique(slot).tolist():
+            chunks = _arranged(db, nothing, late.subset(slot == number), len(table), None)
             end = min((number + 1) * width, bound)
-            _write_late(db, table, slot == number, series, times, values, number * width, end)
+            meta = _new_meta(db, number * width, end, [_FROM_OUT_OF_ORDER])
+            block = write_block(db.path, table, chunks, meta)
+            if block is not None:
+                db.add_block(block)
     with head.lock:
         store.out_of_order.forget(*written)
+        gone = {(h.ref, h.timestamp_ms) for h in histograms}
+        store.late_histograms.take(lambda h: (h.ref, h.timestamp_ms) in gone)
         store.restart_wbl()
 
 
-def _write_late(
-    db: DB,
-    table: SeriesTable,
-    chosen: npt.NDArray[np.bool_],
-    series: Int64s,
-    times: Int64s,
-    values: npt.NDArray[np.float64],
-    start: int,
-    end: int,
-) -> None:
-    own, place = np.unique(series[chosen], return_inverse=True)
-    offsets = np.searchsorted(place, np.arange(len(own) + 1))
-    chunks = rechunked(Columns(offsets, times[chosen], values[chosen]), own)
-    meta = _new_meta(db, start, end, [_FROM_OUT_OF_ORDER])
-    written = write_block(db.path, table, chunks, meta)
-    if written is not None:
-        db.add_block(written)
+def _late_samples(store: Store, refs: Int64s, bound_ms: int) -> LooseSamples:
+    """Late samples of some series before ``bound_ms``, with their start timestamps."""
+    loose = LooseSamples(*store.out_of_order.of(refs, -_EVER, bound_ms - 1))
+    if store.options.start_storage and len(loose):
+        starts = store.starts.exact(refs[loose.series], loose.timestamps_ms)
+        loose = replace(loose, start_timestamps_ms=starts)
+    return loose.extended(store.late_histograms.of(refs, -_EVER, bound_ms - 1))
 
 
 def rewrite_deleted(db: DB) -> None:
@@ -270,7 +293,8 @@ def snapshot(db: DB, directory: Path, *, with_head: bool) -> Path:
             except OSError:
                 shutil.copy2(source, place)
     head = db.store.head
-    if with_head and (head.samples_appended or len(db.store.out_of_order)):
+    late = len(db.store.out_of_order) + len(db.store.late_histograms)
+    if with_head and (head.samples_appended or late):
         _snapshot_head(db, target)
     return target
 
@@ -278,14 +302,17 @@ def snapshot(db: DB, directory: Path, *, with_head: bool) -> Path:
 def _snapshot_head(db: DB, target: Path) -> None:
     store = db.store
     with store.head.lock:
-        low = min(store.head.mint_ms, store.out_of_order.mint_ms)
-        high = max(store.head.maxt_ms, store.out_of_order.maxt_ms)
+        oldest, newest = store.late_histograms.times_ms
+        low = min(store.head.mint_ms, store.out_of_order.mint_ms, oldest)
+        high = max(store.head.maxt_ms, store.out_of_order.maxt_ms, newest)
         rows = np.arange(len(store.head), dtype=np.int64)
         chunks, loose = store.source.collect(rows, low, high)
         keys, offsets = store.head.table.keys(rows)
         refs = store.head.ref_of_row[rows].tolist()
         deleted = [(i, store.tombstones.of(r)) for i, r in enumerate(refs) if r in store.tombstones]
+        starts = store.source.starts(store.head.ref_of_row[rows]) if db.options.start_storage else None
     table = SeriesTable(len(rows))
     table.add(keys, offsets)
     chunks, loose = without_deleted(chunks, loose, deleted, low, high)
-    write_block(target, table, disentangled(chunks, loose, len(table)), _new_meta(db, low, high + 1, []))
+    arranged = _arranged(db, chunks, loose, len(table), starts)
+    write_block(target, table, arranged, _new_meta(db, low, high + 1, []))

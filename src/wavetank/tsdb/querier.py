@@ -23,6 +23,7 @@ from wavetank.tsdb.chunkenc import XOR, XOR2
 from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset
 from wavetank.tsdb.errors import QueryLimitExceeded
 from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.start_times import Starts, together
 
 __all__ = ["Budget", "Found", "Source", "find_in_block", "select", "without_deleted"]
 
@@ -42,6 +43,7 @@ class Found:
     labels: Sequence[Labels]  # not to be changed: a block may keep them
     chunks: ChunkSet
     loose: LooseSamples = field(default_factory=LooseSamples)
+    starts: Starts | None = None  # of samples whose chunks have none
 
 
 class Source(Protocol):
@@ -113,20 +115,27 @@ def _distinct(series: Int64s, count: int) -> int:
     return int(np.count_nonzero(has))
 
 
-def compacted(labels: Sequence[Labels], chunks: ChunkSet, loose: LooseSamples) -> Found | None:
+def compacted(
+    labels: Sequence[Labels], chunks: ChunkSet, loose: LooseSamples, starts: Starts | None = None
+) -> Found | None:
     """Without the series that have nothing in the range."""
     has = np.zeros(len(labels), np.bool_)
     has[chunks.series] = True
     if len(loose):
         has[loose.series] = True
     if has.all():
-        return Found(labels, chunks, loose)
+        return Found(labels, chunks, loose, starts)
     if not has.any():
         return None
     place = np.cumsum(has) - 1
+    if starts is not None:
+        starts = starts.placed(np.where(has, place, -1))
     kept = [labels[i] for i in np.flatnonzero(has).tolist()]
     return Found(
-        kept, replace(chunks, series=place[chunks.series]), replace(loose, series=place[loose.series])
+        kept,
+        replace(chunks, series=place[chunks.series]),
+        replace(loose, series=place[loose.series]),
+        starts,
     )
 
 
@@ -143,12 +152,8 @@ def without_deleted(
     touched = np.array([i for i, _ in deleted], np.int64)
     inside = np.isin(chunks.series, touched)
     inside_loose = np.isin(loose.series, touched)
-    mine = LooseSamples(
-        np.searchsorted(touched, loose.series[inside_loose]),
-        loose.timestamps_ms[inside_loose],
-        loose.values[inside_loose],
-        None if loose.histograms is None else loose.histograms[inside_loose],
-    )
+    mine = loose.subset(inside_loose)
+    mine = replace(mine, series=np.searchsorted(touched, mine.series))
     part = subset(chunks, inside)
     part = replace(part, series=np.searchsorted(touched, part.series))
     columns = decode(part, len(touched), mint_ms, maxt_ms, mine)
@@ -159,19 +164,10 @@ def without_deleted(
         for low, high in ranges:
             keep[own] &= (times < low) | (times > high)
     series = np.repeat(touched, np.diff(columns.offsets))
-    rest = LooseSamples(
-        loose.series[~inside_loose],
-        loose.timestamps_ms[~inside_loose],
-        loose.values[~inside_loose],
-        None if loose.histograms is None else loose.histograms[~inside_loose],
-    )
     left = LooseSamples(
-        series[keep],
-        columns.timestamps_ms[keep],
-        columns.values[keep],
-        None if columns.histograms is None else columns.histograms[keep],
-    )
-    return subset(chunks, ~inside), rest.extended(left)
+        series, columns.timestamps_ms, columns.values, columns.histograms, columns.start_timestamps_ms
+    ).subset(keep)
+    return subset(chunks, ~inside), loose.subset(~inside_loose).extended(left)
 
 
 def merged(found: Sequence[Found]) -> Found:
@@ -188,16 +184,20 @@ def merged(found: Sequence[Found]) -> Found:
             loose = LooseSamples()
             for each in found:
                 loose = loose.extended(each.loose)
-            return Found(first, joined([each.chunks for each in found]), loose)
+            starts = together([each.starts for each in found if each.starts is not None])
+            return Found(first, joined([each.chunks for each in found]), loose, starts)
         every = sorted({labels for each in found for labels in each.labels}, key=lambda lb: lb.pairs)
     place = {labels: i for i, labels in enumerate(every)}
     sets = []
+    begins = []
     loose = LooseSamples()
     for each in found:
         where = np.array([place[labels] for labels in each.labels], np.int64)
         sets.append(replace(each.chunks, series=where[each.chunks.series]))
         loose = loose.extended(replace(each.loose, series=where[each.loose.series]))
-    return Found(every, joined(sets), loose)
+        if each.starts is not None:
+            begins.append(each.starts.placed(where))
+    return Found(every, joined(sets), loose, together(begins))
 
 
 def _holds_histograms(encoding: Int64s) -> npt.NDArray[np.bool_]:
@@ -235,7 +235,15 @@ def select(
     if not found:
         return empty_batch()
     whole = merged(found)
-    columns = decode(whole.chunks, len(whole.labels), mint_ms, maxt_ms, whole.loose, check=budget.check)
+    columns = decode(
+        whole.chunks,
+        len(whole.labels),
+        mint_ms,
+        maxt_ms,
+        whole.loose,
+        starts=whole.starts,
+        check=budget.check,
+    )
     return _without_empty(whole.labels, columns)
 
 
@@ -246,4 +254,11 @@ def _without_empty(labels: Sequence[Labels], columns: Any) -> SeriesBatch:
         keep = np.flatnonzero(sizes)
         labels = [labels[i] for i in keep.tolist()]
         offsets = np.append(columns.offsets[:-1][keep], columns.offsets[-1])
-    return SeriesBatch(labels, offsets, columns.timestamps_ms, columns.values, columns.histograms)
+    return SeriesBatch(
+        labels,
+        offsets,
+        columns.timestamps_ms,
+        columns.values,
+        columns.histograms,
+        columns.start_timestamps_ms,
+    )

@@ -1,4 +1,7 @@
-"""From columns back to chunks: for merged, backfilled, and partly deleted series."""
+"""From columns back to chunks: for merged, backfilled, and partly deleted series.
+
+Floats are XOR chunks, or XOR2 ones where these are asked for or there are start timestamps to keep.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc import XOR
+from wavetank.tsdb.chunkenc import XOR, XOR2
 from wavetank.tsdb.chunkenc.bits import Word
 from wavetank.tsdb.chunkenc.histogram import encode_histograms
 from wavetank.tsdb.chunkenc.xor import LEADING_UNSET, xor_put_first, xor_put_next, xor_put_second
+from wavetank.tsdb.chunkenc.xor2 import XOR2_SAMPLE_BYTES_MAX, encode_xor2
 from wavetank.tsdb.decode import Columns, joined
 from wavetank.tsdb.head import ChunkSet
 
@@ -65,10 +69,16 @@ def _cuts(offsets: Int64s) -> tuple[Int64s, Int64s]:
     return np.append(begins, offsets[-1]), series
 
 
-def rechunked(columns: Columns, rows: Int64s) -> ChunkSet:
-    """Chunks of all samples; series ``i`` of the columns becomes ``rows[i]``."""
+def rechunked(
+    columns: Columns, rows: Int64s, *, xor2: bool = False, histogram_starts: bool = True
+) -> ChunkSet:
+    """Chunks of all samples; series ``i`` of the columns becomes ``rows[i]``.
+
+    Without ``histogram_starts`` those of native histograms are dropped.
+    """
     if columns.histograms is None:
-        return _floats(columns, rows)
+        return _floats(columns, rows, xor2)
+    starts = columns.start_timestamps_ms
     floats = np.array([h is None for h in columns.histograms], np.bool_)
     series = np.repeat(np.arange(len(rows)), np.diff(columns.offsets))
     # A chunk holds one kind only: cut each series where the kind changes, as if it were several series.
@@ -80,17 +90,26 @@ def rechunked(columns: Columns, rows: Int64s) -> ChunkSet:
         row = rows[series[begin] : series[begin] + 1]
         part = slice(begin, end)
         if floats[begin]:
-            run = Columns(np.array([0, end - begin]), columns.timestamps_ms[part], columns.values[part])
-            sets.append(_floats(run, row))
+            run = Columns(
+                np.array([0, end - begin]),
+                columns.timestamps_ms[part],
+                columns.values[part],
+                None,
+                None if starts is None else starts[part],
+            )
+            sets.append(_floats(run, row, xor2))
         else:
             samples = zip(columns.timestamps_ms[part].tolist(), columns.histograms[part], strict=True)
-            sets.append(histogram_chunks(list(samples), int(row[0])))
+            own = None
+            if starts is not None and histogram_starts and starts[part].any():
+                own = starts[part].tolist()
+            sets.append(_histogram_chunks(list(samples), int(row[0]), own))
     return joined(sets)
 
 
-def histogram_chunks(samples: list[Any], row: int) -> ChunkSet:
+def _histogram_chunks(samples: list[Any], row: int, starts: list[int] | None) -> ChunkSet:
     """Chunks of ``(time, histogram)`` samples of one series."""
-    made = encode_histograms(samples)
+    made = encode_histograms(samples, starts)
     lengths = np.array([len(data) for *_, data in made], np.int64)
     return ChunkSet(
         np.full(len(made), row),
@@ -104,21 +123,31 @@ def histogram_chunks(samples: list[Any], row: int) -> ChunkSet:
     )
 
 
-def _floats(columns: Columns, rows: Int64s) -> ChunkSet:
+def _floats(columns: Columns, rows: Int64s, xor2: bool) -> ChunkSet:
+    begins = columns.start_timestamps_ms
+    if begins is None or not begins.any():
+        begins = np.empty(0, np.int64)
+    xor2 = xor2 or len(begins) > 0
     cuts, series = _cuts(columns.offsets)
     buffers: list[Bytes] = []
     starts = np.empty(len(series), np.int64)
     lengths = np.empty(len(series), np.int64)
     sources = np.empty(len(series), np.int64)
     run: Any = _encode
+    run_xor2: Any = encode_xor2
     first = 0
     while first < len(series):
         last = max(first + 1, int(np.searchsorted(cuts, cuts[first] + _SLICE_SAMPLES, "right")) - 1)
         last = min(last, len(series))
         size = int(cuts[last] - cuts[first])
-        out = np.zeros(size * 19 + (last - first) * 24 + 16, np.uint8)
+        widest = XOR2_SAMPLE_BYTES_MAX if xor2 else 19
+        out = np.zeros(size * widest + (last - first) * 24 + 16, np.uint8)
         bounds = np.empty(last - first + 1, np.int64)
-        used = run(columns.timestamps_ms, columns.values, cuts[first : last + 1], out, bounds)
+        own = cuts[first : last + 1]
+        if xor2:
+            used = run_xor2(columns.timestamps_ms, columns.values, begins, own, out, bounds)
+        else:
+            used = run(columns.timestamps_ms, columns.values, own, out, bounds)
         starts[first:last] = bounds[:-1]
         lengths[first:last] = np.diff(bounds)
         sources[first:last] = len(buffers)
@@ -130,7 +159,7 @@ def _floats(columns: Columns, rows: Int64s) -> ChunkSet:
         sources,
         starts,
         lengths,
-        np.full(len(series), XOR, np.int64),
+        np.full(len(series), XOR2 if xor2 else XOR, np.int64),
         columns.timestamps_ms[cuts[:-1]] if len(series) else starts,
         columns.timestamps_ms[ends] if len(series) else starts,
         buffers,

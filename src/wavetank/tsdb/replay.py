@@ -22,13 +22,15 @@ from wavetank.tsdb.head import REF_MAX, Head
 from wavetank.tsdb.wal import records
 from wavetank.tsdb.wal.log import Batch, Damage, checkpoint_of, read_segment, repair, segments
 from wavetank.tsdb.wal.series_records import series_batches
+from wavetank.tsdb.wal.start_records import decode_samples_v2
 
 __all__ = ["LogFiles", "ReplayReport", "read_series", "replay"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 RecordHandler = Callable[[int, bytes], None]
-SampleSink = Callable[[Int64s, Int64s, Float64s], None]
+Samples = tuple[Int64s, Int64s, Float64s, Int64s | None]  # refs, times, values, start timestamps
+SampleSink = Callable[[Int64s, Int64s, Float64s, Int64s | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class _Decoded:
     """One slice of a segment: float samples, and the indexes of other records."""
 
     batch: Batch
-    samples: tuple[Int64s, Int64s, Float64s] | None
+    samples: list[Samples]
     others: list[tuple[int, int]]
 
 
@@ -122,11 +124,15 @@ def _add_series(
 
 def _decoded(batch: Batch) -> _Decoded:
     kinds = batch.types()
-    samples = None
+    samples: list[Samples] = []
     where = np.flatnonzero(kinds == records.SAMPLES)
     if len(where):
-        samples = records.decode_samples(batch.data, batch.begins[where], batch.ends[where])
-    rest = np.flatnonzero((kinds != records.SERIES) & (kinds != records.SAMPLES) & (kinds != 0))
+        samples.append((*records.decode_samples(batch.data, batch.begins[where], batch.ends[where]), None))
+    where = np.flatnonzero(kinds == records.SAMPLES_V2)
+    if len(where):
+        samples.append(decode_samples_v2(batch.data, batch.begins[where], batch.ends[where]))
+    bulk = (records.SERIES, records.SAMPLES, records.SAMPLES_V2, 0)
+    rest = np.flatnonzero(~np.isin(kinds, bulk))
     return _Decoded(batch, samples, [(int(i), int(kinds[i])) for i in rest])
 
 
@@ -168,9 +174,10 @@ def replay(
     for reached, decoded in _ahead(_slices(files, report.damage)):
         if stopped():
             return
-        if decoded.samples is not None and len(decoded.samples[0]):
-            report.samples += len(decoded.samples[0])
-            sink(*decoded.samples)
+        for samples in decoded.samples:
+            if len(samples[0]):
+                report.samples += len(samples[0])
+                sink(*samples)
         for index, kind in decoded.others:
             try:
                 other(kind, decoded.batch.record(index))

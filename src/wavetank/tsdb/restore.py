@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from wavetank.limits import REPLAY_PENDING_SAMPLES_MAX
 from wavetank.tsdb.appender import Gathered
+from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
 
 __all__ = ["HEAD_IS_NOT_WHOLE", "ReplayStatus", "Restore"]
@@ -43,10 +44,11 @@ class ReplayStatus:
 
 @dataclass(slots=True)
 class Restore:
-    """A replay that goes on. ``pending`` and ``later`` change under the head's lock."""
+    """A replay that goes on. What is committed meanwhile changes under the head's lock."""
 
     pending: OutOfOrderSamples = field(default_factory=OutOfOrderSamples)
-    later: list[Gathered] = field(default_factory=list)  # histograms, exemplars and metadata
+    histograms: LateHistograms = field(default_factory=LateHistograms)
+    later: list[Gathered] = field(default_factory=list)  # exemplars and metadata
     series_known: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.clock import pause
+from wavetank.model.histogram import CounterResetHint, FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.tsdb import head_append
@@ -30,15 +31,18 @@ from wavetank.tsdb.head import Head
 from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_T, PACKED
 from wavetank.tsdb.head_histograms import HeadHistograms
 from wavetank.tsdb.head_source import HeadSource
+from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.options import Options
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
 from wavetank.tsdb.replay import LogFiles, ReplayReport, read_series, replay
 from wavetank.tsdb.restore import ReplayStatus, Restore
 from wavetank.tsdb.series_table import key_of
+from wavetank.tsdb.start_times import StartTimes
 from wavetank.tsdb.tombstones import Tombstones
 from wavetank.tsdb.wal import rare_records as rare
 from wavetank.tsdb.wal import records
 from wavetank.tsdb.wal.log import Log, segments
+from wavetank.tsdb.wal.start_records import encode_samples_v2
 
 __all__ = ["Store"]
 
@@ -47,6 +51,7 @@ Float64s = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
 _LOG = logging.getLogger(__name__)
+NO_SAMPLE: Final = -(1 << 62)
 _SAMPLES_PER_RECORD: Final = 200_000  # a record must fit a segment
 _TURN_SECONDS: Final = 0.0002  # how long replay leaves the head to others, between two pieces
 
@@ -58,12 +63,21 @@ class Store:
         self.root = root
         self.options = options
         self.head = Head(options.min_block_ms, HeadChunkFiles(root / "chunks_head"))
-        self.histograms = HeadHistograms()
+        self.histograms = HeadHistograms(options.min_block_ms)
         self.out_of_order = OutOfOrderSamples()
+        self.late_histograms = LateHistograms()
+        self.starts = StartTimes()
         self.tombstones = Tombstones()
         self.exemplars = ExemplarRing(options.exemplars_max)
         self.metadata: dict[int, rare.MetadataRecord] = {}
-        self.source = HeadSource(self.head, self.histograms, self.out_of_order, self.tombstones)
+        self.source = HeadSource(
+            self.head,
+            self.histograms,
+            self.out_of_order,
+            self.late_histograms,
+            self.tombstones,
+            self.starts,
+        )
         self.counts = AppendCounts()
         self.reports: list[ReplayReport] = []
         self.restore: Restore | None = None
@@ -83,6 +97,7 @@ class Store:
         self._files = (LogFiles.of(self.root / "wal"), LogFiles.of(self.root / "wbl"))
         self.restore = Restore()
         self.source.pending = self.restore.pending
+        self.source.pending_histograms = self.restore.histograms
         numbers = self._files[0].numbers
         if numbers:
             self.replay_status = ReplayStatus(first_segment=numbers[0], last_segment=numbers[-1])
@@ -107,12 +122,14 @@ class Store:
             note("head_chunks", 0.0)
             self.head.load_files()
             sinks = (self._replay_samples, self._replay_out_of_order)
-            for name, part, report, sink in zip(("wal", "wbl"), files, reports, sinks, strict=True):
+            others = (self._replay_other, self._replay_late_other)
+            phases = zip(("wal", "wbl"), files, reports, sinks, others, strict=True)
+            for name, part, report, sink, other in phases:
                 replay(
                     part,
                     report,
                     sink=sink,
-                    other=self._replay_other,
+                    other=other,
                     progress=partial(note, name),
                     stopped=restore.stop.is_set,
                 )
@@ -130,13 +147,14 @@ class Store:
     def _end_restore(self, restore: Restore) -> None:
         """Place in the head what was committed meanwhile; it is in the log already."""
         with self.head.lock:
-            pending = restore.pending.count
-            self.counts.appended -= pending
-            self.counts.add(self._place_floats(*restore.pending.columns()))
+            self.counts.appended -= restore.pending.count
+            refs, times, values = restore.pending.columns()
+            self.counts.add(self._place_floats(refs, times, values, self.starts.exact(refs, times)))
+            self.counts.appended -= len(restore.histograms)
+            self.counts.add(self._place_histograms(list(restore.histograms)))
             for gathered in restore.later:
-                self.counts.add(self._place_histograms(gathered.histograms))
                 self._place_rare(gathered)
-            self.source.pending = None
+            self.source.pending = self.source.pending_histograms = None
             self.restore = None
 
     def wait_for_series(self) -> Restore | None:
@@ -171,10 +189,12 @@ class Store:
             self._wbl = None
         refs, times, values = self.out_of_order.columns()
         if len(refs):
-            self._log_late(refs, times, values)
+            self._log_floats(self.wbl(), refs, times, values, self.starts.exact(refs, times))
+        if len(self.late_histograms):
+            self._log_late_histograms(list(self.late_histograms))
         for _, path in old:
             path.unlink()
-        if not len(refs) and (self.root / "wbl").is_dir():
+        if self._wbl is None and (self.root / "wbl").is_dir():
             (self.root / "wbl").rmdir()  # upstream cannot open an empty one
 
     def close(self) -> None:
@@ -188,30 +208,53 @@ class Store:
 
     # --- replay -------------------------------------------------------------------------------------
 
-    def _replay_samples(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
+    def _replay_samples(self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None) -> None:
         late = times < self.head.min_valid_ms
         if late.any():
             refs, times, values = refs[~late], times[~late], values[~late]
+            starts = None if starts is None else starts[~late]
         for first in range(0, len(refs), _SAMPLES_PER_RECORD):
             part = slice(first, first + _SAMPLES_PER_RECORD)
             with self.head.lock:
                 self.head.append(refs[part], times[part], values[part])
+                self._note_starts(refs[part], times[part], None if starts is None else starts[part])
                 self._spill()
             # A lock is not fair: without a pause this thread would take it again before any other wakes.
             pause(_TURN_SECONDS)
 
-    def _replay_out_of_order(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
+    def _note_starts(self, refs: Int64s, times: Int64s, starts: Int64s | None) -> None:
+        """Remember the start timestamps of samples that were appended to the head."""
+        if starts is None and not self.starts:
+            return
+        known = self.head.known(refs)
+        own = self.head.ref_of_row[self.head.row_of_ref[refs[known]]]
+        self.starts.note(own, times[known], None if starts is None else starts[known])
+
+    def _replay_out_of_order(
+        self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
+    ) -> None:
         with self.head.lock:
             known = self.head.known(refs)
             if not known.all():
                 refs, times, values = refs[known], times[known], values[known]
+                starts = None if starts is None else starts[known]
             # an alias found in the log stands for the ref the series has now
             refs = self.head.ref_of_row[self.head.row_of_ref[refs]]
             self.out_of_order.add(refs, times, values)
+            self.starts.note_late(refs, times, starts)
 
     def _replay_other(self, kind: int, record: bytes) -> None:
         with self.head.lock:
             self._replay_rare(kind, record)
+
+    def _replay_late_other(self, kind: int, record: bytes) -> None:
+        """Of the out-of-order log only histograms matter; its marks of written chunks do not."""
+        if kind in records.HISTOGRAM_KINDS:
+            with self.head.lock:
+                for sample in rare.decode_histograms_record(record):
+                    row = self.head.row(sample.ref)
+                    if row >= 0:
+                        self.late_histograms.add(sample._replace(ref=int(self.head.ref_of_row[row])))
 
     def _replay_rare(self, kind: int, record: bytes) -> None:
         if kind == records.TOMBSTONES:
@@ -225,16 +268,10 @@ class Store:
                     self.exemplars.add(Exemplar(series, item.labels, item.value, item.timestamp_ms))
         elif kind == records.METADATA:
             self.metadata.update({m.ref: m for m in rare.decode_metadata(record)})
-        elif records.HISTOGRAMS <= kind <= records.FLOAT_HISTOGRAMS_CUSTOM:
+        elif kind in records.HISTOGRAM_KINDS:
             for sample in rare.decode_histograms_record(record):
                 if sample.timestamp_ms >= self.head.min_valid_ms:
                     self._append_histogram(sample)
-        elif kind == records.SAMPLES_V2:
-            refs, times, values = (np.array(c) for c in rare.decode_samples_v2(record))
-            fresh = times >= self.head.min_valid_ms
-            self.head.append(
-                refs[fresh].astype(np.int64), times[fresh].astype(np.int64), values[fresh].astype(np.float64)
-            )
 
     # --- series -------------------------------------------------------------------------------------
 
@@ -316,37 +353,77 @@ class Store:
         total = AppendCounts()
         with self.head.lock:
             self._log_series()
-            for refs, times, values in gathered.batches:
-                total.add(self._commit_floats(refs, times, values))
+            for refs, times, values, starts in gathered.batches:
+                total.add(self._commit_floats(refs, times, values, starts))
             if gathered.histograms:
                 total.add(self._commit_histograms(gathered.histograms))
             self._commit_rare(gathered)
-            if self.restore is not None and (gathered.histograms or gathered.exemplars or gathered.metadata):
+            if self.restore is not None and (gathered.exemplars or gathered.metadata):
                 self.restore.later.append(gathered)
             self.counts.add(total)
         return total
 
-    def _commit_floats(self, refs: Int64s, times: Int64s, values: Float64s) -> AppendCounts:
+    def _commit_floats(
+        self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
+    ) -> AppendCounts:
         unknown = 0
         if not self.head.all_known(refs):
             known = self.head.known(refs)
             unknown = int(len(refs) - np.count_nonzero(known))
             refs, times, values = refs[known], times[known], values[known]
+            starts = None if starts is None else starts[known]
         if not len(refs):
             return AppendCounts(unknown_series=unknown)
-        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
-            part = slice(first, first + _SAMPLES_PER_RECORD)
-            self.wal.log([records.encode_samples(refs[part], times[part], values[part])])
+        if starts is not None and self.options.created_zeros and self.restore is None:
+            self._commit_zeros(refs, times, starts)
+        if not self.options.start_storage:
+            starts = None
+        self._log_floats(self.wal, refs, times, values, starts)
         if self.restore is not None:
             self.restore.pending.add(refs, times, values)
+            self.starts.note_late(refs, times, starts)
             return AppendCounts(appended=len(refs), unknown_series=unknown)
-        counts = self._place_floats(refs, times, values)
+        counts = self._place_floats(refs, times, values, starts)
         counts.unknown_series += unknown
         return counts
 
-    def _place_floats(self, refs: Int64s, times: Int64s, values: Float64s) -> AppendCounts:
+    def _log_floats(
+        self, log: Log, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
+    ) -> None:
+        """With start timestamps where they are kept: their records are another kind."""
+        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
+            part = slice(first, first + _SAMPLES_PER_RECORD)
+            if not self.options.start_storage:
+                log.log([records.encode_samples(refs[part], times[part], values[part])])
+                continue
+            own = np.zeros(len(refs[part]), np.int64) if starts is None else starts[part]
+            log.log([encode_samples_v2(refs[part], times[part], values[part], own)])
+
+    def _commit_zeros(self, refs: Int64s, times: Int64s, starts: Int64s) -> None:
+        """Zeros where counters began, if that is newer than their series and not too old."""
+        state = self.head.state[self.head.row_of_ref[refs]]
+        last = np.where((state[:, PACKED] & HAS_SAMPLE) != 0, state[:, LAST_T], NO_SAMPLE)
+        chosen = (starts != 0) & (starts < times) & (starts > last) & (starts >= self._oldest_zero_ms())
+        if chosen.any():
+            refs, starts = refs[chosen], starts[chosen]
+            _, first = np.unique(refs, return_index=True)
+            refs, starts = refs[first], starts[first]
+            zeros = np.zeros(len(refs), np.float64)
+            self._log_floats(self.wal, refs, starts, zeros, None)
+            self._place_floats(refs, starts, zeros, None)
+
+    def _oldest_zero_ms(self) -> int:
+        """As upstream has it: half a chunk range before the newest sample, and not in the time of blocks."""
+        if not self.head.samples_appended:
+            return self.head.min_valid_ms
+        return max(self.head.min_valid_ms, self.head.maxt_ms - self.head.chunk_range_ms // 2)
+
+    def _place_floats(
+        self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
+    ) -> AppendCounts:
         """Samples that are in the log already, into the head; late ones to the out-of-order log and store."""
         outcomes = self.head.append(refs, times, values)
+        self._note_starts(refs, times, starts)
         self._spill()
         if not outcomes.any():
             return AppendCounts(appended=len(outcomes))
@@ -359,7 +436,8 @@ class Store:
         )
         if by[head_append.OUT_OF_ORDER] or by[head_append.OUT_OF_BOUNDS]:
             late = (outcomes == head_append.OUT_OF_ORDER) | (outcomes == head_append.OUT_OF_BOUNDS)
-            stored = self._commit_late(refs[late], times[late], values[late])
+            begins = None if starts is None else starts[late]
+            stored = self._commit_late(refs[late], times[late], values[late], begins)
             counts.backfilled = stored
             counts.out_of_order = int(np.count_nonzero(late)) - stored
         return counts
@@ -375,7 +453,7 @@ class Store:
         else:
             self._said_stuck = False
 
-    def _commit_late(self, refs: Int64s, times: Int64s, values: Float64s) -> int:
+    def _commit_late(self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None) -> int:
         """Store samples older than the newest of their series; returns how many the window allows."""
         window = self.options.out_of_order_window_ms
         allowed = np.ones(len(refs), np.bool_)
@@ -385,31 +463,58 @@ class Store:
         allowed &= values.view(np.uint64) != np.uint64(STALE_NAN_BITS)
         if not allowed.all():
             refs, times, values = refs[allowed], times[allowed], values[allowed]
+            starts = None if starts is None else starts[allowed]
         if len(refs):
-            self._log_late(refs, times, values)
+            self._log_floats(self.wbl(), refs, times, values, starts)
             self.out_of_order.add(refs, times, values)
+            self.starts.note_late(refs, times, starts)
         return len(refs)
-
-    def _log_late(self, refs: Int64s, times: Int64s, values: Float64s) -> None:
-        log = self.wbl()
-        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
-            part = slice(first, first + _SAMPLES_PER_RECORD)
-            log.log([records.encode_samples(refs[part], times[part], values[part])])
 
     def _commit_histograms(self, samples: list[rare.HistogramRecord]) -> AppendCounts:
         counts = AppendCounts()
         known = [s for s in samples if self.head.row(s.ref) >= 0]
         counts.unknown_series = len(samples) - len(known)
+        if self.options.created_zeros and self.restore is None:
+            known = [each for sample in known for each in (*self._zero_before(sample), sample)]
+        if not self.options.start_storage:
+            known = [s._replace(start_ms=0) if s.start_ms else s for s in known]
         if known:
-            self.wal.log(rare.encode_histograms_records(known))
+            self._log_histograms(self.wal, known)
         if self.restore is None:
             counts.add(self._place_histograms(known))
+        else:
+            added = [sample for sample in known if self.restore.histograms.add(sample) is None]
+            counts.appended += len(added)
+            counts.repeated += len(known) - len(added)
         return counts
+
+    def _log_histograms(self, log: Log, samples: list[rare.HistogramRecord]) -> None:
+        log.log(rare.encode_histograms_records(samples, with_starts=self.options.start_storage))
+
+    def _zero_before(self, sample: rare.HistogramRecord) -> Iterator[rare.HistogramRecord]:
+        """An empty histogram where one began, if that is newer than its series and not too old."""
+        state = self.head.state[self.head.row(sample.ref)]
+        last = int(state[LAST_T]) if state[PACKED] & HAS_SAMPLE else NO_SAMPLE
+        start = sample.start_ms
+        if start and max(last + 1, self._oldest_zero_ms()) <= start < sample.timestamp_ms:
+            h = sample.histogram
+            yield rare.HistogramRecord(
+                sample.ref,
+                start,
+                FloatHistogram(
+                    h.schema,
+                    zero_threshold=h.zero_threshold,
+                    custom_values=h.custom_values,
+                    counter_reset_hint=CounterResetHint.RESET,
+                ),
+            )
 
     def _place_histograms(self, samples: list[rare.HistogramRecord]) -> AppendCounts:
         counts = AppendCounts()
         for sample in samples:
             outcome = self._append_histogram(sample)
+            if outcome == "out_of_order":
+                outcome = self._commit_late_histogram(sample)
             setattr(counts, outcome, getattr(counts, outcome) + 1)
         return counts
 
@@ -418,17 +523,37 @@ class Store:
         if row < 0:
             return "unknown_series"
         state = self.head.state[row]
-        if state[PACKED] & HAS_SAMPLE and sample.timestamp_ms <= state[LAST_T]:
-            last = self.histograms.last(int(self.head.ref_of_row[row]))
-            if sample.timestamp_ms < state[LAST_T]:
+        ref, time = int(self.head.ref_of_row[row]), sample.timestamp_ms
+        if state[PACKED] & HAS_SAMPLE and time <= state[LAST_T]:
+            last = self.histograms.last(ref)
+            if time < state[LAST_T]:
                 return "out_of_order"
-            same = last is not None and last[0] == sample.timestamp_ms and last[1].equals(sample.histogram)
+            same = last is not None and last[0] == time and last[1].equals(sample.histogram)
             return "repeated" if same else "duplicate"
-        if not state[PACKED] & HAS_SAMPLE and sample.timestamp_ms < self.head.min_valid_ms:
+        if not state[PACKED] & HAS_SAMPLE and time < self.head.min_valid_ms:
             return "out_of_order"
-        self.head.note_histogram(row, sample.timestamp_ms)
-        self.histograms.append(int(self.head.ref_of_row[row]), sample.timestamp_ms, sample.histogram)
+        self.head.note_histogram(row, time)
+        self.histograms.append(ref, time, sample.histogram)
+        if sample.start_ms or self.starts:
+            one = np.array([ref], np.int64), np.array([time], np.int64), np.array([sample.start_ms], np.int64)
+            self.starts.note(*one)
         return "appended"
+
+    def _commit_late_histogram(self, sample: rare.HistogramRecord) -> str:
+        """Store a histogram older than the newest of its series, if the window allows it."""
+        window = self.options.out_of_order_window_ms
+        too_old = window is not None and sample.timestamp_ms < self.head.maxt_ms - window
+        if too_old or sample.histogram.is_stale:
+            return "out_of_order"
+        row = self.head.row(sample.ref)
+        found = self.late_histograms.add(sample._replace(ref=int(self.head.ref_of_row[row])))
+        if found is not None:
+            return "repeated" if found.histogram.equals(sample.histogram) else "duplicate"
+        self._log_late_histograms([sample])
+        return "backfilled"
+
+    def _log_late_histograms(self, samples: list[rare.HistogramRecord]) -> None:
+        self._log_histograms(self.wbl(), samples)
 
     def _commit_rare(self, gathered: Gathered) -> None:
         exemplars, metadata = (

@@ -82,7 +82,7 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def copy_bytes(source: Bytes, begin: Word, target: Bytes, at: Word, size: Word) -> None:
     """``target[at:at + size] = source[begin:begin + size]``, which itself would take seconds to compile.
 
@@ -94,7 +94,7 @@ def copy_bytes(source: Bytes, begin: Word, target: Bytes, at: Word, size: Word) 
         there[k] = here[k]
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_bits(buffer: Bytes, position: Word, value: Word, count: Word) -> Word:
     """Write the low ``count`` (1 to 64) bits of ``value`` (uint64); returns the new bit position.
 
@@ -118,7 +118,7 @@ def put_bits(buffer: Bytes, position: Word, value: Word, count: Word) -> Word:
     return position + count
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def get_bits(buffer: Bytes, position: Word, count: Word, end: Word) -> Word:
     """``count`` (0 to 64) bits at ``position`` as uint64; bytes from ``end`` on read as zero."""
     result = np.uint64(0)
@@ -136,7 +136,7 @@ def get_bits(buffer: Bytes, position: Word, count: Word, end: Word) -> Word:
     return result
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_uvarint(buffer: Bytes, at: Word, value: Word) -> Word:
     """Write an unsigned LEB128 integer (``value`` is uint64); returns the next byte's index."""
     rest = np.uint64(value)
@@ -149,7 +149,7 @@ def put_uvarint(buffer: Bytes, at: Word, value: Word) -> Word:
     return np.int64(index) + 1
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_varint(buffer: Bytes, at: Word, value: Word) -> Word:
     """Write a zigzag LEB128 integer; returns the next byte's index."""
     unsigned = np.uint64(value) << np.uint64(1)
@@ -158,7 +158,7 @@ def put_varint(buffer: Bytes, at: Word, value: Word) -> Word:
     return put_uvarint(buffer, at, unsigned)
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def uvarint_at(buffer: Bytes, at: Word, end: Word) -> tuple[Word, Word]:
     """``(value as uint64, next index)``; next index is -1 if it is cut off or longer than 10 bytes."""
     result = np.uint64(0)
@@ -173,7 +173,7 @@ def uvarint_at(buffer: Bytes, at: Word, end: Word) -> tuple[Word, Word]:
     return np.uint64(0), -1
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def varint_at(buffer: Bytes, at: Word, end: Word) -> tuple[Word, Word]:
     """``(value as int64, next index)``; next index is -1 if it is cut off."""
     unsigned, following = uvarint_at(buffer, at, end)
@@ -183,7 +183,7 @@ def varint_at(buffer: Bytes, at: Word, end: Word) -> tuple[Word, Word]:
     return value, following
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def uvarint_size(value: Word) -> Word:
     """How many bytes ``put_uvarint`` writes."""
     rest = np.uint64(value)
@@ -194,7 +194,7 @@ def uvarint_size(value: Word) -> Word:
     return size
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_u32(buffer: Bytes, at: Word, value: Word) -> Word:
     """Big-endian; returns the next index."""
     unsigned = np.uint64(value)
@@ -206,7 +206,7 @@ def put_u32(buffer: Bytes, at: Word, value: Word) -> Word:
     return at + 4
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_u64(buffer: Bytes, at: Word, value: Word) -> Word:
     """Big-endian; returns the next index."""
     unsigned = np.uint64(value)
@@ -215,7 +215,7 @@ def put_u64(buffer: Bytes, at: Word, value: Word) -> Word:
     return at + 8
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def u32_at(buffer: Bytes, at: Word) -> Word:
     """Big-endian, as int64."""
     result = np.uint64(0)
@@ -224,7 +224,7 @@ def u32_at(buffer: Bytes, at: Word) -> Word:
     return np.int64(result)
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def u64_at(buffer: Bytes, at: Word) -> Word:
     """Big-endian, as uint64."""
     index = np.uint64(at)
@@ -240,7 +240,7 @@ def u64_at(buffer: Bytes, at: Word) -> Word:
     )
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def float_bits(value: Word) -> Word:
     """The IEEE bits of a float64 as uint64."""
     return np.float64(value).view(np.uint64)

@@ -1,32 +1,43 @@
-"""Native histogram chunks, integer and float. Mirrors ``chunkenc/histogram.go`` and ``float_histogram.go``.
+"""Native histogram chunks, integer and float. Mirrors ``chunkenc/histogram.go``, ``float_histogram.go``, and
+their forms with start timestamps (``…_st.go``).
 
-Sample count (u16), flags (what is known of counter resets), the layout all samples of the chunk share, then
-the samples. Where the layout changes, a counter was reset, or a series went stale, the writer starts a new
-chunk; upstream recodes the old one instead when only buckets were added, which packs a little tighter.
+Sample count (u16), flags (what is known of counter resets), the layout all samples of the chunk share
+(``histogram_run`` finds it), then the samples. In the form with start timestamps the flags stand above a
+count of 14 bits, the third byte says what there is of starts, and each sample's start follows it.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from wavetank.model.histogram import (
     CUSTOM_BUCKETS_SCHEMA,
+    SCHEMA_MAX,
     CounterResetHint,
     FloatHistogram,
     Span,
 )
+from wavetank.model.histogram_math import to_schema
 from wavetank.model.value import STALE_NAN
-from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, HISTOGRAM
+from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, FLOAT_HISTOGRAM_ST, HISTOGRAM, HISTOGRAM_ST
+from wavetank.tsdb.chunkenc.histogram_run import HistogramRun, Sample, is_integer, runs_of
+from wavetank.tsdb.chunkenc.start_codes import StartReader, StartWriter
 from wavetank.tsdb.chunkenc.varbit import BitReader, BitWriter
 from wavetank.tsdb.errors import CorruptionError
 
-__all__ = ["decode_histograms", "encode_histograms", "is_integer", "starts_new_chunk"]
+__all__ = [
+    "SCHEMAS_RESERVED",
+    "decode_histograms",
+    "decode_histograms_with_starts",
+    "encode_histograms",
+    "encode_run",
+    "is_integer",
+]
 
-_Sample = tuple[int, FloatHistogram]
 _FLAGS: Final = {
     CounterResetHint.UNKNOWN: 0x00,
     CounterResetHint.RESET: 0x80,
@@ -34,90 +45,44 @@ _FLAGS: Final = {
     CounterResetHint.GAUGE: 0xC0,
 }
 _GAUGE_FLAGS: Final = 0xC0
-_COUNT_MAX: Final = 1 << 62
 _BUCKETS_MAX: Final = 1 << 20  # a chunk that claims more is corrupt
-SAMPLES_PER_CHUNK: Final = 120
+SCHEMAS_RESERVED: Final = (-9, 52)  # what other versions may write; finer ones than ours are made coarser
+_ST_COUNT: Final = 0x3FFF
 
 
-def is_integer(h: FloatHistogram) -> bool:
-    """Whether all counts are whole, so that the integer encoding holds them. Stale markers are."""
-    if h.is_stale:
-        return True
-    return all(
-        math.isfinite(c) and 0 <= c < _COUNT_MAX and c == int(c)
-        for c in (h.count, h.zero_count, *h.positive_buckets, *h.negative_buckets)
-    )
-
-
-def _layout(h: FloatHistogram) -> tuple[object, ...]:
-    return (h.schema, h.zero_threshold, h.positive_spans, h.negative_spans, h.custom_values)
-
-
-def _was_reset(before: FloatHistogram, now: FloatHistogram) -> bool:
-    if now.counter_reset_hint is CounterResetHint.RESET:
-        return True
-    return (
-        now.count < before.count
-        or now.zero_count < before.zero_count
-        or any(n < b for n, b in zip(now.positive_buckets, before.positive_buckets, strict=True))
-        or any(n < b for n, b in zip(now.negative_buckets, before.negative_buckets, strict=True))
-    )
-
-
-def starts_new_chunk(before: FloatHistogram, now: FloatHistogram) -> bool:
-    """Whether ``now`` cannot stand in the chunk that ends with ``before``."""
-    if before.is_stale:
-        return True
-    if now.is_stale:
-        return False
-    gauge = now.counter_reset_hint is CounterResetHint.GAUGE
-    if gauge != (before.counter_reset_hint is CounterResetHint.GAUGE):
-        return True
-    if _layout(before) != _layout(now):
-        return True
-    return not gauge and _was_reset(before, now)
-
-
-def encode_histograms(samples: Sequence[_Sample]) -> list[tuple[int, int, int, bytes]]:
-    """Chunks of the samples: ``(mint, maxt, encoding, data)``."""
-    groups: list[list[_Sample]] = []
-    for sample in samples:
-        group = groups[-1] if groups else None
-        if (
-            group is None
-            or len(group) >= SAMPLES_PER_CHUNK
-            or is_integer(group[0][1]) != is_integer(sample[1])
-            or starts_new_chunk(group[-1][1], sample[1])
-        ):
-            groups.append([sample])
-        else:
-            group.append(sample)
+def encode_histograms(
+    samples: Sequence[Sample], starts: Sequence[int] | None = None
+) -> list[tuple[int, int, int, bytes]]:
+    """Chunks of the samples: ``(mint, maxt, encoding, data)``; with start timestamps if they are given."""
     out = []
-    previous: FloatHistogram | None = None
-    for group in groups:
-        encoding = HISTOGRAM if is_integer(group[0][1]) else FLOAT_HISTOGRAM
-        out.append((group[0][0], group[-1][0], encoding, _encode(group, encoding, previous)))
-        previous = group[-1][1]
+    at = 0
+    for run in runs_of(samples):
+        own = None if starts is None else starts[at : at + len(run.samples)]
+        out.append(encode_run(run, own))
+        at += len(run.samples)
     return out
 
 
-def _chunk_flags(first: FloatHistogram, previous: FloatHistogram | None) -> int:
-    hint = first.counter_reset_hint
-    if hint is CounterResetHint.UNKNOWN and previous is not None and not previous.is_stale:
-        same = _layout(previous) == _layout(first)
-        if same and previous.counter_reset_hint is not CounterResetHint.GAUGE:
-            hint = CounterResetHint.RESET if _was_reset(previous, first) else CounterResetHint.NOT_RESET
-    return _FLAGS[hint]
-
-
-def _encode(group: Sequence[_Sample], encoding: int, previous: FloatHistogram | None) -> bytes:
-    first = group[0][1]
-    if first.is_stale:
-        first = FloatHistogram(sum=first.sum)
+def encode_run(run: HistogramRun, starts: Sequence[int] | None = None) -> tuple[int, int, int, bytes]:
+    """One chunk: ``(mint, maxt, encoding, data)``."""
+    samples = run.aligned()
     writer = BitWriter()
-    _put_layout(writer, first)
-    (_encode_integers if encoding == HISTOGRAM else _encode_floats)(writer, group)
-    return struct.pack(">HB", len(group), _chunk_flags(first, previous)) + writer.to_bytes()
+    _put_layout(writer, FloatHistogram() if samples[0][1].is_stale else samples[0][1])
+    begins = StartWriter(writer) if starts is not None else None
+
+    def note(index: int) -> None:
+        if begins is not None and starts is not None:
+            begins.put(index, samples[index][0], samples[index - 1][0], starts[index])
+
+    (_encode_integers if run.integer else _encode_floats)(writer, samples, note)
+    flags = _FLAGS[run.header]
+    if begins is None:
+        encoding = HISTOGRAM if run.integer else FLOAT_HISTOGRAM
+        head = struct.pack(">HB", len(samples), flags)
+    else:
+        encoding = HISTOGRAM_ST if run.integer else FLOAT_HISTOGRAM_ST
+        head = struct.pack(">HB", len(samples) | flags << 8, begins.header)
+    return samples[0][0], samples[-1][0], encoding, head + writer.to_bytes()
 
 
 def _put_layout(writer: BitWriter, h: FloatHistogram) -> None:
@@ -150,7 +115,7 @@ def _read_layout(reader: BitReader) -> FloatHistogram:
     code = reader.bits(8)
     threshold = 0.0 if code == 0 else reader.double() if code == 255 else math.ldexp(0.5, code - 243)
     schema = reader.varint()
-    if schema != CUSTOM_BUCKETS_SCHEMA and not -4 <= schema <= 8:
+    if schema != CUSTOM_BUCKETS_SCHEMA and not SCHEMAS_RESERVED[0] <= schema <= SCHEMAS_RESERVED[1]:
         raise CorruptionError(f"histogram chunk of unknown schema {schema}")
     sides: list[tuple[Span, ...]] = []
     for _ in range(2):
@@ -191,7 +156,7 @@ def _bucket_deltas(h: FloatHistogram) -> list[int]:
     return out
 
 
-def _encode_integers(writer: BitWriter, group: Sequence[_Sample]) -> None:
+def _encode_integers(writer: BitWriter, group: Sequence[Sample], note: Callable[[int], None]) -> None:
     time = time_delta = count = count_delta = zero = zero_delta = 0
     buckets: list[int] = []
     deltas: list[int] = []
@@ -224,12 +189,13 @@ def _encode_integers(writer: BitWriter, group: Sequence[_Sample]) -> None:
                 delta = b - buckets[j]
                 writer.varint(delta - deltas[j])
                 deltas[j] = delta
+        note(i)
         time, last_sum, buckets = t, h.sum, now
         if not h.is_stale:
             count, zero = int(h.count), int(h.zero_count)
 
 
-def _encode_floats(writer: BitWriter, group: Sequence[_Sample]) -> None:
+def _encode_floats(writer: BitWriter, group: Sequence[Sample], note: Callable[[int], None]) -> None:
     time = time_delta = 0
     values: list[float] = []
     windows: list[tuple[int, int] | None] = []
@@ -247,22 +213,41 @@ def _encode_floats(writer: BitWriter, group: Sequence[_Sample]) -> None:
             time_delta = t - time
             for j, value in enumerate(body):
                 windows[j] = writer.xor(value, values[j], windows[j])
+        note(i)
         time = t
         values = list(body)
 
 
-def decode_histograms(encoding: int, data: bytes) -> list[_Sample]:
+def decode_histograms(encoding: int, data: bytes) -> list[Sample]:
     """Samples of a chunk's data. Raises CorruptionError."""
+    return decode_histograms_with_starts(encoding, data)[0]
+
+
+def decode_histograms_with_starts(encoding: int, data: bytes) -> tuple[list[Sample], list[int]]:
+    """Samples of a chunk's data, and their start timestamps, 0 if unknown. Raises CorruptionError."""
     if len(data) < 3:
         raise CorruptionError("histogram chunk is too short")
-    count, flags = struct.unpack(">HB", data[:3])
+    count, third = struct.unpack(">HB", data[:3])
+    flags, header = third, 0
+    if encoding in (HISTOGRAM_ST, FLOAT_HISTOGRAM_ST):
+        flags, header = data[0], third
+        count &= _ST_COUNT
     if count == 0:
-        return []
+        return [], []
     reader = BitReader(data[3:])
     layout = _read_layout(reader)
     gauge = flags & _GAUGE_FLAGS == _GAUGE_FLAGS
-    read = _read_integers if encoding == HISTOGRAM else _read_floats
-    return [(t, h.with_hint(_hint(gauge, i))) for i, (t, h) in enumerate(read(reader, count, layout))]
+    begins = StartReader(reader, header)
+    read = _read_integers if encoding in (HISTOGRAM, HISTOGRAM_ST) else _read_floats
+    samples = []
+    for i, (t, h) in enumerate(read(reader, count, layout, begins.take if header else _no_start)):
+        known = to_schema(h, SCHEMA_MAX) if h.schema > SCHEMA_MAX else h
+        samples.append((t, known if known.is_stale else known.with_hint(_hint(gauge, i))))
+    return samples, begins.starts or [0] * count
+
+
+def _no_start(index: int, t: int, before: int) -> None:
+    """Of chunks without start timestamps."""
 
 
 def _hint(gauge: bool, index: int) -> CounterResetHint:
@@ -285,12 +270,14 @@ def _summed(deltas: Sequence[int]) -> tuple[float, ...]:
     return tuple(out)
 
 
-def _read_integers(reader: BitReader, number: int, layout: FloatHistogram) -> list[_Sample]:
+def _read_integers(
+    reader: BitReader, number: int, layout: FloatHistogram, note: Callable[[int, int, int], None]
+) -> list[Sample]:
     positive, negative = _counts_of(layout)
     t = reader.varint()
     count, zero, total = reader.uvarint(), reader.uvarint(), reader.double()
     stale = FloatHistogram(sum=STALE_NAN)
-    out: list[_Sample] = []
+    out: list[Sample] = []
 
     def sample() -> FloatHistogram:
         made = replace(
@@ -306,9 +293,11 @@ def _read_integers(reader: BitReader, number: int, layout: FloatHistogram) -> li
     buckets = [reader.varint() for _ in range(positive + negative)]
     deltas = [0] * len(buckets)
     out.append((t, sample()))
+    note(0, t, t)
     time_delta = count_delta = zero_delta = 0
     window: tuple[int, int] | None = None
-    for _ in range(1, number):
+    for i in range(1, number):
+        before = t
         time_delta += reader.varint()
         t += time_delta
         count_delta += reader.varint()
@@ -318,23 +307,28 @@ def _read_integers(reader: BitReader, number: int, layout: FloatHistogram) -> li
         total, window = reader.xor(total, window)
         if FloatHistogram(sum=total).is_stale:
             out.append((t, stale))
+            note(i, t, before)
             continue
         for j in range(len(buckets)):
             deltas[j] += reader.varint()
             buckets[j] += deltas[j]
         out.append((t, sample()))
+        note(i, t, before)
     return out
 
 
-def _read_floats(reader: BitReader, number: int, layout: FloatHistogram) -> list[_Sample]:
+def _read_floats(
+    reader: BitReader, number: int, layout: FloatHistogram, note: Callable[[int, int, int], None]
+) -> list[Sample]:
     positive, negative = _counts_of(layout)
     stale = FloatHistogram(sum=STALE_NAN)
     t = reader.varint()
     values = [reader.double() for _ in range(3 + positive + negative)]
     windows: list[tuple[int, int] | None] = [None] * len(values)
-    out: list[_Sample] = []
+    out: list[Sample] = []
     time_delta = 0
     for i in range(number):
+        before = t
         if i:
             time_delta += reader.varint()
             t += time_delta
@@ -342,6 +336,7 @@ def _read_floats(reader: BitReader, number: int, layout: FloatHistogram) -> list
                 values[j], windows[j] = reader.xor(values[j], windows[j])
         if FloatHistogram(sum=values[2]).is_stale:
             out.append((t, stale))
+            note(i, t, before)
             continue
         if i:
             for j in range(3, len(values)):
@@ -359,4 +354,5 @@ def _read_floats(reader: BitReader, number: int, layout: FloatHistogram) -> list
                 ),
             )
         )
+        note(i, t, before)
     return out

@@ -40,7 +40,7 @@ LEADING_UNSET = 0xFF
 _LEADING_MAX = 31
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def xor_time_code(dod: Word) -> tuple[Word, Word]:
     """The code for a change of the time delta: bits and their count; count 68 means ``1111`` and 64 bits."""
     if dod == 0:
@@ -54,7 +54,7 @@ def xor_time_code(dod: Word) -> tuple[Word, Word]:
     return np.uint64(dod), np.int64(68)
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def xor_value_code(
     previous: Word, bits: Word, leading: Word, trailing: Word
 ) -> tuple[Word, Word, Word, Word, Word, Word]:
@@ -73,7 +73,7 @@ def xor_value_code(
     return head, np.int64(13), delta >> np.uint64(trail), size, lead, trail
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_xor_value(
     buffer: Bytes, position: Word, previous: Word, bits: Word, leading: Word, trailing: Word
 ) -> tuple[Word, Word, Word]:
@@ -85,7 +85,7 @@ def put_xor_value(
     return position, leading, trailing
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def xor_put_first(buffer: Bytes, start: Word, timestamp: Word, bits: Word) -> Word:
     """Sample 0 into a zeroed chunk at byte ``start``; returns the bit position relative to ``buffer``."""
     at = put_varint(buffer, start + 2, timestamp)
@@ -93,7 +93,7 @@ def xor_put_first(buffer: Bytes, start: Word, timestamp: Word, bits: Word) -> Wo
     return at * 8
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def xor_put_second(
     buffer: Bytes, position: Word, delta: Word, previous: Word, bits: Word
 ) -> tuple[Word, Word, Word]:
@@ -102,7 +102,7 @@ def xor_put_second(
     return put_xor_value(buffer, at * 8, previous, bits, LEADING_UNSET, 0)
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def xor_put_next(
     buffer: Bytes, position: Word, dod: Word, previous: Word, bits: Word, leading: Word, trailing: Word
 ) -> tuple[Word, Word, Word]:
@@ -115,7 +115,7 @@ def xor_put_next(
     return put_xor_value(buffer, position, previous, bits, leading, trailing)
 
 
-@kernel("int64(int64[::1], float64[::1], uint8[::1])")
+@kernel("int64(int64[::1], float64[::1], uint8[::1])", allocates=False)
 def _encode(timestamps: Int64s, values: Float64s, out: Bytes) -> Word:
     bits = values.view(np.uint64)
     count = len(timestamps)
@@ -153,7 +153,7 @@ _SIGNATURE = (
 )
 
 
-@kernel(_SIGNATURE)
+@kernel(_SIGNATURE, allocates=False)
 def decode_xor(
     buffer: Bytes,
     starts: Int64s,

@@ -33,7 +33,7 @@ def framed_size_max(size: int) -> int:
     return size + (size // (PAGE_BYTES - HEADER_BYTES) + 2) * HEADER_BYTES + 2 * HEADER_BYTES
 
 
-@kernel("int64(uint8[::1], int64, int64, uint8[::1], int64)")
+@kernel("int64(uint8[::1], int64, int64, uint8[::1], int64)", allocates=False)
 def frame(record: Bytes, flags: Word, page_used: Word, out: Bytes, at: Word) -> Word:
     """Write the fragments of one record to ``out[at:]``; returns the index after them.
 
@@ -69,7 +69,7 @@ def frame(record: Bytes, flags: Word, page_used: Word, out: Bytes, at: Word) -> 
     return at
 
 
-@kernel("int64(uint8[::1], int64, int64, int64[::1], uint8[::1], int64[::1], int64[::1])")
+@kernel("int64(uint8[::1], int64, int64, int64[::1], uint8[::1], int64[::1], int64[::1])", allocates=False)
 def _scan(
     data: Bytes,
     start: Word,

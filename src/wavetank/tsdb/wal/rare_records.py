@@ -1,4 +1,4 @@
-"""The rarer records, in plain Python: tombstones, exemplars, metadata, native histograms, samples V2.
+"""The rarer records, in plain Python: tombstones, exemplars, metadata, native histograms.
 
 Mirrors ``tsdb/record/record.go``; ``records`` has the bulk.
 """
@@ -9,17 +9,26 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from wavetank.model.histogram import CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span
+from wavetank.model.histogram import (
+    CUSTOM_BUCKETS_SCHEMA,
+    SCHEMA_MAX,
+    CounterResetHint,
+    FloatHistogram,
+    Span,
+)
+from wavetank.model.histogram_math import to_schema
 from wavetank.model.labels import Labels
-from wavetank.tsdb.chunkenc.histogram import is_integer
+from wavetank.tsdb.chunkenc.histogram import SCHEMAS_RESERVED, is_integer
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.series_table import key_of
 from wavetank.tsdb.wal.records import (
     EXEMPLARS,
     FLOAT_HISTOGRAMS,
     FLOAT_HISTOGRAMS_CUSTOM,
+    FLOAT_HISTOGRAMS_V2,
     HISTOGRAMS,
     HISTOGRAMS_CUSTOM,
+    HISTOGRAMS_V2,
     METADATA,
     TOMBSTONES,
     Reader,
@@ -36,7 +45,6 @@ __all__ = [
     "decode_exemplars",
     "decode_histograms_record",
     "decode_metadata",
-    "decode_samples_v2",
     "decode_tombstones",
     "encode_exemplars",
     "encode_histograms_records",
@@ -81,6 +89,7 @@ class HistogramRecord(NamedTuple):
     ref: int
     timestamp_ms: int
     histogram: FloatHistogram
+    start_ms: int = 0  # unknown
 
 
 def encode_tombstones(items: Sequence[TombstoneRecord]) -> bytes:
@@ -176,29 +185,61 @@ def _encode_body(h: FloatHistogram, integer: bool) -> bytes:
     return b"".join(out)
 
 
-def encode_histograms_records(items: Sequence[HistogramRecord]) -> list[bytes]:
-    """One record per kind: integer or float counts, exponential or custom buckets."""
+def encode_histograms_records(items: Sequence[HistogramRecord], *, with_starts: bool = False) -> list[bytes]:
+    """One record per kind: integer or float counts, exponential or custom buckets; V2 ones hold both."""
     groups: dict[int, list[HistogramRecord]] = {}
     for item in items:
         custom = item.histogram.schema == CUSTOM_BUCKETS_SCHEMA
         if is_integer(item.histogram):
-            kind = HISTOGRAMS_CUSTOM if custom else HISTOGRAMS
+            kind = HISTOGRAMS_V2 if with_starts else HISTOGRAMS_CUSTOM if custom else HISTOGRAMS
+        elif with_starts:
+            kind = FLOAT_HISTOGRAMS_V2
         else:
             kind = FLOAT_HISTOGRAMS_CUSTOM if custom else FLOAT_HISTOGRAMS
         groups.setdefault(kind, []).append(item)
-    records = []
-    for kind, group in groups.items():
-        base = group[0]
-        out = [bytes((kind,)), struct.pack(">Qq", base.ref, base.timestamp_ms)]
-        integer = kind in (HISTOGRAMS, HISTOGRAMS_CUSTOM)
-        for ref, t, histogram in group:
-            out += (varint(ref - base.ref), varint(t - base.timestamp_ms), _encode_body(histogram, integer))
-        records.append(b"".join(out))
-    return records
+    return [_encode_with_starts(k, g) if with_starts else _encode_group(k, g) for k, g in groups.items()]
+
+
+def _encode_group(kind: int, group: Sequence[HistogramRecord]) -> bytes:
+    base = group[0]
+    out = [bytes((kind,)), struct.pack(">Qq", base.ref, base.timestamp_ms)]
+    integer = kind in (HISTOGRAMS, HISTOGRAMS_CUSTOM)
+    for ref, t, histogram, _ in group:
+        out += (varint(ref - base.ref), varint(t - base.timestamp_ms), _encode_body(histogram, integer))
+    return b"".join(out)
+
+
+def _encode_with_starts(kind: int, group: Sequence[HistogramRecord]) -> bytes:
+    """Numbers as in samples V2 records (``start_records``)."""
+    first = before = group[0]
+    out = [bytes((kind,)), varint(first.ref), varint(first.timestamp_ms), varint(first.start_ms)]
+    for i, item in enumerate(group):
+        if i:
+            out += (varint(item.ref - before.ref), varint(item.timestamp_ms - first.timestamp_ms))
+            if item.start_ms == 0:
+                out.append(b"\0")
+            elif item.start_ms == before.start_ms:
+                out.append(b"\1")
+            else:
+                out.append(b"\2" + varint(item.start_ms - first.start_ms))
+        out.append(_encode_body(item.histogram, kind == HISTOGRAMS_V2))
+        before = item
+    return b"".join(out)
 
 
 def decode_histograms_record(record: bytes) -> Iterator[HistogramRecord]:
-    """Of any of the four kinds."""
+    """Of any of the six kinds. Those of unknown schemas are left out, too fine ones made coarser."""
+    v2 = record[0] in (HISTOGRAMS_V2, FLOAT_HISTOGRAMS_V2)
+    for item in (_decode_with_starts if v2 else _decode_group)(record):
+        schema = item.histogram.schema
+        if schema > SCHEMA_MAX:
+            coarser = to_schema(item.histogram, SCHEMA_MAX)
+            yield item._replace(histogram=coarser.with_hint(item.histogram.counter_reset_hint))
+        else:
+            yield item
+
+
+def _decode_group(record: bytes) -> Iterator[HistogramRecord]:
     integer = record[0] in (HISTOGRAMS, HISTOGRAMS_CUSTOM)
     reader = Reader(record, 1)
     if not reader:
@@ -206,7 +247,35 @@ def decode_histograms_record(record: bytes) -> Iterator[HistogramRecord]:
     ref, time = reader.u64(), reader.i64()
     while reader:
         dref, dtime = reader.varint(), reader.varint()
-        yield HistogramRecord(ref + dref, time + dtime, _decode_body(reader, integer))
+        histogram = _decode_body(reader, integer)
+        if _is_known(histogram.schema):
+            yield HistogramRecord(ref + dref, time + dtime, histogram)
+
+
+def _decode_with_starts(record: bytes) -> Iterator[HistogramRecord]:
+    integer = record[0] == HISTOGRAMS_V2
+    reader = Reader(record, 1)
+    if not reader:
+        return
+    ref, time, start = reader.varint(), reader.varint(), reader.varint()
+    first_time, first_start = time, start
+    while True:
+        histogram = _decode_body(reader, integer)
+        if _is_known(histogram.schema):
+            yield HistogramRecord(ref, time, histogram, start)
+        if not reader:
+            return
+        ref += reader.varint()
+        time = first_time + reader.varint()
+        mark = reader.byte()
+        if mark == 0:
+            start = 0
+        elif mark != 1:
+            start = first_start + reader.varint()
+
+
+def _is_known(schema: int) -> bool:
+    return schema == CUSTOM_BUCKETS_SCHEMA or SCHEMAS_RESERVED[0] <= schema <= SCHEMAS_RESERVED[1]
 
 
 def _many(reader: Reader) -> range:
@@ -252,28 +321,3 @@ def _read_buckets(reader: Reader, integer: bool) -> tuple[float, ...]:
         total += reader.varint()
         out.append(float(total))
     return tuple(out)
-
-
-# --- samples V2 (read only) -------------------------------------------------------------------------------
-
-
-def decode_samples_v2(record: bytes) -> tuple[list[int], list[int], list[float]]:
-    """Refs, times and values of a record with start timestamps, which are passed over."""
-    reader = Reader(record, 1)
-    refs: list[int] = []
-    times: list[int] = []
-    values: list[float] = []
-    first = 0
-    while reader:
-        if not refs:
-            refs.append(reader.varint())
-            first = reader.varint()
-            times.append(first)
-            reader.varint()
-        else:
-            refs.append(refs[-1] + reader.varint())
-            times.append(first + reader.varint())
-            if reader.byte() == 2:  # an explicit start timestamp follows
-                reader.varint()
-        values.append(reader.float())
-    return refs, times, values

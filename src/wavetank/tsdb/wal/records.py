@@ -30,8 +30,11 @@ __all__ = [
     "EXEMPLARS",
     "FLOAT_HISTOGRAMS",
     "FLOAT_HISTOGRAMS_CUSTOM",
+    "FLOAT_HISTOGRAMS_V2",
     "HISTOGRAMS",
     "HISTOGRAMS_CUSTOM",
+    "HISTOGRAMS_V2",
+    "HISTOGRAM_KINDS",
     "METADATA",
     "MMAP_MARKERS",
     "SAMPLES",
@@ -62,7 +65,20 @@ FLOAT_HISTOGRAMS: Final = 8
 HISTOGRAMS_CUSTOM: Final = 9
 FLOAT_HISTOGRAMS_CUSTOM: Final = 10
 SAMPLES_V2: Final = 11
+HISTOGRAMS_V2: Final = 12
+FLOAT_HISTOGRAMS_V2: Final = 13
 
+
+HISTOGRAM_KINDS: Final = frozenset(
+    (
+        HISTOGRAMS,
+        FLOAT_HISTOGRAMS,
+        HISTOGRAMS_CUSTOM,
+        FLOAT_HISTOGRAMS_CUSTOM,
+        HISTOGRAMS_V2,
+        FLOAT_HISTOGRAMS_V2,
+    )
+)
 
 # --- Python's own varints, for the rare records ---------------------------------------------------------
 

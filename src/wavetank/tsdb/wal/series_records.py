@@ -29,7 +29,7 @@ Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _type_of(data: Bytes, at: Word, size: Word, flags: Word) -> Word:
     """The first byte of a record whose first fragment's data is here; 1 (series) where it cannot be seen."""
     end = at + size
