@@ -43,14 +43,22 @@ class _Leaf(CPUDispatcher):  # type: ignore[misc]
 
 
 def kernel(
-    signature: str | Sequence[str] | None = None, *, inline: bool = False, fastmath: bool = False
+    signature: str | Sequence[str] | None = None,
+    *,
+    inline: bool = False,
+    always: bool = False,
+    allocates: bool = True,
+    fastmath: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function over NumPy arrays.
 
     ``signature`` is Numba's text form, e.g. ``"float64[::1](int64[::1], float64[::1])"``; None compiles at
     the first call for the types it sees. ``inline`` marks a leaf that is compiled into other kernels only,
     and stays ordinary Python when it is called from Python. The plain Python function stays reachable as
-    ``.py_func``: tests run it as the reference.
+    ``.py_func``: tests run it as the reference. LLVM leaves out of line what is long; a leaf with ``always``
+    it never does: a call copies seven words for each array. A kernel that makes no arrays and says so
+    (``allocates=False``) does not count the references to those it is given, which costs two locked
+    instructions for each array at each call of a leaf.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -60,13 +68,15 @@ def kernel(
             "error_model": "numpy",
             "no_cfunc_wrapper": True,
         }
+        if not allocates:
+            options["_nrt"] = False
         if fastmath:
             options["fastmath"] = True
         if inline:
             # A leaf loaded from the cache is machine code that its callers cannot inline; compiled afresh
             # with them it can, and they are what is cached.
             # Without the wrappers by which Python would call it, it compiles in two thirds of the time.
-            leaf = {"cache": False, "no_cpython_wrapper": True}
+            leaf = {"cache": False, "no_cpython_wrapper": True, "forceinline": always, "_nrt": allocates}
             inlined = _njit(**options | leaf)(function)
             inlined.__class__ = _Leaf
             return inlined  # type: ignore[no-any-return]
