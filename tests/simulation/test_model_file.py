@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from wavetank.errors import InputError
-from wavetank.jit import kernel
 from wavetank.simulation.distributions import Distribution
-from wavetank.simulation.kernels import draw
 from wavetank.simulation.model import load_models
-from wavetank.simulation.traffic import generator
-
-
-@kernel()
-def fill(drawn: Any, kind: int, a: float, b: float, table: Any, rng: Any) -> None:
-    for i in range(len(drawn)):
-        drawn[i] = draw(kind, a, b, table, rng)
-
+from wavetank.simulation.stream import Stream
 
 HEAD = "apiVersion: wavetank.dev/v1\nkind: Model\nservices:\n  web:\n"
 
@@ -105,13 +95,6 @@ def test_draws_have_the_mean_and_the_tail_they_should(
     distribution: Distribution, mean: float, p99: float
 ) -> None:
     drawn = np.zeros(40_000)
-    fill(
-        drawn,
-        distribution.kind,
-        distribution.a,
-        distribution.b,
-        distribution.quantiles(),
-        generator(1, "test"),
-    )
+    distribution.fill(drawn, Stream(1, "test"))
     assert drawn.mean() == pytest.approx(mean, rel=0.02)
     assert np.quantile(drawn, 0.99) == pytest.approx(p99, rel=0.05)

@@ -1,6 +1,6 @@
 """Service time distributions: what a request needs of a pod when it has the pod to itself, in seconds.
 
-A distribution is a kind and two numbers, so that kernels can draw from it, or a table of quantiles.
+A distribution is a kind and two numbers, or a table of quantiles.
 Lognormal is given by mean and p99 (what people read off a dashboard), gamma by mean and coefficient of
 variation, empirical by quantiles as a rehearsal measures them.
 """
@@ -13,6 +13,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from wavetank.simulation.stream import Stream
 
 __all__ = ["CONSTANT", "EMPIRICAL", "EXPONENTIAL", "GAMMA", "LOGNORMAL", "Distribution"]
 
@@ -46,9 +48,22 @@ class Distribution:
     def shown(self) -> str:
         return f"{NAMES[self.kind]}, mean {self.mean * 1000:.4g} ms"
 
-    def quantiles(self) -> Floats:
-        """The table as the kernels take it: float64[>= 1]."""
-        return np.array(self.table or (self.mean,), np.float64)
+    def fill(self, out: Floats, stream: Stream) -> None:
+        """Draw ``out`` float64[n], in seconds."""
+        if self.kind == CONSTANT:
+            out[:] = self.a
+        elif self.kind == EXPONENTIAL:
+            stream.exponential(out)
+            out *= self.a
+        elif self.kind == LOGNORMAL:
+            stream.rng.standard_normal(out=out)
+            np.exp(self.a + self.b * out, out=out)
+        elif self.kind == GAMMA:
+            stream.rng.standard_gamma(self.a, out=out)
+            out *= self.b
+        else:
+            table = np.array(self.table, np.float64)
+            out[:] = table[stream.rng.integers(0, len(table), len(out))]
 
     @classmethod
     def constant(cls, mean: float) -> Distribution:

@@ -1,14 +1,13 @@
 """One service's requests: arrivals, the balancer, pods in slots, and what came of them.
 
-The shell around the kernels of ``kernels``: it owns the arrays, gives slots to pods, and is brought up to the
-clock whenever somebody looks. Who looks and how often does not change what happens, since the random numbers
-are drawn one request after another in order of arrival.
+The shell around the kernels ``fifo`` and ``sharing``: it owns the arrays, gives slots to pods, and is brought
+up to the clock whenever somebody looks. Who looks and how often does not change what happens, since the
+random numbers are drawn one request after another in order of arrival.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +17,12 @@ import numpy.typing as npt
 from wavetank.clock import Clock
 from wavetank.kube.kubelet.enforcer import Usage
 from wavetank.limits import SIMULATION_BACKLOG_MAX
+from wavetank.simulation import fifo, sharing
 from wavetank.simulation import kernels as k
+from wavetank.simulation.draws import Draws
 from wavetank.simulation.model import PodModel
 
-__all__ = ["BALANCERS", "Route", "Traffic", "generator"]
+__all__ = ["BALANCERS", "Route", "Traffic"]
 
 BALANCERS = {
     "ROUND_ROBIN": k.ROUND_ROBIN,
@@ -31,12 +32,6 @@ BALANCERS = {
 }
 
 Floats = npt.NDArray[np.float64]
-
-
-def generator(seed: int, stream: str) -> np.random.Generator:
-    """A stream of its own for each name, as ``Clock.random``, for kernels."""
-    digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
-    return np.random.Generator(np.random.SFC64(int.from_bytes(digest[:16], "big")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +54,24 @@ class Traffic:
         self.origin = clock.now()
         self.rates = np.zeros(0)
         self._clock = clock
-        self._rng = generator(clock.seed, f"traffic/{name}")
         self._route = route
         self._parameters = self._pack(limit_cores)
-        self._stream = np.array([0.0, self._first_need()])
-        self._place = np.zeros(2, np.int64)
+        self._draws = Draws(
+            clock.seed, name, model.service, poisson=route.poisson, picking=route.balancer != k.ROUND_ROBIN
+        )
+        self._stream = np.array([0.0, self._draws.first_gap])
+        self._place = np.zeros(k.PLACES, np.int64)
         self._ready = np.zeros(0, np.int64)
         self._slots: dict[str, int] = {}
         self._born: dict[str, None] = {}
         self._free: list[int] = []
         self._pods = np.zeros((0, k.POD_FLOATS))
         self._counts = np.zeros((0, k.POD_INTS), np.int64)
-        self._heaps = [np.zeros((0, model.concurrency)) for _ in range(2)]
-        self._queues = [np.zeros((0, min(model.backlog, SIMULATION_BACKLOG_MAX))) for _ in range(2)]
+        in_order = model.concurrency == 1 and limit_cores <= 0
+        backlog = int(self._parameters[k.BACKLOG])
+        widths = (backlog + 1,) if in_order else (model.concurrency, backlog)
+        self._waiting = [np.zeros((0, 2 * width + k.ROW_PADDING)) for width in widths]
+        self._advance: Callable[..., None] = fifo.advance if in_order else sharing.advance
         self._histogram = np.zeros(k.BINS, np.int64)
         self.cumulative = np.zeros(k.BINS, np.int64)
         self.rows = np.zeros((1, k.ROW))
@@ -86,13 +86,8 @@ class Traffic:
         p[k.QUOTA] = limit_cores
         p[k.TIMEOUT], p[k.BALANCER] = route.timeout, route.balancer
         p[k.RETRIES] = route.retries
-        p[k.ARRIVALS] = k.POISSON if route.poisson else k.EVEN
-        p[k.KIND], p[k.A], p[k.B] = model.service.kind, model.service.a, model.service.b
-        self._table = model.service.quantiles()
+        p[k.BACKLOG] = min(model.backlog, SIMULATION_BACKLOG_MAX)
         return p
-
-    def _first_need(self) -> float:
-        return float(self._rng.standard_exponential()) if self._route.poisson else 0.5
 
     # --- time
 
@@ -115,13 +110,16 @@ class Traffic:
         self.advance_to(self.seconds)
 
     def advance_to(self, until: float) -> None:
-        if until <= self._stream[k.NOW]:
-            return
-        k.advance(
-            until, self.rates, self._ready, self._parameters, self._stream, self._place, self._table,
-            self._pods, self._counts, self._heaps[0], self._heaps[1], self._queues[0], self._queues[1],
-            self._histogram, self.cumulative, self.rows, self.totals, self._rng,
-        )  # fmt: skip
+        draws = self._draws
+        while self._stream[k.NOW] < until:
+            if self._place[k.CURSOR] == len(draws.gaps):
+                draws.refill()
+                self._place[k.CURSOR] = 0
+            self._advance(
+                until, self.rates, self._ready, self._parameters, self._stream, self._place, draws.gaps,
+                draws.needs, draws.picks, self._pods, self._counts, *self._waiting, self._histogram,
+                self.cumulative, self.rows, self.totals,
+            )  # fmt: skip
 
     # --- pods
 
@@ -137,6 +135,7 @@ class Traffic:
         self._pods[slot, k.WARM_FACTOR] = self.model.warm_factor
         self._pods[slot, k.WARM_SECONDS] = self.model.warm_seconds
         self._pods[slot, k.FIRST] = -1.0
+        self._pods[slot, k.FRESH] = np.inf
         self._counts[slot] = 0
         self._counts[slot, k.PERIOD] = -1
 
@@ -173,8 +172,7 @@ class Traffic:
             return np.concatenate([array, np.zeros((more, array.shape[1]), array.dtype)])
 
         self._pods, self._counts = grown(self._pods), grown(self._counts)
-        self._heaps = [grown(a) for a in self._heaps]
-        self._queues = [grown(a) for a in self._queues]
+        self._waiting = [grown(a) for a in self._waiting]
 
     # --- what can be seen
 
