@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from wavetank import __version__
 from wavetank.clock import Clock
+from wavetank.dashboards.annotations import Marks
 from wavetank.dashboards.api_grafana import Grafana
 from wavetank.dashboards.load import read_json
 from wavetank.dashboards.service import Service
@@ -34,9 +35,11 @@ Work = Callable[[Request, bytes], Any]
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def routes(store: Store, source: Source, clock: Clock | None = None) -> list[Route]:
+def routes(
+    store: Store, source: Source, clock: Clock | None = None, marks: Marks | None = None
+) -> list[Route]:
     """Routes with whole paths, to be mounted at the root before any catch-all."""
-    service = Service(store, source, clock)
+    service = Service(store, source, clock, marks)
     return [*_ours(service), *_grafana(Grafana(store, source, __version__))]
 
 

@@ -20,7 +20,7 @@ from wavetank.dashboards.interpolate import references
 from wavetank.dashboards.layout import PlacedPanel
 from wavetank.dashboards.model import Dashboard
 from wavetank.dashboards.refresh import Asked, asked_of, refresh
-from wavetank.dashboards.source import Answer, Source
+from wavetank.dashboards.source import Answer, Exemplar, Source
 from wavetank.dashboards.transforms import NAMES
 from wavetank.dashboards.view import OTHER_TYPES, View, open_view
 from wavetank.errors import WavetankError
@@ -92,6 +92,9 @@ class NoSource:
         return []
 
     def series(self, matches: Sequence[str], start_ms: int, end_ms: int) -> list[dict[str, str]]:
+        return []
+
+    def exemplars(self, expr: str, start_ms: int, end_ms: int) -> list[Exemplar]:
         return []
 
 

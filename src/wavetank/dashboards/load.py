@@ -284,6 +284,9 @@ def _target(found: JSON, ref: str) -> Target:
         hidden=flag(found, "hide"),
         datasource=uid,
         datasource_type=kind,
+        exemplars=flag(found, "exemplar"),
+        panel_id=integer(found, "panelId"),
+        with_transforms=flag(found, "withTransforms"),
     )
 
 

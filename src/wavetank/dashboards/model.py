@@ -49,6 +49,14 @@ class Target:
     hidden: bool = False
     datasource: str = ""
     datasource_type: str = ""
+    exemplars: bool = False
+    panel_id: int = 0
+    with_transforms: bool = False
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether it shows what another panel, ``panel_id``, has asked."""
+        return self.datasource == "-- Dashboard --"
 
 
 @dataclass(frozen=True, slots=True)

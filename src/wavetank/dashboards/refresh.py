@@ -5,13 +5,14 @@ A panel that fails fails alone. What a refresh answers is ``FramesAnswer`` of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wavetank.clock import Clock
 from wavetank.dashboards.adhoc import filtered
+from wavetank.dashboards.annotations import Marks, annotation_queries, annotations_json
 from wavetank.dashboards.answers import heatmap_frames, series_frames, table_frame
 from wavetank.dashboards.display import apply_config
 from wavetank.dashboards.draw import DATA_TYPES, Canvas, draw
@@ -20,8 +21,8 @@ from wavetank.dashboards.frame import Frame
 from wavetank.dashboards.interpolate import Scope, Value, interpolate, promql
 from wavetank.dashboards.intervals import Step, align, format_interval, step_of
 from wavetank.dashboards.layout import PlacedPanel
-from wavetank.dashboards.model import Panel, Target
-from wavetank.dashboards.source import Answer, Source
+from wavetank.dashboards.model import Panel, Target, Transformation
+from wavetank.dashboards.source import Answer, Exemplar, Source
 from wavetank.dashboards.times import TimeRange, duration_ms
 from wavetank.dashboards.transforms import transform
 from wavetank.dashboards.view import Catalogue, View, support_of
@@ -67,19 +68,35 @@ def refresh(
     *,
     panels: Sequence[tuple[PlacedPanel, int]],
     catalogue: Catalogue,
+    marks: Marks | None = None,
+    annotations: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """``panels`` with their widths in pixels, 0 where unknown."""
+    """``panels`` with their widths in pixels, 0 where unknown; ``annotations`` are the names of those that
+    are on, None for those that the file has on."""
     started = clock.monotonic()
     plans = [(placed, asked_of(placed, view, source, width)) for placed, width in panels]
     replies = _ask((a.key for _, asked in plans for a in asked if not a.refused), source, clock)
+    found, problems = annotations_json(
+        [
+            query
+            for query in annotation_queries(view.dashboard)
+            if (query.enabled if annotations is None else query.name in annotations)
+        ],
+        view.time,
+        view.scope,
+        source,
+        marks,
+    )
     now_ms = int(clock.now() * 1000)
-    drawn = [_panel(placed, asked, replies, view, now_ms, catalogue) for placed, asked in plans]
+    drawn = [_panel(placed, asked, replies, view, now_ms, catalogue, source) for placed, asked in plans]
     return {
         "from_ms": view.time.from_ms,
         "to_ms": view.time.to_ms,
         "took_ms": round((clock.monotonic() - started) * 1000, 1),
         "queries": len(replies),
         "panels": drawn,
+        "annotations": found,
+        "notices": [_notice("warning", problem) for problem in problems],
     }
 
 
@@ -94,9 +111,27 @@ def asked_of(placed: PlacedPanel, view: View, source: Source, width: int) -> lis
     filters = [f for c in view.chosen if c.variable.type == "adhoc" for f in c.selected]
     out = []
     for target in panel.targets:
-        if not target.hidden and (target.expr.strip() or target.datasource_type not in _TYPES):
+        if target.borrowed:
+            out += _borrowed(target, placed, view, source, width)
+        elif not target.hidden and (target.expr.strip() or target.datasource_type not in _TYPES):
             out += _target(target, panel, time, min(points, DASHBOARD_POINTS_MAX), scope, source, filters)
     return out
+
+
+def _borrowed(target: Target, placed: PlacedPanel, view: View, source: Source, width: int) -> list[Asked]:
+    """The queries of the panel that the target names. At the same width they are the same, and asked once."""
+    if target.hidden:
+        return []
+    lender = _lender(target, view)
+    if lender is None or any(other.borrowed for other in lender.panel.targets):
+        why = "takes its data from another panel itself" if lender is not None else "is not on this dashboard"
+        return [Asked(target, target.ref, "", "", ("", 0, 0, 0), f"panel {target.panel_id} {why}")]
+    return asked_of(replace(lender, scope={**lender.scope, **placed.scope}), view, source, width)
+
+
+def _lender(target: Target, view: View) -> PlacedPanel | None:
+    panels = view.panels(collapsed=True)
+    return next((placed for placed in panels if placed.panel.id == target.panel_id), None)
 
 
 def _panel_time(panel: Panel, view: View) -> TimeRange:
@@ -137,8 +172,6 @@ def _target(
     expr = filtered(promql(target.expr, full), filters)
     legend = interpolate(target.legend, full, "text")
     refused = "" if kind in _TYPES else f"data source type {kind!r} is not supported: only Prometheus is"
-    if target.datasource == "-- Dashboard --":
-        refused = "takes its data from another panel, which is not supported"
     out = []
     if target.range:
         start, end = align(time.from_ms, time.to_ms, step.step_ms)
@@ -216,6 +249,7 @@ def _panel(
     view: View,
     now_ms: int,
     catalogue: Catalogue,
+    source: Source,
 ) -> dict[str, Any]:
     panel = placed.panel
     out: dict[str, Any] = {"id": placed.id, "state": "ok", "notices": [], "queries": [], "drawing": None}
@@ -237,10 +271,37 @@ def _panel(
     if errors and not frames:
         return out | {"state": "error"}
     try:
-        drawing_or_none = _drawn(panel, frames, scope, view, now_ms, out["notices"])
+        steps = (*_borrowed_steps(panel, view), *panel.transformations)
+        panel = replace(panel, transformations=steps)
+        exemplars = _exemplars(panel, asked, view, source, out["notices"])
+        drawing_or_none = _drawn(panel, frames, scope, view, now_ms, out["notices"], exemplars)
     except WavetankError as failure:
         return out | {"state": "error", "notices": [*out["notices"], _notice("error", str(failure))]}
     return out | {"drawing": drawing_or_none, "state": "ok" if drawing_or_none else "empty"}
+
+
+def _borrowed_steps(panel: Panel, view: View) -> tuple[Transformation, ...]:
+    """The transformations of the panel whose data this one shows, where it wants them too."""
+    for target in panel.targets:
+        if target.borrowed and target.with_transforms and (lender := _lender(target, view)) is not None:
+            return lender.panel.transformations
+    return ()
+
+
+def _exemplars(
+    panel: Panel, asked: Sequence[Asked], view: View, source: Source, notices: list[dict[str, str]]
+) -> list[Exemplar]:
+    """Of the targets that ask for them; only lines have a place for single observations."""
+    if panel.type != "timeseries":
+        return []
+    time = _panel_time(panel, view)
+    found: list[Exemplar] = []
+    for expr in dict.fromkeys(a.expr for a in asked if a.target.exemplars and a.step_ms and not a.refused):
+        try:
+            found += source.exemplars(expr, time.from_ms, time.to_ms)
+        except WavetankError as error:
+            notices.append(_notice("warning", f"exemplars: {error.message}"))
+    return found
 
 
 def _notice(severity: str, text: str) -> dict[str, str]:
@@ -294,12 +355,18 @@ def _frames(
 
 
 def _drawn(
-    panel: Panel, frames: list[Frame], scope: Scope, view: View, now_ms: int, notices: list[dict[str, str]]
+    panel: Panel,
+    frames: list[Frame],
+    scope: Scope,
+    view: View,
+    now_ms: int,
+    notices: list[dict[str, str]],
+    exemplars: Sequence[Exemplar],
 ) -> dict[str, Any] | None:
     frames, missed = transform(frames, panel.transformations)
     looks = apply_config(frames, panel.field_config)
     time = _panel_time(panel, view)
-    canvas = Canvas(panel, frames, looks, scope, time.from_ms, time.to_ms, now_ms)
+    canvas = Canvas(panel, frames, looks, scope, time.from_ms, time.to_ms, now_ms, exemplars=exemplars)
     drawing = draw(panel.type, canvas)
     notices += [_notice("warning", text) for text in [*missed, *canvas.notices]]
     return drawing

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wavetank.clock import Clock
+from wavetank.dashboards.annotations import Marks
 from wavetank.dashboards.model import Dashboard
 from wavetank.dashboards.page import render_page
 from wavetank.dashboards.refresh import refresh
@@ -52,6 +53,7 @@ def snapshot(
     given: Mapping[str, Sequence[str]] | None = None,
     width: int = 1280,
     panel: str = "",
+    marks: Marks | None = None,
 ) -> dict[str, Any]:
     """``{board, frames}`` of the whole dashboard, or of one panel by its id. Raises InputError."""
     now_ms = int(clock.now() * 1000)
@@ -67,7 +69,8 @@ def snapshot(
     for row in board["rows"]:
         row["collapsed"] = False
     panels = [(p, width if panel else width * p.grid.w // 24) for p in placed]
-    return {"board": board, "frames": refresh(view, source, clock, panels=panels, catalogue=lambda tags: [])}
+    frames = refresh(view, source, clock, panels=panels, catalogue=lambda tags: [], marks=marks)
+    return {"board": board, "frames": frames}
 
 
 def _alone(board: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:

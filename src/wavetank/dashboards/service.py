@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from wavetank.clock import Clock, RealClock
+from wavetank.dashboards.annotations import Marks
 from wavetank.dashboards.layout import PlacedPanel
 from wavetank.dashboards.refresh import refresh
 from wavetank.dashboards.source import Source
@@ -33,10 +34,13 @@ Given = Mapping[str, Sequence[str]]
 class Service:
     """One store over one source."""
 
-    def __init__(self, store: Store, source: Source, clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, source: Source, clock: Clock | None = None, marks: Marks | None = None
+    ) -> None:
         self.store = store
         self.source = source
         self.clock = clock or RealClock()
+        self._marks = marks
         self._views: OrderedDict[tuple[Any, ...], tuple[float, View]] = OrderedDict()
 
     def stored(self, uid: str) -> Stored:
@@ -63,7 +67,15 @@ class Service:
         view = self._view(self.stored(uid), text(request, "from"), text(request, "to"), given, fresh=False)
         whole = integer(request, "width")
         wanted = self._wanted(view, request, whole)
-        return refresh(view, self.source, self.clock, panels=wanted, catalogue=self.catalogue)
+        return refresh(
+            view,
+            self.source,
+            self.clock,
+            panels=wanted,
+            catalogue=self.catalogue,
+            marks=self._marks,
+            annotations=texts(request["annotations"]) if "annotations" in request else None,
+        )
 
     def _wanted(self, view: View, request: Mapping[str, Any], whole: int) -> list[tuple[PlacedPanel, int]]:
         if "panels" not in request:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -25,15 +25,16 @@ from wavetank.clock import Clock, RealClock
 from wavetank.errors import CheckFailed, InputError
 from wavetank.limits import DASHBOARD_ANSWER_BYTES_MAX, DASHBOARD_QUERY_SECONDS
 from wavetank.model.labels import Matcher
+from wavetank.promql.ast import selectors
 from wavetank.promql.context import EngineOptions
 from wavetank.promql.engine import Engine
-from wavetank.promql.parser import parse_metric_selector
+from wavetank.promql.parser import parse_expr, parse_metric_selector
 from wavetank.promql.result import Result
 from wavetank.promql.storage import Queryable
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.options import Options
 
-__all__ = ["Answer", "EngineSource", "HTTPSource", "Source", "open_directory"]
+__all__ = ["Answer", "EngineSource", "Exemplar", "HTTPSource", "Source", "open_directory"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -61,6 +62,16 @@ class Answer:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A single observation behind a series: its own labels (``trace_id``), and those of the series."""
+
+    at_ms: int
+    value: float
+    labels: dict[str, str]
+    series: dict[str, str]
+
+
 class Source(Protocol):
     """All calls block and raise ``WavetankError`` with a message for the panel. Times are milliseconds."""
 
@@ -77,6 +88,13 @@ class Source(Protocol):
     def label_values(self, name: str, matches: Sequence[str], start_ms: int, end_ms: int) -> list[str]: ...
 
     def series(self, matches: Sequence[str], start_ms: int, end_ms: int) -> list[dict[str, str]]: ...
+
+    def exemplars(self, expr: str, start_ms: int, end_ms: int) -> list[Exemplar]: ...
+
+
+@runtime_checkable
+class _HoldsExemplars(Protocol):
+    def exemplars(self, selectors: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> Any: ...
 
 
 class EngineSource:
@@ -127,6 +145,16 @@ class EngineSource:
         }
         return [dict(labels.pairs) for labels in sorted(found, key=lambda labels: labels.pairs)]
 
+    def exemplars(self, expr: str, start_ms: int, end_ms: int) -> list[Exemplar]:
+        if not isinstance(self._storage, _HoldsExemplars):
+            return []
+        wanted = [list(node.matchers) for node in selectors(parse_expr(expr))]
+        return [
+            Exemplar(one.timestamp_ms, one.value, one.labels.to_dict(), series.to_dict())
+            for series, held in self._storage.exemplars(wanted, start_ms, end_ms)
+            for one in held
+        ]
+
 
 def _matcher_sets(matches: Sequence[str]) -> list[tuple[Matcher, ...]]:
     return [tuple(parse_metric_selector(match)) for match in matches] or [()]
@@ -162,6 +190,17 @@ class _Sample(msgspec.Struct):
     values: list[tuple[float, str]] = []
     histogram: msgspec.Raw | None = None
     histograms: list[msgspec.Raw] = []
+
+
+class _Exemplar(msgspec.Struct):
+    timestamp: float
+    value: str
+    labels: dict[str, str] = {}
+
+
+class _Exemplars(msgspec.Struct, rename="camel"):
+    series_labels: dict[str, str] = {}
+    exemplars: list[_Exemplar] = []
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -227,6 +266,15 @@ class HTTPSource:
         reply = self._post("series", _span(matches, start_ms, end_ms))
         found: list[dict[str, str]] = self._decode(reply.data, list[dict[str, str]])
         return found
+
+    def exemplars(self, expr: str, start_ms: int, end_ms: int) -> list[Exemplar]:
+        params = [("query", expr), ("start", _seconds(start_ms)), ("end", _seconds(end_ms))]
+        found = self._decode(self._post("query_exemplars", params).data, list[_Exemplars])
+        return [
+            Exemplar(round(one.timestamp * 1000), _number(one.value), one.labels, row.series_labels)
+            for row in found
+            for one in row.exemplars
+        ]
 
     def _decode(self, data: msgspec.Raw, kind: Any) -> Any:
         try:

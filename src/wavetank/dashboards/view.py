@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from wavetank.dashboards.annotations import annotation_queries
 from wavetank.dashboards.draw import DATA_TYPES, UNSUPPORTED
 from wavetank.dashboards.draw.canvas import safe_url
 from wavetank.dashboards.interpolate import Value, interpolate
@@ -110,6 +111,10 @@ def view_json(view: View, *, can_save: bool, folder: str, catalogue: Catalogue) 
         "variables": [_variable(c) for c in view.chosen],
         "links": [_link(link, view, view.scope, catalogue) for link in board.links],
         "rows": [_row(row, view, catalogue) for row in view.rows],
+        "annotations": [
+            {"name": q.name, "colour": q.colour, "enabled": q.enabled, "hidden": q.hidden}
+            for q in annotation_queries(board)
+        ],
         "notices": [{"severity": "warning", "text": notice} for notice in view.notices],
         "can_save": can_save,
     }

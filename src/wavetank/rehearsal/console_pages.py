@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from wavetank.clock import Clock
+from wavetank.dashboards.annotations import Marks
 from wavetank.dashboards.api import routes as dashboard_routes
 from wavetank.dashboards.source import EngineSource
 from wavetank.dashboards.store import Provider, Store
@@ -27,14 +28,20 @@ async def console_pages(
     """What ``Server`` takes as ``pages``, and how to close what stands behind them."""
     folders = list(dashboards)
     if tank_directory is None:
-        return partial(routes, console=Console(title=title, extra=partial(_dashboards, folders))), _nothing
+        return partial(
+            routes, console=Console(title=title, extra=partial(_dashboards, folders, None))
+        ), _nothing
 
     from wavetank.rehearsal.console import open_console
+    from wavetank.rehearsal.outcome.marks import journal_marks
 
     tank = await open_console(tank_directory, clock)
     folders += [Path(folder) for folder in tank.facts.dashboards]
     console = Console(
-        title=title, tank=tank, sessions=Sessions(tank_directory), extra=partial(_dashboards, folders)
+        title=title,
+        tank=tank,
+        sessions=Sessions(tank_directory),
+        extra=partial(_dashboards, folders, journal_marks(tank.records)),
     )
     return partial(routes, console=console), tank.close
 
@@ -43,8 +50,8 @@ async def _nothing() -> None:
     return None
 
 
-def _dashboards(folders: Sequence[Path], services: Services) -> Sequence[BaseRoute]:
+def _dashboards(folders: Sequence[Path], marks: Marks | None, services: Services) -> Sequence[BaseRoute]:
     interval_ms = int(services.state.config.globals.scrape_interval)
     store = Store([Provider(folder) for folder in folders])
     source = EngineSource(services.db, services.clock, scrape_interval_ms=interval_ms)
-    return dashboard_routes(store, source, services.clock)
+    return dashboard_routes(store, source, services.clock, marks)

@@ -1,12 +1,13 @@
 // The rows and panels of a dashboard on its grid; knows nothing of servers.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 
-import type { Panel, PanelData, Resolved, Row } from "./contract";
+import type { Annotation, Panel, PanelData, Resolved, Row } from "./contract";
 import { PanelView } from "./panel";
 
 export interface BoardProps {
   board: Resolved;
   data: ReadonlyMap<string, PanelData>;
+  annotations?: Annotation[];
   open: ReadonlySet<string>; // ids of rows that are open
   toggle: (row: string) => void;
   loading?: boolean;
@@ -15,6 +16,10 @@ export interface BoardProps {
 }
 
 const TALL = 38; // a unit of the grid with its gap
+
+function forPanel(annotations: Annotation[], panel: number): Annotation[] {
+  return annotations.filter((one) => !one.panels.length || one.panels.includes(panel) !== one.others);
+}
 
 function Slot({ panel, props, cursor }: { panel: Panel; props: BoardProps; cursor: string }) {
   const holder = useRef<HTMLDivElement>(null);
@@ -27,10 +32,11 @@ function Slot({ panel, props, cursor }: { panel: Panel; props: BoardProps; curso
     watch.observe(element);
     return () => (watch.disconnect(), props.onVisible?.(panel.id, false, 0));
   }, [panel.id]);
+  const annotations = useMemo(() => forPanel(props.annotations ?? [], panel.panel_id), [props.annotations, panel.panel_id]);
   const { x, y, w, h } = panel.grid;
   return (
     <div ref={holder} class="wt-slot" style={{ gridColumn: `${x + 1} / span ${w}`, gridRow: `${y + 1} / span ${h}`, "--h": `${h * TALL - 8}px` }}>
-      <PanelView panel={panel} data={props.data.get(panel.id)} cursor={cursor} loading={props.loading ?? false} {...(props.onZoom && { onZoom: props.onZoom })} />
+      <PanelView panel={panel} data={props.data.get(panel.id)} annotations={annotations} cursor={cursor} loading={props.loading ?? false} {...(props.onZoom && { onZoom: props.onZoom })} />
     </div>
   );
 }

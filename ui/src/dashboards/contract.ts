@@ -17,6 +17,7 @@ export interface Resolved {
   variables: Variable[];
   links: Link[];
   rows: Row[];
+  annotations: { name: string; colour: string; enabled: boolean; hidden: boolean }[];
   notices: Notice[];
   can_save: boolean;
 }
@@ -91,6 +92,7 @@ export interface FramesRequest {
   variables: Record<string, string[]>;
   panels?: { id: string; width: number }[]; // absent: all panels of open rows
   width?: number; // pixels of the whole grid, for panels that name none
+  annotations?: string[]; // names of those that are on; absent: those that the file has on
 }
 
 export interface FramesAnswer {
@@ -99,6 +101,8 @@ export interface FramesAnswer {
   took_ms: number;
   queries: number; // asked of the data source, equal ones once
   panels: PanelData[];
+  annotations: Annotation[]; // by time
+  notices: Notice[];
 }
 
 export interface PanelData {
@@ -193,11 +197,23 @@ export interface ThresholdMark {
 }
 
 export interface Annotation {
+  name: string; // of its query
   time: number; // seconds
   end: number | null;
   title: string;
   text: string;
+  tags: string[];
   colour: string;
+  panels: number[]; // ids in the file that it is for, all where empty
+  others: boolean; // for all but `panels`
+}
+
+/** A single observation behind a series. */
+export interface Exemplar {
+  time: number; // seconds
+  value: number;
+  labels: Record<string, string>; // its own, such as trace_id
+  series: Record<string, string>;
 }
 
 export interface TimeDrawing {
@@ -210,6 +226,7 @@ export interface TimeDrawing {
   axes: Axis[];
   series: Series[];
   series_cut: number; // series that were not sent because there were too many
+  exemplars: Exemplar[];
   thresholds: ThresholdMark[];
   legend: Legend;
   tooltip: { mode: "single" | "multi" | "none"; sort: "none" | "asc" | "desc"; hide_zeros: boolean };

@@ -96,9 +96,11 @@ interface Props {
   choices: Choices;
   change: (choices: Choices) => void;
   again: () => void;
+  marks: ReadonlySet<string>; // names of the annotations that are on
+  setMarks: (names: ReadonlySet<string>) => void;
 }
 
-export function Controls({ board, choices, change, again }: Props) {
+export function Controls({ board, choices, change, again, marks, setMarks }: Props) {
   const [custom, setCustom] = useState(false);
   const [from, to] = [choices.from || board.time.from, choices.to || board.time.to];
   const known = to === "now" && QUICK.some(([value]) => value === from);
@@ -113,6 +115,12 @@ export function Controls({ board, choices, change, again }: Props) {
         <label title={variable.error || variable.description} class={variable.error ? "error" : ""}>
           {variable.hide !== "label" && <span>{variable.label}</span>}
           <Control variable={variable} set={set(variable.name)} />
+        </label>
+      ))}
+      {board.annotations.filter((one) => !one.hidden).map(({ name, colour }) => (
+        <label class="wt-toggle" title="Marks on the time axes">
+          <input type="checkbox" checked={marks.has(name)} onChange={() => setMarks(new Set(marks.has(name) ? [...marks].filter((n) => n !== name) : [...marks, name]))} />
+          <i style={{ background: colour || "var(--accent, currentColor)" }} />{name}
         </label>
       ))}
       {board.links.map((link) => <Anchor link={link} />)}

@@ -31,7 +31,7 @@ function Page({ stored, alone }: { stored: Stored; alone: boolean }) {
         {board.variables.filter((v) => v.hide !== "variable" && v.type !== "datasource").map((v) => <span>{v.label}: <b>{v.text}</b></span>)}
       </header>
       {board.notices.map((notice) => <p class="wt-problem">{notice.text}</p>)}
-      <Board board={board} data={data} open={open} toggle={toggle} />
+      <Board board={board} data={data} annotations={frames.annotations} open={open} toggle={toggle} />
     </div>
   );
 }

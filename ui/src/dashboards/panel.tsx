@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { BarChart, Histogram } from "./bars";
-import type { Drawing, ListDrawing, Notice, Panel, PanelData } from "./contract";
+import type { Annotation, Drawing, ListDrawing, Notice, Panel, PanelData } from "./contract";
 import { csvOf } from "./csv";
 import { Heatmap } from "./heatmap";
 import { BarGauge, Gauge, Pie, Stat } from "./single";
@@ -14,6 +14,7 @@ import { TimeSeries } from "./time";
 export interface PanelProps {
   panel: Panel;
   data: PanelData | undefined;
+  annotations?: Annotation[];
   cursor?: string;
   loading?: boolean;
   onZoom?: (from: number, to: number) => void;
@@ -32,10 +33,10 @@ function List({ drawing }: { drawing: ListDrawing }) {
   );
 }
 
-function Drawn({ drawing, cursor, onZoom }: { drawing: Drawing; cursor: string; onZoom?: PanelProps["onZoom"] }) {
+function Drawn({ drawing, annotations, cursor, onZoom }: { drawing: Drawing; annotations: Annotation[]; cursor: string; onZoom?: PanelProps["onZoom"] }) {
   switch (drawing.draw) {
     case "timeseries":
-      return <TimeSeries drawing={drawing} cursor={cursor} onZoom={onZoom} />;
+      return <TimeSeries drawing={drawing} annotations={annotations} cursor={cursor} onZoom={onZoom} />;
     case "stat":
       return <Stat drawing={drawing} />;
     case "gauge":
@@ -82,7 +83,9 @@ function save(name: string, text: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-export function PanelView({ panel, data, cursor = "", loading = false, onZoom }: PanelProps) {
+const NONE: Annotation[] = [];
+
+export function PanelView({ panel, data, annotations = NONE, cursor = "", loading = false, onZoom }: PanelProps) {
   const drawing = data?.drawing ?? null;
   const state = panel.type === "unsupported" ? "unsupported" : (data?.state ?? "waiting");
   const csv = drawing ? csvOf(drawing) : null;
@@ -102,7 +105,7 @@ export function PanelView({ panel, data, cursor = "", loading = false, onZoom }:
         {state === "unsupported" ? (
           <p class="wt-none"><b>{panel.source_type || "panel"}</b> {panel.reason}</p>
         ) : drawing ? (
-          <Drawn drawing={drawing} cursor={cursor} {...(onZoom && { onZoom })} />
+          <Drawn drawing={drawing} annotations={annotations} cursor={cursor} {...(onZoom && { onZoom })} />
         ) : state === "error" ? (
           <p class="wt-none error">{data!.notices.find((n) => n.severity === "error")?.text ?? "failed"}</p>
         ) : (

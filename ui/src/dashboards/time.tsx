@@ -1,8 +1,8 @@
 // Time series with uPlot: lines, bars, points, stacks, axes by unit, thresholds, a tooltip that all panels share.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
-import type { Axis, Series, TimeDrawing } from "./contract";
+import type { Annotation, Axis, Exemplar, Series, TimeDrawing } from "./contract";
 import { moment, write } from "./format";
 import { Legend } from "./legend";
 import { stacked } from "./stack";
@@ -11,6 +11,7 @@ import { faded, onTheme, token } from "./theme";
 export interface TimeProps {
   drawing: TimeDrawing;
   cursor: string; // "" for its own, else the key that panels share
+  annotations?: Annotation[];
   onZoom?: ((from: number, to: number) => void) | undefined;
 }
 
@@ -75,9 +76,8 @@ function fillOf(s: Series): uPlot.Series.Fill | null {
   return faded(s.colour, s.fill);
 }
 
-function seriesOf(s: Series, index: number, drawing: TimeDrawing, hidden: ReadonlySet<number>): uPlot.Series {
+function seriesOf(s: Series, index: number, now: () => TimeDrawing, hidden: ReadonlySet<number>): uPlot.Series {
   const spans = s.span_gaps;
-  const few = drawing.times.length < 60;
   const fill = fillOf(s);
   const paths = pathsOf(s);
   return {
@@ -92,7 +92,7 @@ function seriesOf(s: Series, index: number, drawing: TimeDrawing, hidden: Readon
     spanGaps: spans === true,
     ...(typeof spans === "number" && { gaps: (u, i, _a, _b, gaps) => gaps.filter(([x0, x1]) => (u.posToVal(x1, "x", true) - u.posToVal(x0, "x", true)) * 1000 > spans && i >= 0) }),
     points: {
-      show: s.draw === "points" || s.points === "always" || (s.points === "auto" && few && s.draw === "line" && lonely(s.values)),
+      show: () => s.draw === "points" || s.points === "always" || (s.points === "auto" && now().times.length < 60 && s.draw === "line" && lonely(now().series[index]!.values)),
       size: s.point_size,
       fill: s.colour,
     },
@@ -143,6 +143,78 @@ function drawThresholds(u: uPlot, drawing: TimeDrawing): void {
   ctx.restore();
 }
 
+const NEAR = 7; // pixels within which the pointer means a mark
+
+function drawAnnotations(u: uPlot, annotations: Annotation[]): void {
+  const { ctx, bbox } = u;
+  const tip = 5 * uPlot.pxRatio;
+  ctx.save();
+  ctx.lineWidth = uPlot.pxRatio;
+  for (const mark of annotations) {
+    const x = Math.round(u.valToPos(mark.time, "x", true)) + 0.5;
+    const end = mark.end === null ? x : Math.round(u.valToPos(mark.end, "x", true)) + 0.5;
+    const [left, right] = [Math.max(x, bbox.left), Math.min(end, bbox.left + bbox.width)];
+    if (right < left) continue;
+    const foot = bbox.top + bbox.height;
+    ctx.fillStyle = faded(mark.colour, 0.12);
+    if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    ctx.strokeStyle = ctx.fillStyle = mark.colour;
+    ctx.setLineDash([4 * uPlot.pxRatio, 4 * uPlot.pxRatio]);
+    ctx.beginPath();
+    for (const at of end > x ? [x, end] : [x]) if (at >= left && at <= right) ctx.moveTo(at, bbox.top), ctx.lineTo(at, foot);
+    ctx.stroke();
+    ctx.beginPath();
+    ctx.moveTo(left - tip, foot);
+    ctx.lineTo(left, foot - tip);
+    ctx.lineTo(right, foot - tip);
+    ctx.lineTo(right + tip, foot);
+    ctx.fill();
+  }
+  ctx.restore();
+}
+
+function place(u: uPlot, drawing: TimeDrawing, one: Exemplar, onCanvas: boolean): [x: number, y: number] | null {
+  const axis = drawing.series.find((s) => u.scales[s.axis])?.axis;
+  const scale = axis ? u.scales[axis] : undefined;
+  if (!axis || scale?.min == null || scale.max == null) return null;
+  // What lies outside of the axis stands on its edge, as it may be far off: the slowest of all requests.
+  const value = Math.min(Math.max(one.value, scale.min), scale.max);
+  return [u.valToPos(one.time, "x", onCanvas), u.valToPos(value, axis, onCanvas)];
+}
+
+function drawExemplars(u: uPlot, drawing: TimeDrawing, colour: string): void {
+  const { ctx } = u;
+  const size = 4 * uPlot.pxRatio;
+  ctx.save();
+  ctx.fillStyle = colour;
+  for (const one of drawing.exemplars) {
+    const at = place(u, drawing, one, true);
+    if (!at || at[0] < u.bbox.left || at[0] > u.bbox.left + u.bbox.width) continue;
+    ctx.beginPath();
+    ctx.moveTo(at[0], at[1] - size);
+    ctx.lineTo(at[0] + size, at[1]);
+    ctx.lineTo(at[0], at[1] + size);
+    ctx.lineTo(at[0] - size, at[1]);
+    ctx.fill();
+  }
+  ctx.restore();
+}
+
+function exemplarAt(u: uPlot, drawing: TimeDrawing, left: number, top: number): Exemplar | null {
+  let [best, distance]: [Exemplar | null, number] = [null, NEAR];
+  for (const one of drawing.exemplars) {
+    const at = place(u, drawing, one, false);
+    const away = at ? Math.hypot(at[0] - left, at[1] - top) : Infinity;
+    if (away < distance) [best, distance] = [one, away];
+  }
+  return best;
+}
+
+function annotationsAt(u: uPlot, annotations: Annotation[], left: number): Annotation[] {
+  const at = (seconds: number) => u.valToPos(seconds, "x");
+  return annotations.filter((mark) => left >= at(mark.time) - NEAR && left <= at(mark.end ?? mark.time) + NEAR);
+}
+
 /** What lies after the newest whole step may still change. */
 function shadeIncomplete(u: uPlot, drawing: TimeDrawing, colour: string): void {
   if (drawing.incomplete_from === null) return;
@@ -155,8 +227,9 @@ function shadeIncomplete(u: uPlot, drawing: TimeDrawing, colour: string): void {
   u.ctx.restore();
 }
 
-function optionsOf(props: TimeProps, hidden: ReadonlySet<number>, below: number[], size: { width: number; height: number }, root: Element, onCursor: (u: uPlot) => void): uPlot.Options {
-  const { drawing, cursor, onZoom } = props;
+/** `now` gives what is shown: the plot outlives a refresh and is given the next data. */
+function optionsOf(now: () => TimeProps, hidden: ReadonlySet<number>, below: number[], size: { width: number; height: number }, root: Element, onCursor: (u: uPlot) => void): uPlot.Options {
+  const { drawing, cursor } = now();
   const ink = token("--muted", root);
   const grid = { stroke: token("--grid", root), width: 1 };
   const used = drawing.axes.filter((axis) => drawing.series.some((s) => s.axis === axis.key));
@@ -191,24 +264,25 @@ function optionsOf(props: TimeProps, hidden: ReadonlySet<number>, below: number[
       ...(cursor && { sync: { key: cursor, setSeries: false } }),
     },
     scales: {
-      x: { time: true, range: () => [drawing.from, drawing.to] },
+      x: { time: true, range: () => [now().drawing.from, now().drawing.to] },
       ...Object.fromEntries(used.map((axis) => [axis.key, scaleOf(axis)])),
     },
     axes: [
       {
         stroke: ink, font: FONT, grid, ticks: { show: false }, size: 26, gap: 7, space: 76,
-        values: (_u, splits) => splits.map((at) => moment(at, drawing.to - drawing.from)),
+        values: (_u, splits) => splits.map((at) => moment(at, now().drawing.to - now().drawing.from)),
       },
       ...axes,
     ],
-    series: [{}, ...drawing.series.map((s, i) => seriesOf(s, i, drawing, hidden))],
+    series: [{}, ...drawing.series.map((s, i) => seriesOf(s, i, () => now().drawing, hidden))],
     bands: bandsOf(drawing, below),
     hooks: {
-      drawClear: [(u) => (shadeIncomplete(u, drawing, ink), drawThresholds(u, drawing))],
+      drawClear: [(u) => (shadeIncomplete(u, now().drawing, ink), drawThresholds(u, now().drawing))],
+      draw: [(u) => (drawAnnotations(u, now().annotations ?? []), drawExemplars(u, now().drawing, token("--exemplar", root)), performance.mark("panel-drawn"))],
       setCursor: [onCursor],
       setSelect: [
         (u) => {
-          if (u.select.width > 6) onZoom?.(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"));
+          if (u.select.width > 6) now().onZoom?.(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"));
           u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
         },
       ],
@@ -237,6 +311,22 @@ interface Tip {
   top: number;
   index: number;
   focus: number;
+  exemplar: Exemplar | null;
+  marks: Annotation[];
+}
+
+function day(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleString("sv-SE");
+}
+
+function Observation({ exemplar, format }: { exemplar: Exemplar; format: Series["format"] | undefined }) {
+  const shown = { ...exemplar.labels, ...exemplar.series };
+  return (
+    <p class="wt-mark" style={{ borderColor: "var(--exemplar)" }}>
+      <b>{format ? write(format, exemplar.value) : exemplar.value}</b> at {day(exemplar.time)}
+      {Object.entries(shown).slice(0, 12).map(([name, value]) => <small>{name}: {value}</small>)}
+    </p>
+  );
 }
 
 function Tooltip({ tip, drawing, hidden, width }: { tip: Tip; drawing: TimeDrawing; hidden: ReadonlySet<number>; width: number }) {
@@ -246,11 +336,19 @@ function Tooltip({ tip, drawing, hidden, width }: { tip: Tip; drawing: TimeDrawi
   const chosen = drawing.tooltip.mode === "single" ? rows.filter((r) => r.i === tip.focus) : rows;
   if (drawing.tooltip.sort !== "none") chosen.sort((a, b) => (drawing.tooltip.sort === "asc" ? 1 : -1) * (a.v! - b.v!));
   const at = drawing.times[tip.index];
-  if (at === undefined || !chosen.length) return null;
+  const { exemplar, marks } = tip;
+  if (at === undefined || (!chosen.length && !exemplar && !marks.length)) return null;
   const leftward = tip.left > width / 2;
   return (
     <div class="wt-tip" style={{ top: `${Math.max(0, tip.top - 10)}px`, ...(leftward ? { right: `${width - tip.left + 14}px` } : { left: `${tip.left + 14}px` }) }}>
-      <b>{new Date(at * 1000).toLocaleString("sv-SE")}</b>
+      {marks.slice(0, 5).map((mark) => (
+        <p class="wt-mark" style={{ borderColor: mark.colour }}>
+          <b>{mark.title}</b> {mark.text} {mark.tags.filter((tag) => !mark.title.startsWith(tag)).map((tag) => <code>{tag}</code>)}
+          <small>{day(mark.time)}{mark.end !== null && ` – ${day(mark.end)}`}</small>
+        </p>
+      ))}
+      {exemplar && <Observation exemplar={exemplar} format={drawing.series[0]?.format} />}
+      <b>{day(at)}</b>
       {chosen.slice(0, 30).map(({ s, v, i }) => (
         <div key={i} class={i === tip.focus ? "focus" : ""}>
           <i style={{ background: s.colour }} />
@@ -282,13 +380,13 @@ export function TimeSeries(props: TimeProps) {
   const [tip, setTip] = useState<Tip | null>(null);
   const stack = useMemo(() => stacked(drawing.series, hidden), [drawing, hidden]);
   const shape = useRef("");
-  const latest = useRef({ drawing, stack, hidden });
-  latest.current = { drawing, stack, hidden };
+  const latest = useRef({ props, stack, hidden });
+  latest.current = { props, stack, hidden };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = holder.current!;
     const data = [drawing.times, ...stack.values] as uPlot.AlignedData;
-    const now = JSON.stringify([drawing.axes, drawing.from, drawing.to, drawing.thresholds, [...hidden], drawing.series.map((s) => [s.label, s.colour, s.axis, s.draw, s.fill, s.stack])]);
+    const now = JSON.stringify([drawing.axes, [...hidden], drawing.series.map((s) => [s.label, s.colour, s.axis, s.draw, s.fill, s.stack])]);
     if (plot.current && shape.current === now) {
       plot.current.setData(data);
       return;
@@ -296,14 +394,20 @@ export function TimeSeries(props: TimeProps) {
     shape.current = now;
     const size = () => ({ width: Math.max(40, element.clientWidth), height: Math.max(40, element.clientHeight) });
     const onCursor = (u: uPlot) => {
-      const { drawing: d, stack: s, hidden: h } = latest.current;
+      const { props: { drawing: d, annotations = [] }, stack: s, hidden: h } = latest.current;
       const { left = -1, top = -1, idx } = u.cursor;
       if (left < 0 || idx === null || idx === undefined || d.tooltip.mode === "none" || !element.matches(":hover")) return setTip(null);
-      setTip({ left: left + u.bbox.left / uPlot.pxRatio, top, index: idx, focus: nearest(u, d, s.values, idx, top, h) });
+      setTip({ left: left + u.bbox.left / uPlot.pxRatio, top, index: idx, focus: nearest(u, d, s.values, idx, top, h), exemplar: exemplarAt(u, d, left, top), marks: annotationsAt(u, annotations, left) });
     };
     plot.current?.destroy();
-    plot.current = new uPlot(optionsOf({ ...props, drawing }, hidden, stack.below, size(), element, onCursor), data, element);
+    plot.current = new uPlot(optionsOf(() => latest.current.props, hidden, stack.below, size(), element, onCursor), data, element);
   }, [drawing, hidden, stack]);
+
+  const marked = useRef(props.annotations);
+  useLayoutEffect(() => {
+    if (marked.current !== props.annotations) plot.current?.redraw(false);
+    marked.current = props.annotations;
+  }, [props.annotations]);
 
   useEffect(() => {
     const element = holder.current!;

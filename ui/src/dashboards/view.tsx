@@ -4,7 +4,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 
 import { Board } from "./board";
-import type { FramesAnswer, FramesRequest, PanelData, Resolved } from "./contract";
+import type { Annotation, FramesAnswer, FramesRequest, PanelData, Resolved } from "./contract";
 import { choicesOf, Controls, searchOf, type Choices } from "./controls";
 import "./dashboards.css";
 
@@ -33,6 +33,8 @@ function seconds(refresh: string): number {
 export function DashboardView({ api, uid, search, onSearch, kiosk = false }: DashboardProps) {
   const [board, setBoard] = useState<Resolved | null>(null);
   const [data, setData] = useState<ReadonlyMap<string, PanelData>>(new Map());
+  const [marks, setMarks] = useState<ReadonlySet<string> | null>(null); // null: as the file has them
+  const [notes, setNotes] = useState<{ annotations: Annotation[]; notices: FramesAnswer["notices"] }>({ annotations: [], notices: [] });
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const [problem, setProblem] = useState("");
   const [loading, setLoading] = useState(false);
@@ -68,10 +70,13 @@ export function DashboardView({ api, uid, search, onSearch, kiosk = false }: Das
       for (const panel of panels) asked.current.add(panel.id);
       const controller = (request.current = new AbortController());
       const variables = Object.fromEntries(board.variables.map((v) => [v.name, v.value]));
-      const body: FramesRequest = { from: board.time.from, to: board.time.to, variables, panels };
+      const body: FramesRequest = { from: board.time.from, to: board.time.to, variables, panels, ...(marks && { annotations: [...marks] }) };
       ask<FramesAnswer>(`${base}/frames`, body, controller.signal).then(
         (answer) => {
           setData((old) => new Map([...old, ...answer.panels.map((p) => [p.id, p] as const)]));
+          // The marks of one answer stand for all panels; equal ones are not drawn again.
+          const next = { annotations: answer.annotations, notices: answer.notices };
+          setNotes((old) => (JSON.stringify(old) === JSON.stringify(next) ? old : next));
           setProblem("");
           setLoading(false);
           document.documentElement.dataset["ready"] = String(Math.round(performance.now()));
@@ -82,7 +87,7 @@ export function DashboardView({ api, uid, search, onSearch, kiosk = false }: Das
         },
       );
     },
-    [base, board],
+    [base, board, marks],
   );
 
   // What newly comes in sight is asked for together, a moment later.
@@ -121,11 +126,11 @@ export function DashboardView({ api, uid, search, onSearch, kiosk = false }: Das
   if (!board) return <div class="wt-dash"><p class="wt-none">{problem || "Loading…"}</p></div>;
   return (
     <div class="wt-dash">
-      {!kiosk && <Controls board={board} choices={choices} change={change} again={() => refresh(() => true)} />}
+      {!kiosk && <Controls board={board} choices={choices} change={change} again={() => refresh(() => true)} marks={marks ?? new Set(board.annotations.filter((a) => a.enabled).map((a) => a.name))} setMarks={setMarks} />}
       {problem && <p class="wt-problem" role="alert">{problem}</p>}
-      {board.notices.map((notice) => <p class="wt-problem">{notice.text}</p>)}
+      {[...board.notices, ...notes.notices].map((notice) => <p class="wt-problem">{notice.text}</p>)}
       {board.variables.filter((v) => v.error).map((v) => <p class="wt-problem">{`$${v.name}: ${v.error}`}</p>)}
-      <Board board={board} data={data} open={open} toggle={toggle} loading={loading} onVisible={onVisible} onZoom={zoom} />
+      <Board board={board} data={data} annotations={notes.annotations} open={open} toggle={toggle} loading={loading} onVisible={onVisible} onZoom={zoom} />
     </div>
   );
 }

@@ -48,7 +48,7 @@ export interface Marks {
 
 export const GUTTER = { left: 58, right: 10 };
 
-const MARK_COLOURS: Record<string, string> = { scale: "--mark-scale", oom: "--bad", restart: "--warn", stage: "--rule-strong" };
+const MARK_COLOURS: Record<string, string> = { scale: "--mark-scale", rollout: "--mark-rollout", oom: "--bad", restart: "--warn", stage: "--rule-strong" };
 
 export function markColour(event: Event): string {
   return MARK_COLOURS[event.kind] ?? (event.severity === "error" ? "--bad" : "--rule-strong");
@@ -88,7 +88,7 @@ function markEvents(u: uPlot, events: Event[]): void {
     if (x < left || x > left + width) continue;
     ctx.strokeStyle = colour(markColour(event));
     ctx.globalAlpha = event.kind === "stage" ? 0.8 : 0.65;
-    ctx.setLineDash(event.kind === "scale" ? [] : [2 * uPlot.pxRatio, 2 * uPlot.pxRatio]);
+    ctx.setLineDash(event.kind === "scale" || event.kind === "rollout" ? [] : [2 * uPlot.pxRatio, 2 * uPlot.pxRatio]);
     ctx.beginPath();
     ctx.moveTo(x, top);
     ctx.lineTo(x, top + height);

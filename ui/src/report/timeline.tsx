@@ -17,7 +17,7 @@ function share(at: number, axis: TimeAxis): number {
   return ((at - axis.range[0]) / (axis.range[1] - axis.range[0])) * 100;
 }
 
-const GLYPHS: Record<string, string> = { scale: "M1 7 5 1l4 6z", oom: "M1 1l8 8M9 1 1 9", restart: "M5 1 9 5 5 9 1 5z" };
+const GLYPHS: Record<string, string> = { scale: "M1 7 5 1l4 6z", oom: "M1 1l8 8M9 1 1 9", restart: "M5 1 9 5 5 9 1 5z", rollout: "M1 1h8v8h-8z" };
 
 function Glyph({ event }: { event: Event }) {
   const [, from, to] = /(\d+) to (\d+)/.exec(event.message) ?? [];

@@ -14,6 +14,7 @@ from wavetank.dashboards.frame import Frame
 from wavetank.dashboards.interpolate import Scope, Value, interpolate
 from wavetank.dashboards.model import Panel
 from wavetank.dashboards.reducers import TITLES, reduce_values, reducer_name
+from wavetank.dashboards.source import Exemplar
 from wavetank.dashboards.values import flag, integer, mapping, mappings, number, text, texts
 
 __all__ = ["Canvas", "safe_url"]
@@ -33,6 +34,7 @@ class Canvas:
     to_ms: int
     now_ms: int
     notices: list[str] = field(default_factory=list)
+    exemplars: Sequence[Exemplar] = ()
 
     def numbers(self) -> Iterator[Look]:
         """Every numeric field."""

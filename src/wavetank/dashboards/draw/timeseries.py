@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from wavetank.dashboards.display import Look
 from wavetank.dashboards.draw.canvas import Canvas, finite_all
 from wavetank.dashboards.frame import Field
+from wavetank.dashboards.source import Exemplar
 from wavetank.dashboards.units import format_of
 from wavetank.dashboards.values import flag, integer, mapping, number, text
-from wavetank.limits import DASHBOARD_SERIES_MAX
+from wavetank.limits import DASHBOARD_EXEMPLARS_MAX, DASHBOARD_SERIES_MAX
 
 __all__ = ["axis_of", "timeseries"]
 
@@ -48,6 +50,7 @@ def timeseries(canvas: Canvas) -> dict[str, Any] | None:
         "axes": list(axes.values()),
         "series": series,
         "series_cut": cut,
+        "exemplars": _exemplars(canvas),
         "thresholds": _thresholds(canvas, [look for look, _ in lines], axes),
         "legend": canvas.legend(),
         "tooltip": _tooltip(canvas),
@@ -200,6 +203,24 @@ def _thresholds(
                     }
                 )
     return out
+
+
+def _exemplars(canvas: Canvas) -> list[dict[str, Any]]:
+    """By time; where there are too many, the largest of each of as many stretches as make the bound."""
+    shown = [e for e in canvas.exemplars if canvas.from_ms <= e.at_ms <= canvas.to_ms and isfinite(e.value)]
+    if len(shown) > DASHBOARD_EXEMPLARS_MAX:
+        span = max(1, -(-(canvas.to_ms - canvas.from_ms) // DASHBOARD_EXEMPLARS_MAX))
+        largest: dict[int, Exemplar] = {}
+        for one in shown:
+            place = (one.at_ms - canvas.from_ms) // span
+            if place not in largest or largest[place].value < one.value:
+                largest[place] = one
+        canvas.notices.append(f"{len(shown)} exemplars: the largest {len(largest)} over time are shown")
+        shown = list(largest.values())
+    return [
+        {"time": e.at_ms / 1000, "value": e.value, "labels": e.labels, "series": e.series}
+        for e in sorted(shown, key=lambda e: e.at_ms)
+    ]
 
 
 def _tooltip(canvas: Canvas) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def v2_to_classic(spec: JSON, name: str = "") -> tuple[dict[str, Any], list[str]
         },
         "links": [dict(link) for link in mappings(spec, "links")],
         "templating": {"list": [_variable(v) for v in [*mappings(spec, "variables"), *reader.variables]]},
-        "annotations": {"list": [dict(mapping(a, "spec")) for a in mappings(spec, "annotations")]},
+        "annotations": {"list": [_annotation(mapping(a, "spec")) for a in mappings(spec, "annotations")]},
         "panels": reader.panels,
         "schemaVersion": 42,
     }
@@ -230,6 +230,22 @@ def _targets(group: JSON) -> Iterator[dict[str, Any]]:
             "hide": flag(spec, "hidden"),
             "datasource": {"type": kind if kind != "DataQuery" else "prometheus", "uid": uid},
         }
+
+
+def _annotation(spec: JSON) -> dict[str, Any]:
+    query = mapping(spec, "query")
+    source = mapping(query, "datasource") or mapping(spec, "datasource")
+    kind = text(query, "group") or text(query, "kind")
+    return {
+        **mapping(spec, "legacyOptions"),
+        **mapping(query, "spec"),
+        **{key: spec[key] for key in ("name", "enable", "hide", "iconColor", "filter") if key in spec},
+        "builtIn": int(flag(spec, "builtIn")),
+        "datasource": {
+            "type": kind if kind != "DataQuery" else "",
+            "uid": text(source, "name") or text(source, "uid"),
+        },
+    }
 
 
 def _variable(found: JSON) -> dict[str, Any]:

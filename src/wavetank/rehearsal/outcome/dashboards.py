@@ -21,6 +21,7 @@ from wavetank.dashboards.source import HTTPSource
 from wavetank.dashboards.store import Store
 from wavetank.errors import WavetankError
 from wavetank.limits import REPORT_DASHBOARDS_MAX
+from wavetank.rehearsal.outcome.marks import marks_of
 from wavetank.rehearsal.outcome.record import RunRecord
 from wavetank.rehearsal.report.model import Report
 
@@ -39,16 +40,18 @@ async def with_dashboards(report: Report, record: RunRecord) -> Report:
         return report
     start = record.load_started_at or record.started_at
     found, notes = await asyncio.to_thread(
-        _embedded, record.dashboards, Path(record.directory), record.monitoring_url, start, report.ended_at
+        _embedded, record.dashboards, Path(record.directory), record.monitoring_url, start, report
     )
     return msgspec.structs.replace(report, dashboards=found, notes=(*report.notes, *notes))
 
 
 def _embedded(
-    names: Sequence[str], directory: Path, url: str, start: float, end: float
+    names: Sequence[str], directory: Path, url: str, start: float, report: Report
 ) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
     source = HTTPSource(url, scrape_interval_ms=_SCRAPE_MS)
+    end = report.ended_at
     clock = VirtualClock(start=end)
+    marks = marks_of(report.events, report.started_at)
     found: list[dict[str, Any]] = []
     notes: list[str] = []
     for name in names:
@@ -64,6 +67,7 @@ def _embedded(
                         clock,
                         raw_from=str(round(start * 1000)),
                         raw_to=str(round(end * 1000)),
+                        marks=lambda _from, _to: marks,
                     )
                 )
         except WavetankError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from wavetank.analysis.lag import UNEXPLAINED, PodLag, Stage, attribute_scalings
@@ -137,7 +137,24 @@ def events(records: Sequence[Record], origin: float) -> tuple[Event, ...]:
             kind, subject, message, severity = told
             at = round(float(record["at"]) - origin, 3)
             found.append(Event(at_seconds=at, kind=kind, subject=subject, message=message, severity=severity))
-    return tuple(found)
+    return tuple(sorted([*found, *_rollouts(records, origin)], key=lambda event: event.at_seconds))
+
+
+def _rollouts(records: Sequence[Record], origin: float) -> Iterator[Event]:
+    """A rollout begins with the first pod of a ReplicaSet that a Deployment has instead of another."""
+    seen: dict[str, str] = {}
+    for record in records:
+        kind, _, owner = str(record.get("owner", "")).partition("/")
+        if record["kind"] != "pod.created" or kind != "ReplicaSet":
+            continue
+        deployment = owner.rpartition("-")[0]
+        key = f"{str(record['pod']).partition('/')[0]}/{deployment}"
+        before = seen.setdefault(key, owner)
+        if before != owner:
+            seen[key] = owner
+            at = round(float(record["at"]) - origin, 3)
+            message = f"new ReplicaSet {owner}"
+            yield Event(at_seconds=at, kind="rollout", subject=f"Deployment/{deployment}", message=message)
 
 
 _Told = tuple[str, str, str, Severity]
