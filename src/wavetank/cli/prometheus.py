@@ -302,6 +302,11 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         retention_bytes=retention_bytes,
         lock_file=not flags["no_lockfile"],
         series_max=flags["series_max"],
+        created_zeros="created-timestamp-zero-ingestion" in features,
+        start_storage="st-storage" in features,
+        float_chunks="xor2" if "xor2-encoding" in features else "xor",
+        histogram_starts="histograms-st-encoding" in features,
+        snapshot_on_close="memory-snapshot-on-shutdown" in features,
     )
     agent = None
     if flags["agent"]:
@@ -432,11 +437,16 @@ _ALWAYS_ON: Final = frozenset(
 )
 _SWITCHED: Final = frozenset(
     [
+        "created-timestamp-zero-ingestion",
+        "histograms-st-encoding",
+        "memory-snapshot-on-shutdown",
         "promql-binop-fill-modifiers",
         "promql-delayed-name-removal",
         "promql-experimental-functions",
         "promql-extended-range-selectors",
+        "st-storage",
         "use-start-timestamps",
+        "xor2-encoding",
     ]
 )
 

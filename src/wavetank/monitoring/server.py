@@ -22,7 +22,7 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError, InternalError
 from wavetank.journal import Journal
 from wavetank.monitoring.config import Config, load_config
-from wavetank.monitoring.config.check import check_agent
+from wavetank.monitoring.config.check import check_agent, check_float_chunks
 from wavetank.monitoring.config.load import expand_glob
 from wavetank.monitoring.listen import Doorway, Listener, bind, is_loopback, serve
 from wavetank.monitoring.notifications import CONFIGURATION_FAILED, SHUTTING_DOWN
@@ -153,6 +153,8 @@ class Server:
         config = load_config(self._source) if isinstance(self._source, Path) else self._source
         if self.options.agent is not None:
             check_agent(config)
+        storage = self.options.storage
+        check_float_chunks(config, storage.float_chunks, with_starts=storage.start_storage)
         return config
 
     def _external_url(self, listen_url: str) -> str:

@@ -23,6 +23,8 @@ def storage_options(flags: Options, config: Config) -> Options:
     changes: dict[str, Any] = {"exemplars_max": config.storage.exemplars.max_exemplars}
     if tsdb.out_of_order_time_window is not None:
         changes["out_of_order_window_ms"] = int(tsdb.out_of_order_time_window)
+    if tsdb.chunk_encoding.floats:
+        changes["float_chunks"] = tsdb.chunk_encoding.floats
     if retention.time is not None:
         changes["retention_ms"] = int(retention.time)
     if retention.size is not None:

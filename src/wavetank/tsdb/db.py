@@ -217,6 +217,7 @@ class DB:
             retention_bytes=options.retention_bytes,
             retention_percent=options.retention_percent,
             retention_rules=options.retention_rules,
+            float_chunks=options.float_chunks,
         )
 
     # --- writing ------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from wavetank.monitoring.relabel import RelabelConfig, check_relabel, valid_labe
 from wavetank.promql.parser import ParseError, parse_metric_selector
 from wavetank.yamlfile import Document
 
-__all__ = ["SCRAPE_PROTOCOLS", "check", "check_agent", "check_scrape_configs"]
+__all__ = ["SCRAPE_PROTOCOLS", "check", "check_agent", "check_float_chunks", "check_scrape_configs"]
 
 SCRAPE_PROTOCOLS: Final = (
     "OpenMetricsText0.0.1",
@@ -123,6 +123,17 @@ def check_agent(config: Config) -> None:
     ):
         if given:
             raise InputError(f"field {section} is not allowed in agent mode")
+
+
+def check_float_chunks(config: Config, by_flag: str, *, with_starts: bool) -> None:
+    """Raises InputError, in upstream's words, where start timestamps are to be stored and could not be."""
+    floats = config.storage.tsdb.chunk_encoding.floats or by_flag
+    if with_starts and floats == "xor":
+        raise InputError(
+            'float chunk encoding "xor" is incompatible with start-timestamp storage; '
+            'XOR chunks do not store start timestamps, use "xor2"',
+            fix="set storage.tsdb.chunk_encoding.floats: xor2",
+        )
 
 
 def check_scrape_configs(

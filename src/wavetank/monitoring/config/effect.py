@@ -25,8 +25,6 @@ def _whole(config: Config) -> Iterator[str]:
     tsdb = config.storage.tsdb
     if tsdb.stale_series_compaction_threshold:
         yield "storage.tsdb.stale_series_compaction_threshold: stale series wait for the next block"
-    if tsdb.chunk_encoding.floats == "xor2":
-        yield "storage.tsdb.chunk_encoding.floats: xor2 is read; xor is written"
     for section in config.remote_write:
         if section.round_robin_dns:
             yield f"remote_write {section.url}: round_robin_dns: the resolver's order is used"
