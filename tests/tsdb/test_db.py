@@ -487,3 +487,17 @@ def test_payloads_of_nan_come_back_bit_for_bit(model: Model, bits: int) -> None:
         upkeep()
         batch = model.db.select(matching("job", "nan"), *EVER)
         assert batch.values.view(np.uint64).tolist() == values.view(np.uint64).tolist()
+
+
+def test_deleted_late_samples_stay_deleted_when_the_head_is_flushed(model: Model) -> None:
+    model.write(0, 1500)
+    model.write_late(60, BASE_MS - 40 * 3_600_000, BASE_MS)
+    model.delete(3, BASE_MS - 40 * 3_600_000, BASE_MS - 1)
+    model.db.compact()  # the head is cut and the log shortened
+    model.check()
+    model.reopen()
+    model.check()
+    model.db.flush()
+    model.check()
+    model.reopen()
+    model.check()

@@ -30,11 +30,19 @@ Known = Callable[[Int64s], npt.NDArray[np.bool_]]
 
 
 def checkpoint(
-    log: Log, last: int, known: Known, mint_ms: int, compression: Compression, *, with_starts: bool = False
+    log: Log,
+    last: int,
+    known: Known,
+    mint_ms: int,
+    compression: Compression,
+    *,
+    with_starts: bool = False,
+    deleted_from_ms: int | None = None,
 ) -> Path | None:
     """Rewrite segments up to ``last`` (inclusive) and the checkpoint before them; returns the new one.
 
-    Start timestamps are kept ``with_starts`` only, as they need records that older readers do not know.
+    Start timestamps are kept ``with_starts`` only, as they need records that older readers do not know; and
+    deletions from ``deleted_from_ms`` on, where that is before ``mint_ms``.
     ``known`` says which refs the head still has; its answer must not change to no meanwhile.
     """
     directory = log.directory
@@ -52,6 +60,7 @@ def checkpoint(
     for path in [*paths, *mine]:
         for batch in read_segment(path, damage):
             out.log(_kept(batch, known, mint_ms, metadata, with_starts))
+            out.log(_kept_tombstones(batch, mint_ms if deleted_from_ms is None else deleted_from_ms))
     if metadata:
         out.log([rare.encode_metadata(list(metadata.values()))])
     out.close()
@@ -98,6 +107,15 @@ def _kept(
     return out
 
 
+def _kept_tombstones(batch: Batch, mint_ms: int) -> list[bytes]:
+    out = []
+    for i in np.flatnonzero(batch.types() == records.TOMBSTONES).tolist():
+        stones = [r for r in rare.decode_tombstones(batch.record(i)) if r.maxt_ms >= mint_ms]
+        if stones:
+            out.append(rare.encode_tombstones(stones))
+    return out
+
+
 def _kept_rare(
     kind: int,
     record: bytes,
@@ -109,9 +127,6 @@ def _kept_rare(
     def alive(ref: int) -> bool:
         return bool(known(np.array([ref], np.int64))[0])
 
-    if kind == records.TOMBSTONES:
-        stones = [r for r in rare.decode_tombstones(record) if r.maxt_ms >= mint_ms]
-        return [rare.encode_tombstones(stones)] if stones else []
     if kind == records.EXEMPLARS:
         kept = [r for r in rare.decode_exemplars(record) if r.timestamp_ms >= mint_ms]
         return [rare.encode_exemplars(kept)] if kept else []

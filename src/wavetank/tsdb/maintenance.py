@@ -170,7 +170,9 @@ def _truncate(db: DB, end_ms: int) -> None:
     head = store.head
     with head.lock:
         store.histograms.truncate(end_ms)
-        store.tombstones.drop_before(end_ms)
+        # those that late samples need stay until these are in blocks
+        deleted_from = min(end_ms, store.out_of_order.mint_ms, store.late_histograms.times_ms[0])
+        store.tombstones.drop_before(deleted_from)
         pending, _, _ = store.out_of_order.columns()
         pending = np.union1d(pending, np.array(store.late_histograms.refs(), np.int64))
         head_gc.truncate(head, end_ms, lambda refs: np.isin(refs, pending))
@@ -199,6 +201,7 @@ def _truncate(db: DB, end_ms: int) -> None:
             end_ms,
             db.options.wal_compression,
             with_starts=db.options.start_storage,
+            deleted_from_ms=deleted_from,
         )
 
 

@@ -2,7 +2,8 @@
 
 Upstream keeps one beside every sample (``st`` in ``tsdb/head_append.go``, in XOR2 chunks). A start changes
 only where a counter was reset, so the head keeps its XOR chunks as they are, and here one run for each
-change, from a time on. Samples that came late stand between runs; each has an entry of its own. Blocks and the log have a start per sample, as upstream's formats do.
+change, from a time on. Samples that came late stand between runs; each has an entry of its own. Blocks and
+the log have a start per sample, as upstream's formats do.
 """
 
 from __future__ import annotations
