@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Clock", "RealClock", "VirtualClock", "cpu_seconds", "next_turn", "pause"]
+__all__ = ["Clock", "RealClock", "VirtualClock", "cpu_seconds", "next_turn", "pause", "thread_cpu_seconds"]
 
 
 class Clock(Protocol):
@@ -141,3 +141,8 @@ def pause(seconds: float) -> None:
 def cpu_seconds() -> float:
     """CPU time this process has used, in seconds."""
     return time.process_time()
+
+
+def thread_cpu_seconds() -> float:
+    """CPU time the calling thread has used, in seconds."""
+    return time.thread_time()

@@ -206,7 +206,7 @@ IMPORT_CSV_BYTES_MAX: Final = 512 * MIB  # a CSV file; larger is refused
 
 # Queries answered at once, without a thread
 AT_ONCE_QUERIES_MAX: Final = 1024  # query texts known to be small; the one learned first goes
-AT_ONCE_SAMPLES_MAX: Final = 20_000  # read by such a query
-AT_ONCE_BYTES_MAX: Final = 1 * MIB  # held by such a query
-AT_ONCE_CPU_SECONDS_MAX: Final = 0.002  # used by such a query; one that uses more goes back to the threads
+AT_ONCE_SAMPLES_MAX: Final = 50_000  # read by such a query
+AT_ONCE_BYTES_MAX: Final = 2 * MIB  # held by such a query
+AT_ONCE_CPU_SECONDS_MAX: Final = 0.005  # used by such a query; one that uses more goes back to the threads
 AT_ONCE_HEADS_MAX: Final = 256  # header blocks of requests that are known; then they are learned anew

@@ -240,6 +240,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
     import asyncio
 
     from wavetank.monitoring.logs import set_up_logging
+    from wavetank.serving import loop_factory
 
     if context.invoked_subcommand is not None:
         return
@@ -248,7 +249,8 @@ def command(context: click.Context, /, **flags: Any) -> None:
     if flags["agent"]:
         flags["storage_path"] = flags["agent_path"]
     options = _options(context, flags)
-    asyncio.run(_run(flags, options))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_run(flags, options))
 
 
 def _check_mode(context: click.Context, *, agent: bool) -> None:

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.limits import WEB_HANDSHAKE_SECONDS
+from wavetank.monitoring.connection import Connection, Heads, Shortcut
 
 __all__ = ["Doorway", "Listener", "bind", "is_loopback", "serve"]
 
@@ -40,6 +41,7 @@ class Doorway:
 
     def __init__(self) -> None:
         self.app: ASGIApp | None = None
+        self.shortcut: Shortcut | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.app is not None:
@@ -73,10 +75,12 @@ async def serve(
     context: Context | None = None,
     connections_max: int = 512,
     idle_seconds: float = 300.0,
+    shortcut: Callable[[], Shortcut | None] = lambda: None,
 ) -> None:
     """Answer until ``stop`` is set; open connections get a second to finish.
 
     ``context`` gives the TLS context of the next connection, and raises InputError to refuse it.
+    ``shortcut`` gives what may answer a request before the application is asked.
     """
     config = uvicorn.Config(
         app,
@@ -88,7 +92,7 @@ async def serve(
         timeout_keep_alive=max(1, round(idle_seconds)),
         server_header=False,
     )
-    server = _Server(config, clock, context, connections_max)
+    server = _Server(config, clock, context, connections_max, shortcut)
     sockets = [listener.socket for listener in listeners]
     task = asyncio.create_task(server.serve(sockets=sockets))
     waiter = asyncio.create_task(stop.wait())
@@ -106,12 +110,19 @@ class _Server(uvicorn.Server):
     """Accepts connections itself, and leaves the signals to whoever runs the event loop."""
 
     def __init__(
-        self, config: uvicorn.Config, clock: Clock, context: Context | None, connections_max: int
+        self,
+        config: uvicorn.Config,
+        clock: Clock,
+        context: Context | None,
+        connections_max: int,
+        shortcut: Callable[[], Shortcut | None],
     ) -> None:
         super().__init__(config)
         self._clock = clock
         self._context = context
         self._room = asyncio.Semaphore(connections_max)
+        self._shortcut = shortcut
+        self._heads = Heads()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
@@ -181,14 +192,14 @@ class _Server(uvicorn.Server):
             raise
 
     def _protocol(self) -> asyncio.Protocol:
-        made: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = made(
+        return Connection(
+            shortcut=self._shortcut,
+            heads=self._heads,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
             _loop=asyncio.get_running_loop(),
         )
-        return protocol
 
 
 def _counted(protocol: asyncio.Protocol, release: Callable[[], None]) -> asyncio.Protocol:

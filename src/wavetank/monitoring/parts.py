@@ -16,12 +16,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
 
 from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
 from wavetank.journal import Journal
-from wavetank.monitoring.api.app import create_app
+from wavetank.monitoring.api.app import Application, create_app
 from wavetank.monitoring.api.services import Services, Settings
 from wavetank.monitoring.api.status import VERSION
 from wavetank.monitoring.config import Config, ScrapeConfig, format_duration
@@ -103,7 +102,12 @@ class Parts:
         engine = replace(options.engine, subquery_step_ms=int(config.globals.evaluation_interval))
         self._storage = FanOut(db, clock)
         self._queries = Queries(
-            self._storage, clock, engine, concurrency=options.query_concurrency, threads=options.query_threads
+            self._storage,
+            clock,
+            engine,
+            concurrency=options.query_concurrency,
+            threads=options.query_threads,
+            idle=self._storage.is_idle,
         )
         self._queries.observe = metrics.queried
         self._notifier = Notifier(
@@ -150,7 +154,7 @@ class Parts:
         )
         self._remote_write = Queues(db.path, clock, self._known_metadata, options.remote.flush_seconds)
         registry.collector(self._remote_write.families)
-        self.app: ASGIApp = create_app(services, pages(services) if pages is not None else ())
+        self.app: Application = create_app(services, pages(services) if pages is not None else ())
         for collect in (
             lambda: storage_families(db),
             lambda: scrape_families(self._pools),

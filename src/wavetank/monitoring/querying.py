@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from wavetank.clock import Clock
+from wavetank.clock import Clock, thread_cpu_seconds
 from wavetank.errors import CheckFailed, InputError
+from wavetank.limits import AT_ONCE_BYTES_MAX
 from wavetank.model.labels import Labels
 from wavetank.monitoring.api.answer import ApiFailure, bad_data
 from wavetank.monitoring.rfc3339 import format_time
+from wavetank.monitoring.small_queries import SmallQueries
 from wavetank.promql.context import EngineOptions, QueryContext
 from wavetank.promql.engine import Engine
 from wavetank.promql.failures import QueryCanceled, QueryTimeout
@@ -50,16 +52,40 @@ class ActiveQuery:
     """A query that runs or waits for its turn."""
 
     id: int
-    params: dict[str, Any]
+    text: str
+    start_ms: int
+    end_ms: int
+    step_ms: int
     started_at: float
     context: QueryContext
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """As the query log and ``/api/v1/queries`` show them."""
+        return {
+            "query": self.text,
+            "start": format_time(self.start_ms / 1000),
+            "end": format_time(self.end_ms / 1000),
+            "step": self.step_ms / 1000 if self.step_ms else 0,
+        }
+
 
 class Queries:
-    """An engine over a storage, with its threads."""
+    """An engine over a storage, with its threads.
+
+    ``idle`` says whether a read of the storage would begin without waiting for anyone; only then are small
+    queries answered ``at_once``.
+    """
 
     def __init__(
-        self, storage: Queryable, clock: Clock, options: EngineOptions, *, concurrency: int, threads: int
+        self,
+        storage: Queryable,
+        clock: Clock,
+        options: EngineOptions,
+        *,
+        concurrency: int,
+        threads: int,
+        idle: Callable[[], bool] = lambda: False,
     ) -> None:
         self.options = options
         self.log_file = ""
@@ -72,6 +98,8 @@ class Queries:
         self._clock = clock
         self._engine = Engine(options, clock)
         self._slots = asyncio.Semaphore(concurrency)
+        self._idle = idle
+        self._small = SmallQueries()
 
     def close(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)
@@ -104,13 +132,8 @@ class Queries:
         stats: str = "",
     ) -> Answered:
         """Raises ApiFailure."""
-        engine = self._engine_for(lookback_ms)
-        return await self._answer(
-            lambda context: engine.query_instant(self._storage, text, ts_ms, context),
-            {"query": text, "start": format_time(ts_ms / 1000), "end": format_time(ts_ms / 1000), "step": 0},
-            timeout_ms,
-            limit,
-            stats,
+        return await self.range(
+            text, ts_ms, ts_ms, 0, timeout_ms=timeout_ms, lookback_ms=lookback_ms, limit=limit, stats=stats
         )
 
     async def range(
@@ -126,49 +149,29 @@ class Queries:
         stats: str = "",
         encode: Callable[[Result], bytes] = encode_result,
     ) -> Answered:
-        """Raises ApiFailure. ``encode`` gives bytes that end with a JSON object, which gets the statistics."""
-        engine = self._engine_for(lookback_ms)
-        return await self._answer(
-            lambda context: engine.query_range(self._storage, text, start_ms, end_ms, step_ms, context),
-            {
-                "query": text,
-                "start": format_time(start_ms / 1000),
-                "end": format_time(end_ms / 1000),
-                "step": step_ms / 1000,
-            },
-            timeout_ms,
-            limit,
-            stats,
-            encode,
-        )
+        """A range query, or an instant one where ``step_ms`` is 0. Raises ApiFailure.
 
-    def _engine_for(self, lookback_ms: int) -> Engine:
-        if not lookback_ms:
-            return self._engine
-        return Engine(replace(self.options, lookback_ms=lookback_ms), self._clock)
-
-    async def _answer(
-        self,
-        query: Callable[[QueryContext], Result],
-        params: dict[str, Any],
-        timeout_ms: int,
-        limit: int,
-        stats: str,
-        encode: Callable[[Result], bytes] = encode_result,
-    ) -> Answered:
+        ``encode`` gives bytes that end with a JSON object, which gets the statistics.
+        """
         options = self.options
         if timeout_ms:
             options = replace(options, timeout_seconds=min(options.timeout_seconds, timeout_ms / 1000))
         context = QueryContext.of(options, self._clock)
+        engine = self._engine_for(lookback_ms)
         started = began = self._clock.monotonic()
+        cpu = 0.0
 
         def work() -> tuple[bytes, Result]:
-            nonlocal began
-            began = self._clock.monotonic()
-            return _rendered(query(context), limit, encode)
+            nonlocal began, cpu
+            began, cpu_before = self._clock.monotonic(), thread_cpu_seconds()
+            found = self._evaluate(engine, text, start_ms, end_ms, step_ms, context)
+            rendered = encode(_first_series(found, limit) if limit else found)
+            cpu = thread_cpu_seconds() - cpu_before
+            return rendered, found
 
         self._last_id = number = self._last_id + 1
-        self.active[number] = ActiveQuery(number, params, self._clock.now(), context)
+        active = ActiveQuery(number, text, start_ms, end_ms, step_ms, self._clock.now(), context)
+        self.active[number] = active
         try:
             data, result = await self.run(work)
         except asyncio.CancelledError:
@@ -183,7 +186,10 @@ class Queries:
             seconds = self._clock.monotonic() - started
             self.observe(began - started, "queue_time")
             self.observe(seconds - (began - started), "inner_eval")
-            self._log(params, seconds)
+            if self.log_file:
+                self._log(active.params, seconds)
+        if not lookback_ms:
+            self._small.learn(text, _step_count(start_ms, end_ms, step_ms), context, cpu)
         warnings = list(result.warnings)
         if limit and len(result.labels) > limit:
             warnings.append(_TRUNCATED)
@@ -191,10 +197,42 @@ class Queries:
             data = data[:-1] + b',"stats":' + msgspec.json.encode(_stats(context, seconds)) + b"}"
         return Answered(data, warnings, result.infos)
 
+    def at_once(self, text: str, start_ms: int, end_ms: int, step_ms: int) -> Answered | None:
+        """The answer to a query known to be small, without a thread; None: ask ``range``.
+
+        Blocks, for milliseconds at most.
+        """
+        steps = _step_count(start_ms, end_ms, step_ms)
+        samples_max = self._small.samples_max(text, steps)
+        if not samples_max or self.log_file or not self._idle():
+            return None
+        began, cpu_before = self._clock.monotonic(), thread_cpu_seconds()
+        context = QueryContext(samples_max=samples_max, memory_bytes_max=AT_ONCE_BYTES_MAX, clock=self._clock)
+        try:
+            found = self._evaluate(self._engine, text, start_ms, end_ms, step_ms, context)
+            data = encode_result(found)
+        except (CheckFailed, InputError):
+            self._small.forget(text, steps)
+            return None
+        self._small.learn(text, steps, context, thread_cpu_seconds() - cpu_before)
+        self.observe(0.0, "queue_time")
+        self.observe(self._clock.monotonic() - began, "inner_eval")
+        return Answered(data, found.warnings, found.infos)
+
+    def _evaluate(
+        self, engine: Engine, text: str, start_ms: int, end_ms: int, step_ms: int, context: QueryContext
+    ) -> Result:
+        if step_ms:
+            return engine.query_range(self._storage, text, start_ms, end_ms, step_ms, context)
+        return engine.query_instant(self._storage, text, start_ms, context)
+
+    def _engine_for(self, lookback_ms: int) -> Engine:
+        if not lookback_ms:
+            return self._engine
+        return Engine(replace(self.options, lookback_ms=lookback_ms), self._clock)
+
     def _log(self, params: dict[str, Any], seconds: float) -> None:
-        """A line of the query log, where one is configured."""
-        if not self.log_file:
-            return
+        """A line of the query log."""
         line = {
             "params": params,
             "stats": {"timings": {"evalTotalTime": seconds}},
@@ -207,8 +245,8 @@ class Queries:
             _LOG.error("cannot write the query log %s: %s", self.log_file, error)
 
 
-def _rendered(result: Result, limit: int, encode: Callable[[Result], bytes]) -> tuple[bytes, Result]:
-    return encode(_first_series(result, limit) if limit else result), result
+def _step_count(start_ms: int, end_ms: int, step_ms: int) -> int:
+    return (end_ms - start_ms) // step_ms + 1 if step_ms else 1
 
 
 def _first_series(result: Result, limit: int) -> Result:

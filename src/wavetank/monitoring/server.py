@@ -86,6 +86,7 @@ class Server:
                 context=guard.context if guard is not None and guard.with_tls else None,
                 connections_max=web.connections_max,
                 idle_seconds=web.read_timeout_seconds,
+                shortcut=lambda: doorway.shortcut if guard is None else None,
             )
         )
         try:
@@ -193,7 +194,7 @@ class Server:
         )
         watching = asyncio.create_task(self._auto_reload())
         try:
-            doorway.app = parts.app
+            doorway.app, doorway.shortcut = parts.app.asgi, parts.app.at_once
             await asyncio.to_thread(self._warm)
             await parts.apply(config, parts.load_groups(config, restored=False))
             parts.set_ready()

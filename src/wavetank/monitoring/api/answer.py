@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from wavetank.errors import WavetankError
 
-__all__ = ["ApiFailure", "Endpoint", "answer", "bad_data", "endpoint", "not_found", "raw_answer"]
+__all__ = ["ApiFailure", "Endpoint", "answer", "bad_data", "endpoint", "envelope", "not_found", "raw_answer"]
 
 _CODES: Final = {
     "bad_data": 400,
@@ -54,12 +54,17 @@ def answer(data: Any, *, warnings: Sequence[str] = (), infos: Sequence[str] = ()
 
 def raw_answer(data: bytes, *, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> Response:
     """Success with ``data`` that is JSON already."""
+    return Response(envelope(data, warnings, infos), media_type="application/json")
+
+
+def envelope(data: bytes, warnings: Sequence[str], infos: Sequence[str]) -> bytes:
+    """The body of such an answer."""
     tail = b"".join(
         b',"' + name + b'":' + msgspec.json.encode(list(texts))
         for name, texts in ((b"warnings", warnings), (b"infos", infos))
         if texts
     )
-    return Response(b'{"status":"success","data":' + data + tail + b"}", media_type="application/json")
+    return b"".join((b'{"status":"success","data":', data, tail, b"}"))
 
 
 def failure(error: ApiFailure) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from wavetank.errors import InputError
 from wavetank.monitoring.api import notifications, queries, query, rules, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
+from wavetank.monitoring.api.at_once import AtOnce
 from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.counting import CountRequests
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
@@ -35,14 +37,22 @@ from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.web.front import AgentOnly, Cors, Prefixed
 from wavetank.monitoring.web.hosts import HostCheck
 
-__all__ = ["create_app"]
+__all__ = ["Application", "create_app"]
 
 _LOG = logging.getLogger(__name__)
 _LIFECYCLE_OFF = "Lifecycle API is not enabled."
 
 
-def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
-    """The ASGI application of a running server; ``pages`` are routes of whoever composes it, such as a UI."""
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The ASGI application of a running server, and the shorter way to it, if its settings allow one."""
+
+    asgi: ASGIApp
+    at_once: AtOnce | None
+
+
+def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Application:
+    """``pages`` are routes of whoever composes the server, such as a UI."""
     api = [
         *query.routes(services),
         *series.routes(services),
@@ -62,14 +72,17 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> ASGIApp:
         exception_handlers={Exception: _fault},
     )
     settings = services.settings
-    served: ASGIApp = CountRequests(CancelOnDisconnect(app), services.registry, services.clock)
+    counted = CountRequests(CancelOnDisconnect(app), services.registry, services.clock)
+    served: ASGIApp = counted
     if settings.agent:
         served = AgentOnly(served)
     if settings.cors_origin is not None:
         served = Cors(served, settings.cors_origin)
     if settings.route_prefix:
         served = Prefixed(served, settings.route_prefix)
-    return HostCheck(served, settings.loopback_only, settings.external_url)
+    hosts = HostCheck(served, settings.loopback_only, settings.external_url)
+    plain = not settings.agent and settings.cors_origin is None and not settings.route_prefix
+    return Application(hosts, AtOnce(services.queries, services.clock, counted, hosts) if plain else None)
 
 
 async def _unknown(request: Request) -> Response:

@@ -60,9 +60,13 @@ class CountRequests:
             await self._app(scope, receive, passed_on)
         finally:
             handler = handler_of(scope["path"])
-            self._requests.inc(1, handler, code or 499)
-            self._seconds.observe(self._clock.monotonic() - began, handler)
-            self._bytes.observe(size, handler)
+            self.count(handler, code or 499, self._clock.monotonic() - began, size)
+
+    def count(self, handler: str, code: int, seconds: float, size: int) -> None:
+        """One request that has been answered."""
+        self._requests.inc(1, handler, code)
+        self._seconds.observe(seconds, handler)
+        self._bytes.observe(size, handler)
 
 
 def handler_of(path: str) -> str:

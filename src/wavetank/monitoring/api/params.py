@@ -17,9 +17,10 @@ from wavetank.monitoring.api.answer import ApiFailure, bad_data
 from wavetank.monitoring.rfc3339 import TIME_MAX_MS, TIME_MIN_MS, parse_time_ms
 from wavetank.promql.parser import ParseError, parse_metric_selector
 
-__all__ = ["Params", "read_body", "read_params"]
+__all__ = ["Params", "range_of", "read_body", "read_params"]
 
 _FIELDS_MAX = 10_000
+_POINTS_MAX = 11_000
 
 
 async def read_body(request: Request, limit: int = REQUEST_BODY_BYTES_MAX) -> bytes:
@@ -137,6 +138,25 @@ class Params:
                 raise bad_data("match[] must contain at least one non-empty matcher")
             found.append(matchers)
         return found
+
+
+def range_of(params: Params) -> tuple[int, int, int]:
+    """``start``, ``end`` and ``step`` of a range query, in ms. Raises ApiFailure."""
+    start, end = params.time_ms("start"), params.time_ms("end")
+    if end < start:
+        raise bad_data('invalid parameter "end": end timestamp must not be before start time')
+    step = params.duration_ms("step")
+    if step <= 0:
+        raise bad_data(
+            'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
+            "Try a positive integer"
+        )
+    if (end - start) // step > _POINTS_MAX:
+        raise bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. "
+            "Try decreasing the query resolution (?step=XX)"
+        )
+    return start, end, step
 
 
 def no_selector() -> ApiFailure:

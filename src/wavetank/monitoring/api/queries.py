@@ -27,7 +27,7 @@ def routes(services: Services) -> list[Route]:
             [
                 {
                     "id": entry.id,
-                    "query": entry.params["query"],
+                    "query": entry.text,
                     "params": entry.params,
                     "startedAt": format_time(entry.started_at),
                     "runningSeconds": round(now - entry.started_at, 3),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from wavetank.model.quoting import format_float
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint, raw_answer
-from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.params import range_of, read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.tree import tree
 from wavetank.promql.ast import selectors
@@ -18,8 +16,6 @@ from wavetank.promql.parser import ParseError, parse_expr
 from wavetank.promql.printer import pretty
 
 __all__ = ["routes"]
-
-_POINTS_MAX: Final = 11_000
 
 
 def routes(services: Services) -> list[Route]:
@@ -41,20 +37,7 @@ def routes(services: Services) -> list[Route]:
 
     async def ranged(request: Request) -> Response:
         params = await read_params(request)
-        start, end = params.time_ms("start"), params.time_ms("end")
-        if end < start:
-            raise bad_data('invalid parameter "end": end timestamp must not be before start time')
-        step = params.duration_ms("step")
-        if step <= 0:
-            raise bad_data(
-                'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
-                "Try a positive integer"
-            )
-        if (end - start) // step > _POINTS_MAX:
-            raise bad_data(
-                "exceeded maximum resolution of 11,000 points per timeseries. "
-                "Try decreasing the query resolution (?step=XX)"
-            )
+        start, end, step = range_of(params)
         result = await queries.range(
             params.text("query"),
             start,

@@ -78,6 +78,14 @@ class FanOut:
         self._external = config.globals.external_labels
         self._sections = [(section, HTTPClient(section, self._clock)) for section in config.remote_read]
 
+    def is_idle(self) -> bool:
+        """Whether a read would begin at once: no remote to ask, nobody at work on the head."""
+        lock = self._db.store.head.lock
+        if self._sections or not lock.acquire(blocking=False):
+            return False
+        lock.release()
+        return True
+
     async def close(self) -> None:
         for _, client in self._sections:
             await client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
@@ -20,13 +21,16 @@ class HostCheck:
         self._names = {"localhost", (urlsplit(external_url).hostname or "localhost").lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._loopback_only and not self._known(scope):
+        if scope["type"] == "http" and not self.admits(scope["headers"]):
             await PlainTextResponse("unknown Host; set --web.external-url\n", 403)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _known(self, scope: Scope) -> bool:
-        raw = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    def admits(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a request with these headers may be answered."""
+        if not self._loopback_only:
+            return True
+        raw = next((value for name, value in headers if name == b"host"), b"")
         host = raw.decode("latin-1").lower()
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         if name in self._names or name == "" or name.endswith(".localhost"):
