@@ -479,7 +479,7 @@ def _shown_flags(context: click.Context, flags: dict[str, Any]) -> dict[str, str
             value = flags[parameter.name]
             text = str(value).lower() if isinstance(value, bool) else str(value or "")
             shown[parameter.opts[0].removeprefix("--")] = (
-                ",".join(value) if isinstance(value, tuple) else text
+                ",".join(map(str, value)) if isinstance(value, tuple) else text
             )
     return dict(sorted(shown.items()))
 
