@@ -43,7 +43,7 @@ _EXACT: Final = np.array([10.0**e for e in range(23)])
 _NORMAL_NAN: Final = np.array([0x7FF8000000000001], np.uint64).view(np.float64)
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _multiply(a: Word, b: Word) -> tuple[Word, Word]:
     """The 128-bit product as high and low half."""
     low = np.uint64(0xFFFFFFFF)
@@ -55,7 +55,7 @@ def _multiply(a: Word, b: Word) -> tuple[Word, Word]:
     return a1 * b1 + (t >> s) + (w1 >> s), a * b
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _rounded(digits: Word, exponent: Word) -> tuple[Word, Word]:
     """``digits * 10 ** exponent`` as float64 bits, and whether that is beyond doubt."""
     zero = np.uint64(0)
@@ -96,7 +96,7 @@ def _rounded(digits: Word, exponent: Word) -> tuple[Word, Word]:
     return (np.uint64(binary) << np.uint64(52)) | (result & np.uint64((1 << 52) - 1)), True
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def read_float(data: Bytes, start: Word, end: Word, bits_out: Word, index: Word) -> Word:
     """Read ``data[start:end]`` into ``bits_out[index]`` (uint64 view of floats); returns an outcome."""
     at = start

@@ -59,7 +59,7 @@ def _has_instruction() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and bool(get_host_cpu_features().get("sse4.2"))
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _by_instruction(buffer: Bytes, start: Word, end: Word) -> Word:
     crc = np.uint64(0xFFFFFFFF)
     at = np.uint64(start)
@@ -77,7 +77,7 @@ def _by_instruction(buffer: Bytes, start: Word, end: Word) -> Word:
     return np.uint32(short ^ np.uint32(0xFFFFFFFF))
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _by_tables(buffer: Bytes, start: Word, end: Word) -> Word:
     data = buffer[start:end]
     crc = np.uint32(0xFFFFFFFF)

@@ -294,7 +294,7 @@ class Head:
             sizes = self.closed_sizes[which, 0].astype(np.int64)
             starts = np.cumsum(sizes) - sizes
             chunks = np.empty(int(sizes.sum()), np.uint8)
-            copy_chains(firsts, sizes, packed & 0xFFFF, starts, self.arena.bytes, self.arena.words, chunks)
+            copy_chains(firsts, sizes, packed & 0xFFFF, starts, self.arena.words, self.arena.links, chunks)
             places = self.files.write(
                 chunks,
                 self.ref_of_row[self.closed_rows[which]],
@@ -304,7 +304,7 @@ class Head:
                 (packed >> 16) & 0xFF,
             )
             self.closed_where[which] = -1 - places
-            free_chains(firsts, sizes, self.arena.words, self.arena.state)
+            free_chains(firsts, sizes, self.arena.links, self.arena.state)
         self._in_memory_from = count
 
     def closed_were_dropped(self) -> None:
@@ -364,10 +364,10 @@ class Head:
 
     def _tables(self) -> tuple[Any, ...]:
         return (
-            self.state,
+            self.state.reshape(-1),
             self.last_closed,
-            self.arena.bytes,
             self.arena.words,
+            self.arena.links,
             self.arena.state,
             self.closed_rows,
             self.closed_prev,
@@ -457,8 +457,8 @@ class Head:
                 length[mine],
                 counts[mine],
                 start[mine],
-                self.arena.bytes,
                 self.arena.words,
+                self.arena.links,
                 scratch,
             )
         buffers = [scratch]

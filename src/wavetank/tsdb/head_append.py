@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc.bits import Word, prefetch, put_uvarint
-from wavetank.tsdb.chunkenc.xor import LEADING_UNSET, xor_put_first, xor_time_code, xor_value_code
-from wavetank.tsdb.head_blocks import PAYLOAD_BITS, RESERVE_BLOCKS, put_chained, take_block
+from wavetank.tsdb.chunkenc.bits import Word, prefetch
+from wavetank.tsdb.chunkenc.xor import LEADING_UNSET, xor_time_code, xor_value_code
+from wavetank.tsdb.head_blocks import RESERVE_BLOCKS, put_chained, put_uvarint_chained, take_block
 
 __all__ = [
     "APPENDED",
@@ -57,10 +57,10 @@ CHUNK_BYTES_MAX: Final = 1005
 _ENCODING_XOR = 1
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _close(
     row: Word,
-    state: npt.NDArray[np.int64],
+    state: Int64s,
     last_closed: Int32s,
     closed_rows: Int32s,
     closed_prev: Int32s,
@@ -70,30 +70,31 @@ def _close(
     counters: Int64s,
 ) -> None:
     """Move the open chunk of a row to the table of closed chunks; it stays in its blocks for now."""
-    packed = state[row, PACKED]
+    packed = state[row * 8 + PACKED]
     count = packed & 0xFFFF
     index = counters[0]
     counters[0] = index + 1
     closed_rows[index] = row
     closed_prev[index] = last_closed[row]
-    closed_times[index, 0] = state[row, CHUNK_MIN_T]
-    closed_times[index, 1] = state[row, LAST_T]
-    closed_where[index] = state[row, BLOCKS] >> 32
-    closed_sizes[index, 0] = (state[row, BIT] + 7) >> 3
+    closed_times[index, 0] = state[row * 8 + CHUNK_MIN_T]
+    closed_times[index, 1] = state[row * 8 + LAST_T]
+    closed_where[index] = state[row * 8 + BLOCKS] >> 32
+    closed_sizes[index, 0] = (state[row * 8 + BIT] + 7) >> 3
     closed_sizes[index, 1] = count | (_ENCODING_XOR << 16)
     last_closed[row] = index
-    state[row, BLOCKS] = -1
-    state[row, PACKED] = packed & ~np.int64(0xFFFF)
+    state[row * 8 + BLOCKS] = -1
+    state[row * 8 + PACKED] = packed & ~np.int64(0xFFFF)
 
 
 _TABLES = (
-    "int64[:, ::1], int32[::1], uint8[::1], int64[::1], int64[::1], int32[::1], int32[::1], int64[:, ::1],"
+    "int64[::1], int32[::1], uint64[::1], int32[::1], int64[::1], int32[::1], int32[::1], int64[:, ::1],"
     " int64[::1], int32[:, ::1], int64[::1]"
 )
 
 
 @kernel(
-    f"int64(int64[::1], int64[::1], float64[::1], int64, uint8[::1], int32[::1], {_TABLES}, int64, int64)"
+    f"int64(int64[::1], int64[::1], float64[::1], int64, uint8[::1], int32[::1], {_TABLES}, int64, int64)",
+    allocates=False,
 )
 def append_samples(
     refs: Int64s,
@@ -102,10 +103,10 @@ def append_samples(
     first: Word,
     outcomes: Bytes,
     row_of_ref: Int32s,
-    state: npt.NDArray[np.int64],
+    state: Int64s,
     last_closed: Int32s,
-    arena: Bytes,
-    words: Int64s,
+    words: npt.NDArray[np.uint64],
+    links: Int32s,
     arena_state: Int64s,
     closed_rows: Int32s,
     closed_prev: Int32s,
@@ -124,49 +125,57 @@ def append_samples(
     appended = 0
     low = counters[2]
     high = counters[3]
-    blocks_max = len(words) // 8 - RESERVE_BLOCKS
-    done = len(refs)
-    for i in range(first, len(refs)):
-        ref = refs[i]
-        row: Word = np.int64(-1)
-        if 0 <= ref < len(row_of_ref):
+    blocks_max = len(links) - RESERVE_BLOCKS
+    known = np.uint64(len(row_of_ref))
+    total = len(refs)
+    done = total
+    for i in range(first, total):
+        # Unsigned, a negative ref is a large one; and no code for negative indexes is made.
+        at = np.uint64(i)
+        ref = np.uint64(refs[at])
+        row = np.int64(-1)
+        if ref < known:
             row = np.int64(row_of_ref[ref])
         if row < 0:
-            outcomes[i] = UNKNOWN_SERIES
+            outcomes[at] = UNKNOWN_SERIES
             continue
-        if i + _AHEAD < len(refs):
+        if i + _AHEAD < total:
             # What the samples after this one touch is on its way while this one is written.
-            soon = refs[i + _AHEAD]
-            if 0 <= soon < len(row_of_ref):
+            soon = np.uint64(refs[at + np.uint64(_AHEAD)])
+            if soon < known:
                 prefetch(state, np.int64(row_of_ref[soon]) * 8)
-            next_ref = refs[i + _AHEAD // 2]
-            if 0 <= next_ref < len(row_of_ref) and row_of_ref[next_ref] >= 0:
-                prefetch(words, (state[row_of_ref[next_ref], BLOCKS] & 0xFFFFFFFF) * 8)
-        t = timestamps[i]
-        bits = bits_in[i]
-        packed: Word = state[row, PACKED]
+            following = np.uint64(refs[at + np.uint64(_AHEAD // 2)])
+            if following < known and row_of_ref[following] >= 0:
+                where = np.uint64(row_of_ref[following]) * np.uint64(8)
+                prefetch(words, (state[where + np.uint64(BLOCKS)] & 0xFFFFFFFF) * 8)
+        of = np.uint64(row) * np.uint64(8)
+        t = timestamps[at]
+        bits = bits_in[at]
+        packed: Word = state[of + np.uint64(PACKED)]
+        last = state[of + np.uint64(LAST_T)]
+        previous = np.uint64(state[of + np.uint64(LAST_VALUE)])
         if packed & HAS_SAMPLE:
-            last = state[row, LAST_T]
             if t <= last:
                 if t < last:
-                    outcomes[i] = OUT_OF_ORDER
-                elif np.uint64(state[row, LAST_VALUE]) == bits and not packed & LAST_IS_HISTOGRAM:
-                    outcomes[i] = REPEATED
+                    outcomes[at] = OUT_OF_ORDER
+                elif previous == bits and not packed & LAST_IS_HISTOGRAM:
+                    outcomes[at] = REPEATED
                 else:
-                    outcomes[i] = DUPLICATE
+                    outcomes[at] = DUPLICATE
                 continue
         elif t < min_valid:
-            outcomes[i] = OUT_OF_BOUNDS
+            outcomes[at] = OUT_OF_BOUNDS
             continue
         if arena_state[0] > blocks_max or counters[0] >= len(closed_rows):
             done = i
             break
-        chain: Word = state[row, BLOCKS]
+        chain: Word = state[of + np.uint64(BLOCKS)]
+        position: Word = state[of + np.uint64(BIT)]
         count: Word = packed & 0xFFFF
         if chain >= 0 and (
-            t >= state[row, NEXT_AT]
+            t >= state[of + np.uint64(NEXT_AT)]
             or count >= 2 * SAMPLES_PER_CHUNK
-            or (state[row, BIT] >> 3) > CHUNK_BYTES_MAX
+            or (position >> 3) > CHUNK_BYTES_MAX
         ):
             _close(
                 row,
@@ -184,64 +193,70 @@ def append_samples(
         leading: Word = np.int64(LEADING_UNSET)
         trailing: Word = np.int64(0)
         if chain < 0:
-            block: Word = take_block(words, arena_state)
+            block: Word = take_block(words, links, arena_state)
             chain = block << 32
-            position: Word = xor_put_first(arena, block * 64, t, bits) - block * 512
-            state[row, LAST_DELTA] = 0
-            state[row, CHUNK_MIN_T] = t
+            # two bytes stay for the count
+            zigzag = (np.uint64(t) << np.uint64(1)) ^ np.uint64(t >> np.int64(63))
+            block, inside = put_uvarint_chained(words, links, arena_state, block, np.int64(16), zigzag)
+            block, inside = put_chained(words, links, arena_state, block, inside, bits, np.int64(64))
+            position = inside
+            state[of + np.uint64(LAST_DELTA)] = 0
+            state[of + np.uint64(CHUNK_MIN_T)] = t
             remainder = t % chunk_range  # Python's modulo: never negative
-            state[row, NEXT_AT] = t - remainder + chunk_range
+            state[of + np.uint64(NEXT_AT)] = t - remainder + chunk_range
         else:
-            position = state[row, BIT]
             block = chain & 0xFFFFFFFF
             # a full block stays the last until more comes
-            inside: Word = np.int64(np.uint64(position - 1) % np.uint64(PAYLOAD_BITS)) + 1
-            delta = t - state[row, LAST_T]
+            inside = ((position - 1) & 511) + 1
+            before = inside
+            delta = t - last
             code: Word = np.uint64(0)
             size: Word = np.int64(0)
             if count == 1:
-                at = put_uvarint(arena, block * 64 + (inside >> 3), np.uint64(delta))
-                position += (at - block * 64) * 8 - inside
-                inside = (at - block * 64) * 8
+                block, inside = put_uvarint_chained(
+                    words, links, arena_state, block, inside, np.uint64(delta)
+                )
+                position += (inside - before) & 511
             else:
                 leading = (packed >> 16) & 0xFF
                 trailing = (packed >> 24) & 0xFF
-                code, size = xor_time_code(delta - state[row, LAST_DELTA])
+                code, size = xor_time_code(delta - state[of + np.uint64(LAST_DELTA)])
                 position += size
                 if size == 68:
                     block, inside = put_chained(
-                        arena, words, arena_state, block, inside, np.uint64(15), np.int64(4)
+                        words, links, arena_state, block, inside, np.uint64(15), np.int64(4)
                     )
-                    block, inside = put_chained(arena, words, arena_state, block, inside, code, np.int64(64))
+                    block, inside = put_chained(words, links, arena_state, block, inside, code, np.int64(64))
                     code = np.uint64(0)
                     size = np.int64(0)
             head, head_size, body, body_size, leading, trailing = xor_value_code(
-                np.uint64(state[row, LAST_VALUE]), bits, leading, trailing
+                previous, bits, leading, trailing
             )
             position += head_size + body_size
             head |= code << np.uint64(head_size)
             head_size += size
             if head_size + body_size <= 64:
-                head = (head << np.uint64(body_size)) | body if body_size else head
+                # a shift by 64 does nothing, so by one less and one
+                head = ((head << np.uint64(1)) << np.uint64(body_size - 1)) | body if body_size else head
                 head_size += body_size
                 body_size = np.int64(0)
-            block, inside = put_chained(arena, words, arena_state, block, inside, head, head_size)
+            block, inside = put_chained(words, links, arena_state, block, inside, head, head_size)
             if body_size:
-                block, inside = put_chained(arena, words, arena_state, block, inside, body, body_size)
-            state[row, LAST_DELTA] = delta
+                block, inside = put_chained(words, links, arena_state, block, inside, body, body_size)
+            state[of + np.uint64(LAST_DELTA)] = delta
             if count == SAMPLES_PER_CHUNK // 4:
                 # A quarter full: spread the chunks of this range evenly instead of leaving a stub at its end.
-                begin = state[row, CHUNK_MIN_T]
-                until = state[row, NEXT_AT] - begin
+                begin = state[of + np.uint64(CHUNK_MIN_T)]
+                until = state[of + np.uint64(NEXT_AT)] - begin
                 chunks = np.int64(until / ((t - begin + 1) * 4.0))
                 if chunks > 1:
-                    state[row, NEXT_AT] = begin + until // chunks
-        state[row, LAST_T] = t
-        state[row, LAST_VALUE] = np.int64(bits)
-        state[row, BIT] = position
-        state[row, BLOCKS] = (chain & ~np.int64(0xFFFFFFFF)) | block
-        state[row, PACKED] = (count + 1) | (leading << 16) | (trailing << 24) | HAS_SAMPLE
-        outcomes[i] = APPENDED
+                    state[of + np.uint64(NEXT_AT)] = begin + until // chunks
+        state[of + np.uint64(LAST_T)] = t
+        state[of + np.uint64(LAST_VALUE)] = np.int64(bits)
+        state[of + np.uint64(BIT)] = position
+        state[of + np.uint64(BLOCKS)] = (chain & ~np.int64(0xFFFFFFFF)) | block
+        state[of + np.uint64(PACKED)] = (count + 1) | (leading << 16) | (trailing << 24) | HAS_SAMPLE
+        outcomes[at] = APPENDED
         appended += 1
         low = min(low, t)
         high = max(high, t)
@@ -251,13 +266,13 @@ def append_samples(
     return done
 
 
-@kernel(f"int64(int64[::1], {_TABLES})")
+@kernel(f"int64(int64[::1], {_TABLES})", allocates=False)
 def close_open_chunks(
     rows: Int64s,
-    state: npt.NDArray[np.int64],
+    state: Int64s,
     last_closed: Int32s,
-    arena: Bytes,
-    words: Int64s,
+    words: npt.NDArray[np.uint64],
+    links: Int32s,
     arena_state: Int64s,
     closed_rows: Int32s,
     closed_prev: Int32s,
@@ -269,7 +284,7 @@ def close_open_chunks(
     """Close the open float chunks of the rows, which fit the table; returns how many there were."""
     done = 0
     for i in range(len(rows)):
-        if state[rows[i], BLOCKS] >= 0:
+        if state[rows[i] * 8 + BLOCKS] >= 0:
             _close(
                 rows[i],
                 state,

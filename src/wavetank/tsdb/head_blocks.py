@@ -1,127 +1,165 @@
 """The memory of open chunks: blocks of 64 bytes, chained.
 
 A chunk that grows takes one more block of the arena instead of moving to a larger place, so that nothing is
-copied while appending, and what is not in use is at most most of one block a series. A block is 56 bytes of
-the chunk and the number of the block after it, as a native int64. While a block is the last of its chain, the
-bit writer may scribble zeros over that number; it is set when the next block is taken.
+copied while appending, and what is not in use is at most most of one block a series. Which block follows
+which stands in a table of its own, four bytes a block.
 
-The arena is seen two ways: as bytes, and as the same memory in 64-bit words.
+Inside a block the chunk's bit stream stands as eight 64-bit words, the first bit the highest of the first
+word, so that a code is written with shifts alone; chunks become bytes when they are copied out.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc.bits import Word, copy_bytes, put_bits
+from wavetank.tsdb.chunkenc.bits import Word, put_u64
 
 __all__ = [
-    "PAYLOAD_BITS",
-    "PAYLOAD_BYTES",
+    "BLOCK_BITS",
+    "BLOCK_BYTES",
     "RESERVE_BLOCKS",
     "Arena",
     "copy_chains",
     "free_chains",
     "put_chained",
+    "put_uvarint_chained",
     "take_block",
 ]
 
 Bytes = npt.NDArray[np.uint8]
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
 
-PAYLOAD_BYTES: Final = 56
-PAYLOAD_BITS: Final = PAYLOAD_BYTES * 8
+BLOCK_BYTES: Final = 64
+BLOCK_BITS: Final = BLOCK_BYTES * 8
 #: Blocks that must be free before a sample is appended: it takes less than two.
 RESERVE_BLOCKS: Final = 4
 
 
-@kernel(inline=True)
-def take_block(words: Int64s, arena_state: Int64s) -> Word:
+@kernel(inline=True, allocates=False)
+def take_block(words: Words, links: Int32s, arena_state: Int64s) -> Word:
     """A zeroed block's number. arena_state: blocks in use so far, first block of the free list."""
     block = arena_state[1]
     if block >= 0:
-        arena_state[1] = words[block * 8 + 7]
+        arena_state[1] = links[np.uint64(block)]
     else:
         block = arena_state[0]
         arena_state[0] = block + 1
     begin = np.uint64(block) * np.uint64(8)  # unsigned: no code for negative indexes
     for k in range(8):
-        words[begin + np.uint64(k)] = 0
+        words[begin + np.uint64(k)] = np.uint64(0)
     return block
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def put_chained(
-    arena: Bytes, words: Int64s, arena_state: Int64s, block: Word, inside: Word, value: Word, count: Word
+    words: Words, links: Int32s, arena_state: Int64s, block: Word, inside: Word, value: Word, count: Word
 ) -> tuple[Word, Word]:
-    """Write the low ``count`` bits of ``value`` at bit ``inside`` of the chain's last block, or the next.
+    """Write the low ``count`` (1 to 64) bits of ``value`` at bit ``inside`` of the chain's last block.
 
-    Returns the last block and the position in it.
+    What does not fit goes to a new block. Returns the last block and the position in it.
     """
-    left = PAYLOAD_BITS - inside
-    if count <= left:
-        put_bits(arena, block * 512 + inside, value, count)
+    index = np.uint64(inside) >> np.uint64(6)
+    shift = np.uint64(inside) & np.uint64(63)
+    aligned = np.uint64(value) << np.uint64(64 - count)
+    at = np.uint64(block) * np.uint64(8) + index
+    if index < np.uint64(7):
+        words[at] |= aligned >> shift
+        # in two steps: a shift by 64 does nothing
+        words[at + np.uint64(1)] |= (aligned << np.uint64(1)) << (np.uint64(63) - shift)
         return block, inside + count
-    if left > 0:
-        put_bits(arena, block * 512 + inside, value >> np.uint64(count - left), left)
-    following = take_block(words, arena_state)
-    words[block * 8 + 7] = following
-    put_bits(arena, following * 512, value, count - left)
-    return following, count - left
+    rest = aligned  # index 8: a full block stays the last until more comes
+    if index == np.uint64(7):
+        words[at] |= aligned >> shift
+        if np.int64(shift) + count <= 64:
+            return block, inside + count
+        rest = aligned << (np.uint64(64) - shift)
+    following = take_block(words, links, arena_state)
+    links[np.uint64(block)] = following
+    words[np.uint64(following) * np.uint64(8)] = rest
+    return following, inside + count - 512
 
 
-@kernel("void(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+@kernel(inline=True, allocates=False)
+def put_uvarint_chained(
+    words: Words, links: Int32s, arena_state: Int64s, block: Word, inside: Word, value: Word
+) -> tuple[Word, Word]:
+    """Write an unsigned LEB128 integer; returns as ``put_chained``."""
+    rest = np.uint64(value)
+    while rest >= np.uint64(0x80):
+        byte = (rest & np.uint64(0x7F)) | np.uint64(0x80)
+        block, inside = put_chained(words, links, arena_state, block, inside, byte, np.int64(8))
+        rest >>= np.uint64(7)
+    return put_chained(words, links, arena_state, block, inside, rest, np.int64(8))
+
+
+@kernel(
+    "void(int64[::1], int64[::1], int64[::1], int64[::1], uint64[::1], int32[::1], uint8[::1])",
+    allocates=False,
+)
 def copy_chains(
-    firsts: Int64s, sizes: Int64s, counts: Int64s, targets: Int64s, arena: Bytes, words: Int64s, out: Bytes
+    firsts: Int64s,
+    sizes: Int64s,
+    counts: Int64s,
+    targets: Int64s,
+    words: Words,
+    links: Int32s,
+    out: Bytes,
 ) -> None:
     """Chunks of ``sizes`` bytes out of their chains, with their sample counts written into their heads."""
     for i in range(len(firsts)):
-        block = firsts[i]
-        at = targets[i]
-        left = sizes[i]
-        while left > 0:
-            part = min(left, PAYLOAD_BYTES)
-            copy_bytes(arena, block * 64, out, at, part)
-            at += part
-            left -= part
-            block = words[block * 8 + 7]
-        out[targets[i]] = counts[i] >> 8
-        out[targets[i] + 1] = counts[i] & 0xFF
+        at = np.uint64(firsts[i]) * np.uint64(8)
+        target = targets[i]
+        whole = sizes[i] >> 3
+        for k in range(whole + 1):
+            if k > 0 and k & 7 == 0 and k * 8 < sizes[i]:
+                at = np.uint64(links[at >> np.uint64(3)]) * np.uint64(8)
+            word = words[at + np.uint64(k & 7)]
+            if k < whole:
+                put_u64(out, target + k * 8, word)
+            else:
+                for j in range(sizes[i] & 7):
+                    out[target + k * 8 + j] = np.uint8(word >> np.uint64(56 - 8 * j))
+        out[target] = counts[i] >> 8
+        out[target + 1] = counts[i] & 0xFF
 
 
-@kernel("void(int64[::1], int64[::1], int64[::1], int64[::1])")
-def free_chains(firsts: Int64s, sizes: Int64s, words: Int64s, arena_state: Int64s) -> None:
+@kernel("void(int64[::1], int64[::1], int32[::1], int64[::1])", allocates=False)
+def free_chains(firsts: Int64s, sizes: Int64s, links: Int32s, arena_state: Int64s) -> None:
     """Put the blocks of chunks of ``sizes`` bytes on the free list."""
     for i in range(len(firsts)):
         block = firsts[i]
-        for _ in range((sizes[i] - 1) // PAYLOAD_BYTES):
-            block = words[block * 8 + 7]
-        words[block * 8 + 7] = arena_state[1]
+        for _ in range((sizes[i] - 1) // BLOCK_BYTES):
+            block = np.int64(links[block])
+        links[block] = arena_state[1]
         arena_state[1] = firsts[i]
 
 
 class Arena:
-    """Blocks by number, and the free list among them."""
+    """Blocks by number, the block after each, and the free list among them."""
 
     def __init__(self, blocks: int = 1024) -> None:
-        self._allocate(blocks)
+        self.words, self.links = self._allocated(blocks)
         self.state = np.array([0, -1], np.int64)
 
-    def _allocate(self, blocks: int) -> None:
+    @staticmethod
+    def _allocated(blocks: int) -> tuple[Words, Int32s]:
         # a block is a cache line: the first one begins where a line does
-        raw = np.empty(blocks * 8 + 8, np.int64)
+        raw = np.empty(blocks * 8 + 8, np.uint64)
         shift = -(raw.ctypes.data // 8) % 8
-        self.words = raw[shift : shift + blocks * 8]
-        self.bytes: Any = self.words.view(np.uint8)
+        return raw[shift : shift + blocks * 8], np.empty(blocks, np.int32)
 
     def grow(self) -> None:
         """Half as large again, if few blocks are left."""
         used = int(self.state[0])
-        if len(self.words) // 8 - used > RESERVE_BLOCKS:
+        if len(self.links) - used > RESERVE_BLOCKS:
             return
-        old = self.words
-        self._allocate(len(old) // 8 * 3 // 2 + 1024)
-        self.words[: used * 8] = old[: used * 8]
+        words, links = self._allocated(len(self.links) * 3 // 2 + 1024)
+        words[: used * 8] = self.words[: used * 8]
+        links[:used] = self.links[:used]
+        self.words, self.links = words, links

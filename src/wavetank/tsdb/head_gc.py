@@ -34,7 +34,7 @@ def truncate(head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray
     old = np.flatnonzero((state[:, BLOCKS] >= 0) & (state[:, LAST_T] < mint_ms))
     if len(old):
         sizes = (state[old, BIT] + 7) >> 3
-        free_chains(state[old, BLOCKS] >> 32, sizes, head.arena.words, head.arena.state)
+        free_chains(state[old, BLOCKS] >> 32, sizes, head.arena.links, head.arena.state)
         state[old, BLOCKS] = -1
         state[old, PACKED] &= ~np.int64(0xFFFF)
     head.counters[2] = max(int(head.counters[2]), mint_ms)
@@ -55,7 +55,7 @@ def _drop_closed(head: Head, mint_ms: int) -> None:
     gone = np.flatnonzero(~keep)
     gone = gone[head.closed_where[gone] >= 0]
     sizes = head.closed_sizes[gone, 0].astype(np.int64)
-    free_chains(head.closed_where[gone], sizes, head.arena.words, head.arena.state)
+    free_chains(head.closed_where[gone], sizes, head.arena.links, head.arena.state)
     renumbered = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
     renumbered = np.append(renumbered, np.int32(-1))  # -1 stays -1
     left = int(np.count_nonzero(keep))

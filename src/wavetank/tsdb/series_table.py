@@ -74,13 +74,13 @@ def labels_of_key(key: bytes) -> Labels:
     return Labels(tuple((text(), text()) for _ in range(number())))
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _mix(h: Word, value: Word) -> Word:
     h = (np.uint64(h) ^ np.uint64(value)) * np.uint64(0x9E3779B97F4A7C15)
     return h ^ (h >> np.uint64(29))
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _hash_bytes(buffer: Bytes, start: Word, end: Word) -> Word:
     h = np.uint64(0xCBF29CE484222325)
     for k in range(start, end):
@@ -88,7 +88,7 @@ def _hash_bytes(buffer: Bytes, start: Word, end: Word) -> Word:
     return h ^ (h >> np.uint64(32))
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _symbol(
     keys: Bytes,
     start: Word,
@@ -132,7 +132,7 @@ def _symbol(
     return fresh
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _pair(
     name: Word, value: Word, counters: Int64s, names: Int32s, values: Int32s, slots: Int32s, add: Word
 ) -> Word:
