@@ -29,6 +29,7 @@ from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
 from wavetank.rehearsal.comparison import picture, print_comparison, print_spread, read_report
 from wavetank.rehearsal.image_model import image_model
+from wavetank.rehearsal.manifests import Manifest
 from wavetank.rehearsal.outcome.build import build_report
 from wavetank.rehearsal.outcome.environment import versions
 from wavetank.rehearsal.outcome.load import load_summary
@@ -108,7 +109,7 @@ def simulate_plan(
     clock = VirtualClock(given.start, options.seed)
     done = run_virtual(clock, simulate(given, directory, clock, tell))
     record = _record(plan, options, done, modelled)
-    _write_rows(directory / LOAD_FILE, done.traffic)
+    _write_rows(directory / LOAD_FILE, done.clients)
     write_record(directory, record)
     db = open_database(directory, clock)
     try:
@@ -121,6 +122,7 @@ def simulate_plan(
 def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, str]]]:
     """The plan as ``wavetank.simulation`` takes it, and what of it is modelled and how."""
     from wavetank.simulation.cluster import ClusterOptions, NodeBudget
+    from wavetank.simulation.graph.plan import plan_graph
     from wavetank.simulation.input import Applied, find_services
     from wavetank.simulation.model import load_models
     from wavetank.simulation.run import Simulation
@@ -129,6 +131,7 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
     images = image_model(cluster.image_pull, plan.document)
     models = load_models(plan.directory, tuple(w.name for w in plan.workloads))
     objects = [Applied(m.resource, m.namespace, m.object) for m in plan.manifests]
+    graph = plan_graph([_complete(m) for m in plan.manifests], plan.target.host, plan.target.port, models)
     rates, start, poisson, told = _load(plan, options, models.think_seconds)
     groups, scrape, job = _monitoring(plan, float(len(rates)))
     given = Simulation(
@@ -144,7 +147,8 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
             image_rtt=images.rtt,
         ),
         objects=objects,
-        destinations=find_services(objects, plan.target.host),
+        destinations=() if graph.needed else find_services(objects, plan.target.host),
+        graph=graph if graph.needed else None,
         models=models,
         rates=rates,
         poisson=poisson,
@@ -162,6 +166,12 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         *told,
     ]
     return given, modelled
+
+
+def _complete(manifest: Manifest) -> dict[str, Any]:
+    """The object with the namespace that the API server would give it."""
+    obj = manifest.object
+    return {**obj, "metadata": {**obj["metadata"], "namespace": manifest.namespace}}
 
 
 def _hpa_options(plan: Plan) -> HpaOptions:
@@ -232,7 +242,7 @@ def _marks(plan: Plan) -> list[tuple[float, dict[str, object]]]:
 def _record(plan: Plan, options: Options, done: Any, modelled: list[tuple[str, str]]) -> RunRecord:
     from wavetank.simulation.telemetry import load_snapshot
 
-    snapshot = load_snapshot(done.load_ended_at, [t for _, t in done.traffic])
+    snapshot = load_snapshot(done.load_ended_at, done.clients)
     seconds = done.load_ended_at - done.load_started_at
     return RunRecord(
         name=plan.name,
@@ -257,11 +267,11 @@ def _record(plan: Plan, options: Options, done: Any, modelled: list[tuple[str, s
     )
 
 
-def _write_rows(path: Path, traffic: Any) -> None:
+def _write_rows(path: Path, clients: Any) -> None:
     """The load's seconds, of all services together."""
     from wavetank.simulation.seconds import load_seconds
 
-    rows = [LoadSecond(**second) for second in load_seconds([t for _, t in traffic])]
+    rows = [LoadSecond(**second) for second in load_seconds(clients)]
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 

@@ -38,9 +38,9 @@ from wavetank.kube.metrics_server.scrapers import LocalScraper
 from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions
 from wavetank.kube.resources import ENDPOINTSLICES
 from wavetank.mesh.registration import register_mesh
+from wavetank.simulation.flows import Endpoints, PodTraffic
 from wavetank.simulation.model import Models, PodModel
 from wavetank.simulation.runtime import SimulatedPuller, SimulatedRuntime
-from wavetank.simulation.traffic import Traffic
 
 __all__ = ["ClusterOptions", "NodeBudget", "Proxy", "VirtualCluster"]
 
@@ -97,7 +97,7 @@ class VirtualCluster:
         self.options = options
         self.plane = ControlPlane(clock, journal, ControlPlaneOptions(manage_fields=False))
         self.kubelets: list[Kubelet] = []
-        self.traffic: dict[str, Traffic] = {}
+        self.traffic: dict[str, PodTraffic] = {}
         self.hpa: HpaController | None = None
         self._models = models
         self._directory = directory
@@ -186,7 +186,7 @@ class VirtualCluster:
         client = self.plane.client(f"kubelet/{node.name}")
         return Kubelet(client, config, runtime, self.clock, self.journal, flags)
 
-    def _find(self, pod: str) -> tuple[PodModel, Traffic | None]:
+    def _find(self, pod: str) -> tuple[PodModel, PodTraffic | None]:
         """The model and the traffic of a pod, by its workload: the longest workload name its name starts
         with."""
         name = pod.partition("/")[2]
@@ -201,7 +201,7 @@ class Proxy:
     def __init__(
         self,
         cluster: VirtualCluster,
-        services: Mapping[str, Traffic],
+        services: Mapping[str, Endpoints],
         propagation: float,
         told: Callable[[str], None] = lambda text: None,
     ) -> None:

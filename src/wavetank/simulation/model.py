@@ -23,6 +23,7 @@ from wavetank.kube.quantity import whole
 from wavetank.limits import SIMULATION_CONCURRENCY_MAX
 from wavetank.load.stages import parse_duration
 from wavetank.simulation.distributions import Distribution
+from wavetank.simulation.graph.calls import CallFile, FailuresFile, Step, steps_of
 from wavetank.yamlfile import Document, decode, load_documents
 
 __all__ = ["MODEL_FILE", "Memory", "Models", "PodModel", "assumed_model", "load_models", "model_paths"]
@@ -83,6 +84,8 @@ class ServiceFile(Struct, forbid_unknown_fields=True, rename="camel"):
     memory: MemoryFile = msgspec.field(default_factory=MemoryFile)
     crashes_per_hour: float = 0.0
     shutdown: Duration = "0.2s"
+    calls: list[CallFile] = []
+    failures: FailuresFile = msgspec.field(default_factory=FailuresFile)
 
 
 class UsersFile(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -137,6 +140,9 @@ class PodModel:
     memory: Memory = field(default_factory=Memory)
     crashes_per_second: float = 0.0
     shutdown: float = 0.2
+    steps: tuple[Step, ...] = ()
+    failure_ratio: float = 0.0
+    failure_status: int = 500
 
     @property
     def cpu_per_request(self) -> float:
@@ -241,7 +247,18 @@ def _shown(model: PodModel) -> dict[str, str]:
         "startup": f"{model.startup:.4g} s, {model.startup_cpu:g} cores",
         "warmup": f"{model.warm_factor:g} times as slow at first, {model.warm_seconds:g} s",
         "memory": f"{model.memory.base / 2**20:.4g} MiB",
+        **_shown_calls(model),
     }
+
+
+def _shown_calls(model: PodModel) -> dict[str, str]:
+    """Only of models that call others or fail."""
+    shown = {}
+    if model.steps:
+        shown["calls"] = ", then ".join(" and ".join(call.service for call in step) for step in model.steps)
+    if model.failure_ratio:
+        shown["failures"] = f"{model.failure_ratio:.2%} of requests, {model.failure_status}"
+    return shown
 
 
 # --- from the file's fields to numbers
@@ -306,7 +323,16 @@ def _pod_model(document: Document, name: str, given: ServiceFile) -> PodModel:
         ),
         crashes_per_second=_at_least(document, given.crashes_per_hour, 0, (*here, "crashesPerHour")) / 3600,
         shutdown=_seconds(document, given.shutdown, (*here, "shutdown")),
+        steps=steps_of(document, given.calls, (*here, "calls")),
+        failure_ratio=given.failures.ratio,
+        failure_status=_status(document, given.failures.status, (*here, "failures", "status")),
     )
+
+
+def _status(document: Document, status: int, path: tuple[str, ...]) -> int:
+    if status not in (500, 503):
+        raise document.error(f"status: {status} is not modelled", *path, fix="write 500 or 503")
+    return status
 
 
 def _concurrency(document: Document, given: ServiceFile, here: tuple[str, ...]) -> tuple[int, float]:

@@ -27,6 +27,9 @@ from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.simulation import EPOCH
 from wavetank.simulation import kernels as k
 from wavetank.simulation.cluster import ClusterOptions, Proxy, VirtualCluster
+from wavetank.simulation.flows import Endpoints, Flow, Served
+from wavetank.simulation.graph.plan import Graph
+from wavetank.simulation.graph.traffic import GraphService, GraphTraffic, LoadFlow, WorkloadFlow
 from wavetank.simulation.input import Applied, Destination
 from wavetank.simulation.model import Models
 from wavetank.simulation.query import EngineQuery
@@ -47,7 +50,8 @@ _SETTLE_SECONDS = 5.5
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """What to simulate. ``rates`` float64[seconds]: arrivals a second; ``marks``: journal records of the
-    stages as (seconds from the load's begin, fields). ``groups``: rule groups by key."""
+    stages as (seconds from the load's begin, fields). ``groups``: rule groups by key. The load goes to
+    ``destinations``, or through ``graph`` where there is one."""
 
     cluster: ClusterOptions
     objects: Sequence[Applied]
@@ -61,18 +65,19 @@ class Simulation:
     groups: dict[str, Group] = field(default_factory=dict)
     start: float = EPOCH
     seed: int = 0
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What came of it. Times in Unix seconds; ``traffic`` holds the seconds (``Traffic.rows``)."""
+    """What came of it. Times in Unix seconds; ``clients`` are the load's requests."""
 
     started_at: float
     load_started_at: float
     load_ended_at: float
     ended_at: float
     first_request_at: float | None
-    traffic: Sequence[tuple[ServiceFacts, Traffic]]
+    clients: Sequence[Flow]
     samples: int
     series: int
     events: int
@@ -131,8 +136,42 @@ class _Run:
         self._cluster = VirtualCluster(
             clock, journal, given.cluster, given.models, directory, EngineQuery(db)
         )
-        self._services = [(d, self._traffic(d)) for d in given.destinations]
         self._notes: list[str] = []
+        self._graph: GraphTraffic | None = None
+        self._services: list[tuple[ServiceFacts, Served]] = []
+        self._endpoints: dict[str, Endpoints] = {}
+        self._clients: list[Flow] = []
+        self._plain: list[tuple[Destination, Traffic]] = []
+        if given.graph is not None:
+            self._connect(given.graph)
+        else:
+            for destination in given.destinations:
+                traffic, facts = self._traffic(destination), destination.facts
+                self._plain.append((destination, traffic))
+                self._services.append((facts, traffic))
+                self._endpoints[f"{facts.namespace}/{facts.name}"] = traffic
+                self._clients.append(traffic)
+
+    def _connect(self, graph: Graph) -> None:
+        """Services that call each other, retries and the like: all requests in one graph."""
+        traffic = self._graph = GraphTraffic(self._clock, graph, poisson=self._given.poisson)
+        for index, workload in enumerate(graph.workloads):
+            flow = WorkloadFlow(traffic, index)
+            self._cluster.traffic[workload.name] = flow
+            cluster = next(c for c in graph.clusters if index in c.workloads)
+            self._services.append(
+                (
+                    ServiceFacts(
+                        cluster.namespace, cluster.service, workload.name,
+                        str(workload.labels.get("app") or "unknown"),
+                        str(workload.labels.get("version") or "unknown"),
+                    ),
+                    flow,
+                )
+            )  # fmt: skip
+        self._endpoints.update({c.key: GraphService(traffic, c.key) for c in graph.clusters})
+        entry = graph.workloads[graph.clusters[graph.edges[0].clusters[0][0]].workloads[0]]
+        self._clients.append(LoadFlow(traffic, entry.name))
 
     def _traffic(self, destination: Destination) -> Traffic:
         facts = destination.facts
@@ -146,11 +185,11 @@ class _Run:
         clock, cluster, given = self._clock, self._cluster, self._given
         started = clock.now()
         tasks: list[asyncio.Task[None]] = []
-        named = [(d.facts, t) for d, t in self._services]
-        proxy = Proxy(
-            cluster, {f"{f.namespace}/{f.name}": t for f, t in named}, given.models.propagation_seconds
-        )
-        scraper = Scraper(self._db, cluster, named, cadvisor_job=given.cadvisor_job)
+        proxy = Proxy(cluster, self._endpoints, given.models.propagation_seconds)
+        scraper = Scraper(
+            self._db, cluster, self._services, clients=self._clients, graph=self._graph,
+            cadvisor_job=given.cadvisor_job,
+        )  # fmt: skip
         rules = self._rules()
         try:
             await cluster.start()
@@ -175,7 +214,7 @@ class _Run:
             await cluster.stop()
         stats = self._db.head_stats()
         return Simulated(
-            started, begun, ended, clock.now(), self._first_request(), named,
+            started, begun, ended, clock.now(), self._first_request(), self._clients,
             self._db.counts.appended, stats.series, cluster.plane.api.storage.revision,
             tuple(self._notes),
         )  # fmt: skip
@@ -225,8 +264,10 @@ class _Run:
         now = self._clock.now()
         await self._clock.sleep(np.ceil(now) - now if now % 1 else 0.0)
         begun = self._clock.now()
-        for destination, traffic in self._services:
+        for destination, traffic in self._plain:
             traffic.begin(self._given.rates * destination.share)
+        if self._graph is not None:
+            self._graph.begin(self._given.rates)
         return begun
 
     async def _drive(self, begun: float) -> None:
@@ -247,7 +288,7 @@ class _Run:
     def _first_request(self) -> float | None:
         found = [
             t.origin + float(seconds[0])
-            for _, t in self._services
+            for t in self._clients
             if len(seconds := np.flatnonzero(t.rows[:, k.COMPLETED]))
         ]
         return min(found, default=None)

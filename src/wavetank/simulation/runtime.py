@@ -17,8 +17,8 @@ from wavetank.kube.kubelet.enforcer import Limits, Usage
 from wavetank.kube.kubelet.images import ImageConfig, ModelledPuller, Pulled
 from wavetank.kube.kubelet.probes import ProbeSpec
 from wavetank.kube.kubelet.runtime import ContainerConfig, Exit, StartError
+from wavetank.simulation.flows import PodTraffic
 from wavetank.simulation.model import PodModel
-from wavetank.simulation.traffic import Traffic
 
 __all__ = ["SimulatedContainer", "SimulatedPuller", "SimulatedRuntime"]
 
@@ -44,7 +44,7 @@ class SimulatedRuntime:
     name = "simulated"
     enforcer = "modelled CFS quota and memory limit"
 
-    def __init__(self, clock: Clock, find: Callable[[str], tuple[PodModel, Traffic | None]]) -> None:
+    def __init__(self, clock: Clock, find: Callable[[str], tuple[PodModel, PodTraffic | None]]) -> None:
         self._clock = clock
         self._find = find
         self._pids = 0
@@ -65,7 +65,7 @@ class SimulatedContainer:
     """See ``wavetank.kube.kubelet.runtime.Running``."""
 
     def __init__(
-        self, clock: Clock, config: ContainerConfig, model: PodModel, traffic: Traffic | None, pid: int
+        self, clock: Clock, config: ContainerConfig, model: PodModel, traffic: PodTraffic | None, pid: int
     ) -> None:
         self.pid = pid
         self.log = ContainerLog(config.log_path, clock)

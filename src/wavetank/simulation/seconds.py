@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from wavetank.simulation import kernels as k
-from wavetank.simulation.traffic import Traffic
+from wavetank.simulation.flows import Flow
 
 __all__ = ["load_seconds"]
 
 
-def load_seconds(services: Sequence[Traffic]) -> Iterator[dict[str, Any]]:
+def load_seconds(services: Sequence[Flow]) -> Iterator[dict[str, Any]]:
     """A row a second, from the first with an arrival on, all services together; a percentile is the worst
     service's. Durations in seconds."""
     if not services:

@@ -26,7 +26,9 @@ from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.model.value import STALE_NAN
 from wavetank.simulation import kernels as k
 from wavetank.simulation.cluster import VirtualCluster
-from wavetank.simulation.traffic import Traffic
+from wavetank.simulation.flows import Flow, Served
+from wavetank.simulation.graph.stats import cluster_stats
+from wavetank.simulation.graph.traffic import GraphTraffic
 from wavetank.tsdb.db import DB
 
 __all__ = ["Scraper", "ServiceFacts", "load_snapshot", "log_histogram"]
@@ -54,7 +56,6 @@ _GATEWAY = {
     "connection_security_policy": "none",
     "request_protocol": "http",
 }
-_FLAGS = {"200": "-", "504": "UT", "503": "UH"}
 #: The nearest kernel bin below each bound, so that a bucket is a sum over bins.
 _EDGES = np.array([k.bin_bounds(i)[0] for i in range(k.BINS)])
 
@@ -103,13 +104,19 @@ class Scraper:
         self,
         db: DB,
         cluster: VirtualCluster,
-        services: Sequence[tuple[ServiceFacts, Traffic]],
+        services: Sequence[tuple[ServiceFacts, Served]],
         *,
+        clients: Sequence[Flow] = (),
+        graph: GraphTraffic | None = None,
         cadvisor_job: str = "wavetank/cadvisor",
     ) -> None:
+        """``services`` are the requests at the proxy, ``clients`` those of the load (the same, unless
+        services call each other, which ``graph`` then has)."""
         self._db = db
         self._cluster = cluster
         self._services = services
+        self._clients = clients or [flow for _, flow in services]
+        self._graph = graph
         self._appender = db.appender()
         self._cadvisor_job = cadvisor_job
         self._targets: dict[tuple[str, str], _Target] = {}
@@ -176,15 +183,20 @@ class Scraper:
         self._uids.update(pods)
         for facts, traffic in self._services:
             labels = facts.labels()
-            for code, pod, count in _outcomes(traffic, self._uids):
-                more = {"response_code": code, "response_flags": _FLAGS[code], "destination_pod": pod}
+            found: dict[tuple[str, str, str], int] = {}
+            for code, flags, uid, count in traffic.answers():
+                key = (code, flags, self._uids.get(uid, "unknown"))
+                found[key] = found.get(key, 0) + count
+            for (code, flags, pod), count in found.items():
+                more = {"response_code": code, "response_flags": flags, "destination_pod": pod}
                 total.append(Sample("istio_requests_total", {**labels, **more}, count))
-            if int(traffic.totals.sum()):
+            if found:
                 answered = {**labels, "response_code": "200", "response_flags": "-"}
                 buckets.extend(_buckets(traffic, duration, answered, _ENVOY_BUCKETS, 0.001))
         return [
             MetricFamily("istio_requests", "counter", samples=total),
             MetricFamily(duration, "histogram", samples=buckets),
+            *(cluster_stats(self._graph) if self._graph is not None else ()),
         ]
 
     def _pods(self) -> Iterable[dict[str, dict[str, str]]]:
@@ -195,9 +207,9 @@ class Scraper:
         counters: list[Sample] = []
         rates: list[Sample] = []
         histograms: dict[str, list[Sample]] = {name: [] for name in _LOAD_HISTOGRAMS}
-        for _, traffic in self._services:
+        for traffic in self._clients:
             who = {"method": "GET", "name": traffic.name}
-            for status, count in zip(("200", "504", "503"), traffic.totals.tolist(), strict=True):
+            for status, count in traffic.codes():
                 counters.append(Sample("locust_requests_total", {**who, "status": status}, count))
             end = int(traffic.seconds)
             recent = traffic.rows[max(0, end - _WINDOW_SECONDS) : max(1, end), k.COMPLETED]
@@ -214,22 +226,8 @@ class Scraper:
         ]
 
 
-def _outcomes(traffic: Traffic, names: dict[str, str]) -> Iterable[tuple[str, str, int]]:
-    """(response code, pod, count) of all requests so far."""
-    for uid in traffic.known():
-        done, timed_out = traffic.outcomes(uid)
-        pod = names.get(uid, "unknown")
-        if done:
-            yield "200", pod, done
-        if timed_out:
-            yield "504", pod, timed_out
-    refused = int(traffic.totals[k.UNAVAILABLE])
-    if refused:
-        yield "503", "unknown", refused
-
-
 def _buckets(
-    traffic: Traffic, name: str, labels: dict[str, str], bounds: Sequence[float], unit: float
+    traffic: Flow, name: str, labels: dict[str, str], bounds: Sequence[float], unit: float
 ) -> Iterable[Sample]:
     """A classic histogram of latencies; ``bounds`` are in ``unit`` seconds."""
     cumulative = np.cumsum(traffic.cumulative)
@@ -251,18 +249,18 @@ def log_histogram(bins: np.ndarray[tuple[int], np.dtype[np.int64]]) -> LogHistog
     return histogram
 
 
-def load_snapshot(now: float, services: Sequence[Traffic], window: int = 5) -> Snapshot:
+def load_snapshot(now: float, services: Sequence[Flow], window: int = 5) -> Snapshot:
     """The load generator's account of requests of all services, as it would give it."""
     entries: dict[tuple[str, str, str], Entry] = {}
     rates: dict[tuple[str, str], float] = {}
     response = LogHistogram()
-    totals = np.zeros(k.COUNTS, np.int64)
+    requests = failures = 0
+    errors: dict[tuple[str, str, str], int] = {}
     rps = failed = flying = 0.0
     percentiles = [math.nan] * 3
     for traffic in services:
         histogram = log_histogram(traffic.cumulative)
         response.merge(histogram)
-        totals += traffic.totals
         end = int(now - traffic.origin)
         rows = traffic.rows[max(0, end - window) : max(0, end)]
         rate = float(rows[:, k.COMPLETED].sum()) / max(1, len(rows))
@@ -274,25 +272,24 @@ def load_snapshot(now: float, services: Sequence[Traffic], window: int = 5) -> S
             values = rows[:, column]
             if len(values) and not np.isnan(values).all():
                 percentiles[i] = float(np.nanmax([percentiles[i], np.nanmax(values)]))
-        for status, count in zip(("200", "504", "503"), traffic.totals.tolist(), strict=True):
+        for status, count in traffic.codes():
+            requests += count
+            if status != "200":
+                failures += count
+            if count and status != "200":
+                errors["GET", traffic.name, f"HTTP {status}"] = count
             if count:
                 whole = histogram if status == "200" else LogHistogram()
                 lost = 0 if status == "200" else count
                 entries["GET", traffic.name, status] = Entry(count, lost, 0, whole, whole)
-    failures = int(totals[1:].sum())
     return Snapshot(
         at=now, window_seconds=float(window), state="running", users=round(flying), busy=round(flying),
         backlog=0, workers=1, rps=rps, failure_ratio=failed / rps if rps else 0.0, p50=percentiles[0],
-        p95=percentiles[1], p99=percentiles[2], requests=int(totals.sum()), failures=failures,
+        p95=percentiles[1], p99=percentiles[2], requests=requests, failures=failures,
         scheduled=int(sum(t.rows[:, k.ARRIVED].sum() for t in services)),
         started=int(sum(t.rows[:, k.ARRIVED].sum() for t in services)), dropped=0,
-        finished=int(totals.sum()), task_exceptions=0, interrupted=0, cpu_seconds=0.0, runq_seconds=0.0,
+        finished=requests, task_exceptions=0, interrupted=0, cpu_seconds=0.0, runq_seconds=0.0,
         response=response, service=response, lateness=LogHistogram(), entries=entries, current_rps=rates,
-        errors={
-            ("GET", t.name, f"HTTP {code}"): int(count)
-            for t in services
-            for code, count in (("504", t.totals[k.GATEWAY_TIMEOUT]), ("503", t.totals[k.UNAVAILABLE]))
-            if count
-        },
+        errors=errors,
         warnings=(),
     )  # fmt: skip

@@ -7,7 +7,7 @@ random numbers are drawn one request after another in order of arrival.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,9 +203,21 @@ class Traffic:
             self._summed = (done, total + float(self.rows[before:done, k.LATENCY_SUM].sum()))
         return self._summed[1] + float(self.rows[self._summed[0] :][:1, k.LATENCY_SUM].sum())
 
-    def known(self) -> list[str]:
-        """All pods that were ever started, first to last."""
-        return list(self._born)
+    def codes(self) -> Iterable[tuple[str, int]]:
+        """(response code, requests) so far."""
+        return zip(("200", "504", "503"), self.totals.tolist(), strict=True)
+
+    def answers(self) -> Iterable[tuple[str, str, str, int]]:
+        """(response code, Envoy's response flag, pod or "", requests) so far, pods in the order they came."""
+        for pod in self._born:
+            done, timed_out = self.outcomes(pod)
+            if done:
+                yield "200", "-", pod, done
+            if timed_out:
+                yield "504", "UT", pod, timed_out
+        refused = int(self.totals[k.UNAVAILABLE])
+        if refused:
+            yield "503", "UH", "", refused
 
     def usage(self, pod: str) -> Usage:
         """CPU of the pod's requests, and CFS throttling."""
