@@ -472,6 +472,12 @@ class Head:
                 buffers.append(self.files.buffer(each, int((start[mine] + length[mine]).max())))
         return ChunkSet(series, source, start, length, encoding, mint, maxt, buffers)
 
+    def open_chunks(self) -> ChunkSet:
+        """Copies of the chunks being filled, ``series`` being rows. The lock must be held."""
+        state = self.state[: len(self)]
+        rows = np.flatnonzero((state[:, BLOCKS] >= 0) & ((state[:, PACKED] & 0xFFFF) > 0))
+        return self._described(np.arange(len(self)), rows, np.full(len(rows), -1, np.int64))
+
     def rows_in_range(self, rows: Int64s, mint_ms: int, maxt_ms: int) -> npt.NDArray[np.bool_]:
         """Which of the rows have a chunk that overlaps the range."""
         none = np.empty(0, np.int64)
