@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,9 @@ class ExemplarRing:
 
     def __len__(self) -> int:
         return len(self._ring)
+
+    def __iter__(self) -> Iterator[Exemplar]:
+        return iter(self._ring)
 
     def add(self, exemplar: Exemplar) -> bool:
         """Whether it was taken: not if it repeats or precedes the series' newest, or its labels are long."""

@@ -76,6 +76,12 @@ class HeadHistograms:
         opened = self._open.get(ref)
         return opened.run.samples[-1] if opened else None
 
+    def end(self, ref: int) -> None:
+        """Close the chunk being filled, since the series went on otherwise."""
+        opened = self._open.pop(ref, None)
+        if opened is not None:
+            self._full.setdefault(ref, []).append(encode_run(opened.run))
+
     def full_chunks(self) -> list[tuple[int, _Chunk]]:
         """Full chunks with their refs, handed over: they are forgotten here."""
         chunks = [(ref, chunk) for ref, own in self._full.items() for chunk in own]

@@ -24,7 +24,7 @@ from wavetank.tsdb.wal.log import Batch, Damage, checkpoint_of, read_segment, re
 from wavetank.tsdb.wal.series_records import series_batches
 from wavetank.tsdb.wal.start_records import decode_samples_v2
 
-__all__ = ["LogFiles", "ReplayReport", "read_series", "replay"]
+__all__ = ["LogFiles", "ReplayReport", "add_series", "read_series", "replay"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -42,10 +42,17 @@ class LogFiles:
     numbers: tuple[int, ...]  # of the segments, without the checkpoint's
 
     @classmethod
-    def of(cls, directory: Path) -> LogFiles:
+    def of(cls, directory: Path, after: tuple[int, int] | None = None) -> LogFiles:
+        """All of a log, or what a snapshot that reaches to a segment's offset does not stand for.
+
+        A segment that goes on after the offset is read whole: samples that are known do no harm.
+        """
         checkpoint = checkpoint_of(directory)
         before = [p for _, p in segments(checkpoint[1])] if checkpoint else []
         own = [(n, p) for n, p in segments(directory) if checkpoint is None or n > checkpoint[0]]
+        if after is not None:
+            before = before if checkpoint and checkpoint[0] >= after[0] else []
+            own = [(n, p) for n, p in own if (n, p.stat().st_size) > after]
         numbers = tuple(n for n, _ in own)
         return cls((*before, *(p for _, p in own)), own[-1][1] if own else None, numbers)
 
@@ -85,7 +92,7 @@ def read_series(head: Head, files: LogFiles, report: ReplayReport) -> None:
             except CorruptionError:
                 _one_by_one(head, batch, report)
                 continue
-            _add_series(head, refs, keys, offsets, report)
+            add_series(head, refs, keys, offsets, report)
         if found and path == files.last and _is_tail(found[-1]):
             report.damage.append(found[-1])
             repair(path, found[-1])
@@ -105,12 +112,13 @@ def _one_by_one(head: Head, batch: Batch, report: ReplayReport) -> None:
         except CorruptionError as error:
             report.damage.append(Damage(Path("record"), 0, str(error), 0))
             continue
-        _add_series(head, *found, report)
+        add_series(head, *found, report)
 
 
-def _add_series(
+def add_series(
     head: Head, refs: Int64s, keys: npt.NDArray[np.uint8], offsets: Int64s, report: ReplayReport
 ) -> None:
+    """Make series with the refs they have in a log; those that exist get these refs as well."""
     good = (refs > 0) & (refs < REF_MAX)
     if not good.all():
         report.unknown_refs += int((~good).sum())

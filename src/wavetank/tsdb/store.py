@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,17 +24,25 @@ from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.tsdb import head_append
 from wavetank.tsdb.appender import AppendCounts, Gathered
+from wavetank.tsdb.chunk_snapshot import (
+    Snapshot,
+    newest_snapshot,
+    read_snapshot,
+    remove_snapshots,
+    spill_all,
+    write_snapshot,
+)
 from wavetank.tsdb.chunks_head import HeadChunkFiles
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.exemplars import Exemplar, ExemplarRing
 from wavetank.tsdb.head import Head
-from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_T, PACKED
+from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_IS_HISTOGRAM, LAST_T, PACKED
 from wavetank.tsdb.head_histograms import HeadHistograms
 from wavetank.tsdb.head_source import HeadSource
 from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.options import Options
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
-from wavetank.tsdb.replay import LogFiles, ReplayReport, read_series, replay
+from wavetank.tsdb.replay import LogFiles, ReplayReport, add_series, read_series, replay
 from wavetank.tsdb.restore import ReplayStatus, Restore
 from wavetank.tsdb.series_table import key_of
 from wavetank.tsdb.start_times import StartTimes
@@ -115,12 +123,19 @@ class Store:
 
         try:
             reports = [ReplayReport(), ReplayReport()]
+            snapshot = self._snapshot() if self.options.snapshot_on_close else None
+            if snapshot is not None:
+                files = (LogFiles.of(self.root / "wal", snapshot.reaches), files[1])
+                for refs, keys, offsets in snapshot.series:
+                    add_series(self.head, refs, keys, offsets, reports[0])
             for part, report in zip(files, reports, strict=True):
                 read_series(self.head, part, report)
             self._open_wal()
             restore.series_known.set()
             note("head_chunks", 0.0)
             self.head.load_files()
+            if snapshot is not None:
+                self._take_snapshot(snapshot)
             sinks = (self._replay_samples, self._replay_out_of_order)
             others = (self._replay_other, self._replay_late_other)
             phases = zip(("wal", "wbl"), files, reports, sinks, others, strict=True)
@@ -199,12 +214,75 @@ class Store:
 
     def close(self) -> None:
         self._log_series()
+        snapshot = self.options.snapshot_on_close and self._wal is not None and self.restore is None
+        segment, offset = self.wal.end_page() if snapshot else (0, 0)
         for log in (self._wal, self._wbl):
             if log is not None:
                 log.close()
         self._wal = self._wbl = None
+        if snapshot:
+            self._write_snapshot(segment, offset)
         if self.head.files is not None:
             self.head.files.close()
+
+    # --- snapshot -----------------------------------------------------------------------------------
+
+    def _write_snapshot(self, segment: int, offset: int) -> None:
+        if self.starts:
+            _LOG.warning("no memory snapshot: start timestamps of full chunks are in the log only")
+            remove_snapshots(self.root)
+            return
+        try:
+            spill_all(self)
+            path = write_snapshot(self, segment, offset, self.options.wal_compression)
+        except OSError as error:
+            _LOG.error("no memory snapshot, the log has all: %s", error)
+        else:
+            _LOG.info("memory snapshot %s: %d series", path.name, len(self.head))
+
+    def _snapshot(self) -> Snapshot | None:
+        """The newest snapshot if there is one that is whole and not behind the log."""
+        found = newest_snapshot(self.root)
+        if found is None:
+            return None
+        segment, offset, path = found
+        last = segments(self.root / "wal")
+        if not last or last[-1][0] < segment:
+            _LOG.warning("the log ends before %s, which is removed", path.name)
+            remove_snapshots(self.root)
+            return None
+        try:
+            snapshot = read_snapshot(path)
+        except CorruptionError as error:
+            _LOG.error("%s; reading the log instead", error)
+            return None
+        if self.head.files is not None:
+            self.head.files.load()
+            if self.head.files.deleted:
+                _LOG.error("chunks of the head are damaged; reading the log instead of %s", path.name)
+                return None
+        _LOG.info("%s: %d series", path.name, snapshot.series_count)
+        snapshot.reaches = (segment, offset)
+        return snapshot
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        for columns in snapshot.floats:
+            self._replay_samples(*columns)
+        with self.head.lock:
+            for sample in snapshot.histograms:
+                if sample.timestamp_ms >= self.head.min_valid_ms:
+                    self._append_histogram(sample)
+            for ref, ranges in snapshot.tombstones:
+                for low, high in ranges:
+                    self.tombstones.add(ref, low, high)
+            self._add_exemplars(snapshot.exemplars)
+
+    def _add_exemplars(self, found: Iterable[rare.ExemplarRecord]) -> None:
+        for item in found:
+            row = self.head.row(item.ref)
+            if row >= 0:
+                (series,) = self.head.table.labels([row])
+                self.exemplars.add(Exemplar(series, item.labels, item.value, item.timestamp_ms))
 
     # --- replay -------------------------------------------------------------------------------------
 
@@ -261,11 +339,7 @@ class Store:
             for stone in rare.decode_tombstones(record):
                 self.tombstones.add(*stone)
         elif kind == records.EXEMPLARS:
-            for item in rare.decode_exemplars(record):
-                row = self.head.row(item.ref)
-                if row >= 0:
-                    (series,) = self.head.table.labels([row])
-                    self.exemplars.add(Exemplar(series, item.labels, item.value, item.timestamp_ms))
+            self._add_exemplars(rare.decode_exemplars(record))
         elif kind == records.METADATA:
             self.metadata.update({m.ref: m for m in rare.decode_metadata(record)})
         elif kind in records.HISTOGRAM_KINDS:
@@ -532,6 +606,8 @@ class Store:
             return "repeated" if same else "duplicate"
         if not state[PACKED] & HAS_SAMPLE and time < self.head.min_valid_ms:
             return "out_of_order"
+        if not state[PACKED] & LAST_IS_HISTOGRAM and ref in self.histograms:
+            self.histograms.end(ref)  # floats came since
         self.head.note_histogram(row, time)
         self.histograms.append(ref, time, sample.histogram)
         if sample.start_ms or self.starts:

@@ -187,9 +187,7 @@ class Log:
 
     def next_segment(self) -> int:
         """Close the current segment, padded to a page, and start the next; returns its number."""
-        padding = -self._size % PAGE_BYTES
-        if padding:
-            self._write(bytes(padding))
+        self.end_page()
         os.fsync(self._file)
         before = self._file
         self.segment += 1
@@ -241,6 +239,13 @@ class Log:
             os.ftruncate(self._file, begin)
             self._size = begin
             raise
+
+    def end_page(self) -> tuple[int, int]:
+        """Fill the page up, as readers from an offset on expect; returns the segment's number and size."""
+        padding = -self._size % PAGE_BYTES
+        if padding:
+            self._write(bytes(padding))
+        return self.segment, self._size
 
     def sync(self) -> None:
         os.fsync(self._file)

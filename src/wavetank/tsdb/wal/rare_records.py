@@ -47,6 +47,7 @@ __all__ = [
     "decode_metadata",
     "decode_tombstones",
     "encode_exemplars",
+    "encode_histogram",
     "encode_histograms_records",
     "encode_metadata",
     "encode_tombstones",
@@ -170,7 +171,8 @@ def _float_buckets(counts: Sequence[float]) -> bytes:
     return uvarint(len(counts)) + struct.pack(f">{len(counts)}d", *counts)
 
 
-def _encode_body(h: FloatHistogram, integer: bool) -> bytes:
+def encode_histogram(h: FloatHistogram, integer: bool) -> bytes:
+    """One histogram as records have it, its counts whole numbers or floats."""
     counts = (0, 0) if h.is_stale and integer else (h.zero_count, h.count)
     out = [bytes((int(h.counter_reset_hint),)), varint(h.schema), struct.pack(">d", h.zero_threshold)]
     if integer:
@@ -205,7 +207,7 @@ def _encode_group(kind: int, group: Sequence[HistogramRecord]) -> bytes:
     out = [bytes((kind,)), struct.pack(">Qq", base.ref, base.timestamp_ms)]
     integer = kind in (HISTOGRAMS, HISTOGRAMS_CUSTOM)
     for ref, t, histogram, _ in group:
-        out += (varint(ref - base.ref), varint(t - base.timestamp_ms), _encode_body(histogram, integer))
+        out += (varint(ref - base.ref), varint(t - base.timestamp_ms), encode_histogram(histogram, integer))
     return b"".join(out)
 
 
@@ -222,7 +224,7 @@ def _encode_with_starts(kind: int, group: Sequence[HistogramRecord]) -> bytes:
                 out.append(b"\1")
             else:
                 out.append(b"\2" + varint(item.start_ms - first.start_ms))
-        out.append(_encode_body(item.histogram, kind == HISTOGRAMS_V2))
+        out.append(encode_histogram(item.histogram, kind == HISTOGRAMS_V2))
         before = item
     return b"".join(out)
 
