@@ -155,11 +155,15 @@ class Scraped:
         config = job(extra)
         self.db = DB.open(path, Options(), VirtualClock(1000.0))
         self.client = HTTPClient(config, clock)
+        self.config = config
+        self.loop = self.another(exporter)
+
+    def another(self, exporter: Exporter) -> TargetLoop:
         (target,) = make_targets(
-            config, [TargetGroup("s", [{"__address__": f"127.0.0.1:{exporter.port}", "instance": "i"}])]
+            self.config, [TargetGroup("s", [{"__address__": f"127.0.0.1:{exporter.port}", "instance": "i"}])]
         ).active
-        store = TargetStore(self.db, config, target.labels, mutator(config, target.labels))
-        self.loop = TargetLoop(target, config, self.client, store, clock)
+        store = TargetStore(self.db, self.config, target.labels, mutator(self.config, target.labels))
+        return TargetLoop(target, self.config, self.client, store, RealClock())
 
     def series(self, name: str) -> dict[str, list[tuple[int, float]]]:
         found = self.db.select([Matcher(MatchType.EQUAL, "__name__", name)], 0, 1 << 50)
@@ -173,6 +177,7 @@ class Scraped:
         return result
 
     async def close(self) -> None:
+        await self.loop.stop()
         await self.client.close()
         self.db.close()
 
@@ -289,10 +294,12 @@ async def test_target_that_went_away_ends(scraped: Scraped, exporter: Exporter) 
 
 
 async def test_nobody_listens(scraped: Scraped, exporter: Exporter) -> None:
-    scraped.loop.target = make_targets(job(), [TargetGroup("s", [{"__address__": "127.0.0.1:1"}])]).active[0]
-    await scraped.loop.scrape(1000.0)
-    assert scraped.loop.health.state == "down"
-    assert 'Get "http://127.0.0.1:1/metrics"' in scraped.loop.health.error
+    exporter.port = 1
+    nobody = scraped.another(exporter)
+    await nobody.scrape(1000.0)
+    await nobody.stop()
+    assert nobody.health.state == "down"
+    assert 'Get "http://127.0.0.1:1/metrics"' in nobody.health.error
 
 
 async def test_exemplars_are_kept(scraped: Scraped, exporter: Exporter) -> None:

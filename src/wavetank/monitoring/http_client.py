@@ -82,7 +82,7 @@ class HTTPClient:
         asyncio.TimeoutError; a credentials file that cannot be read is an OSError."""
         config = self._config
         session = await self._session(unix_socket)
-        sent = {**(headers or {}), **await self._headers()}
+        sent = {**(headers or {}), **await self.headers()}
         options: dict[str, Any] = {}
         if config.proxy_url and not _excluded(url, config.no_proxy):
             options["proxy"] = config.proxy_url
@@ -102,6 +102,24 @@ class HTTPClient:
             **options,
         ) as response:
             yield response
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether requests go straight to the server that the URL names."""
+        return not (self._config.proxy_url or self._config.proxy_from_environment)
+
+    @property
+    def adds_headers(self) -> bool:
+        """Whether the configuration gives headers or credentials, which may change at any request."""
+        config = self._config
+        return bool(
+            config.http_headers
+            or config.basic_auth
+            or config.authorization
+            or config.bearer_token
+            or config.bearer_token_file
+            or config.oauth2
+        )
 
     async def close(self) -> None:
         for session in self._sessions.values():
@@ -132,7 +150,8 @@ class HTTPClient:
             tls = ssl_context(self._config.tls_config)
         return aiohttp.TCPConnector(ssl=tls, limit=0, ttl_dns_cache=30, keepalive_timeout=_IDLE_SECONDS)
 
-    async def _headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, str]:
+        """What the configuration adds to a request."""
         config = self._config
         headers: dict[str, str] = {}
         for name, header in config.http_headers.items():

@@ -6,8 +6,7 @@ Mirrors acceptHeader and targetScraper of scrape/scrape.go.
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,9 +16,11 @@ import aiohttp
 from wavetank.limits import SCRAPE_BODY_BYTES_MAX
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
+from wavetank.monitoring.scrape.body import BodyReader, ScrapeFailed
+from wavetank.monitoring.scrape.plain_http import PlainConnection, Redirected, address_of
 from wavetank.monitoring.scrape.target import Target
 
-__all__ = ["BodyTooLarge", "Fetched", "ScrapeFailed", "accept_header", "fetch"]
+__all__ = ["Fetched", "Fetcher", "ScrapeFailed", "accept_header"]
 
 _MEDIA_TYPES: Final = {
     "PrometheusProto": (
@@ -31,16 +32,6 @@ _MEDIA_TYPES: Final = {
     "OpenMetricsText1.0.0": "application/openmetrics-text;version=1.0.0",
 }
 _ESCAPED: Final = ("PrometheusText1.0.0", "OpenMetricsText1.0.0")
-_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-
-
-class ScrapeFailed(Exception):
-    """A scrape brought nothing; the text is what ``lastError`` shows."""
-
-
-class BodyTooLarge(ScrapeFailed):
-    def __init__(self) -> None:
-        super().__init__("body size limit exceeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +59,81 @@ def _accept_header(protocols: tuple[str, ...], escaping: str) -> str:
     return ",".join(parts)
 
 
-async def fetch(client: HTTPClient, target: Target, config: ScrapeConfig) -> Fetched:
-    """Scrape once. Raises ScrapeFailed."""
-    seconds = target.timeout.seconds
-    headers = {
-        "Accept": accept_header(config.scrape_protocols, config.metric_name_escaping_scheme),
-        "Accept-Encoding": "gzip" if config.enable_compression else "identity",
-        "User-Agent": "Prometheus/3.14.0",
-        "X-Prometheus-Scrape-Timeout-Seconds": f"{seconds:g}",
-    }
-    limit = min(config.body_size_limit or SCRAPE_BODY_BYTES_MAX, SCRAPE_BODY_BYTES_MAX)
-    try:
-        async with asyncio.timeout(seconds):
-            async with client.request(
-                "GET", target.url, headers=headers, unix_socket=target.unix_socket
-            ) as response:
-                if response.status != 200:
-                    raise ScrapeFailed(f"server returned HTTP status {response.status} {response.reason}")
-                body = await _read(response, limit)
-                return Fetched(body, response.headers.get("Content-Type", ""))
-    except TimeoutError:
-        raise ScrapeFailed(f'Get "{target.url}": context deadline exceeded') from None
-    except FETCH_ERRORS as error:
-        raise ScrapeFailed(f'Get "{target.url}": {str(error) or type(error).__name__}') from None
+class Fetcher:
+    """Fetches one target again and again, on a connection of its own where that is plain HTTP."""
+
+    def __init__(self, client: HTTPClient, target: Target, config: ScrapeConfig) -> None:
+        self._client = client
+        self._target = target
+        self._seconds = target.timeout.seconds
+        self._limit = min(config.body_size_limit or SCRAPE_BODY_BYTES_MAX, SCRAPE_BODY_BYTES_MAX)
+        self._headers = {
+            "Accept": accept_header(config.scrape_protocols, config.metric_name_escaping_scheme),
+            "Accept-Encoding": "gzip" if config.enable_compression else "identity",
+            "User-Agent": "Prometheus/3.14.0",
+            "X-Prometheus-Scrape-Timeout-Seconds": f"{self._seconds:g}",
+        }
+        self._connection: PlainConnection | None = None
+        self._start: tuple[str, str] = ("", "")  # Host header and request target
+        self._request = b""  # as it is sent each time; empty where credentials are read from files
+        address = address_of(target.url) if client.is_direct and not target.unix_socket else None
+        if address is not None:
+            host, port, *start = address
+            self._connection = PlainConnection(host, port, self._limit)
+            self._start = (start[0], start[1])
+            if not client.adds_headers:
+                self._request = self._rendered({})
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def fetch(self) -> Fetched:
+        """Scrape once. Raises ScrapeFailed."""
+        url = self._target.url
+        try:
+            async with asyncio.timeout(self._seconds):
+                if self._connection is not None:
+                    try:
+                        return await self._plain(self._connection)
+                    except Redirected:
+                        self.close()
+                        self._connection = None
+                return await self._general()
+        except TimeoutError:
+            raise ScrapeFailed(f'Get "{url}": context deadline exceeded') from None
+        except FETCH_ERRORS as error:
+            raise ScrapeFailed(f'Get "{url}": {str(error) or type(error).__name__}') from None
+
+    async def _plain(self, connection: PlainConnection) -> Fetched:
+        request = self._request or self._rendered(await self._client.headers())
+        answer = await connection.exchange(request)
+        if answer.status != 200:
+            raise ScrapeFailed(f"server returned HTTP status {answer.status} {answer.reason}")
+        return Fetched(answer.body, answer.content_type)
+
+    def _rendered(self, more: Mapping[str, str]) -> bytes:
+        """The request's bytes. Raises ValueError for a header that would be two."""
+        host, target = self._start
+        headers = {"Host": host, **self._headers, **more}
+        lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a header must not contain line breaks")
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    async def _general(self) -> Fetched:
+        async with self._client.request(
+            "GET", self._target.url, headers=self._headers, unix_socket=self._target.unix_socket
+        ) as response:
+            if response.status != 200:
+                raise ScrapeFailed(f"server returned HTTP status {response.status} {response.reason}")
+            body = await _read(response, self._limit)
+            return Fetched(body, response.headers.get("Content-Type", ""))
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, decompressed, and never more than ``limit`` bytes of it in memory."""
-    encoding = response.headers.get("Content-Encoding", "").lower()
-    if encoding not in ("", "identity", "gzip"):
-        raise ScrapeFailed(f"unsupported Content-Encoding {encoding!r}")
-    inflate = zlib.decompressobj(_GZIP_WINDOW) if encoding == "gzip" else None
-    parts: list[bytes] = []
-    size = 0
+    reader = BodyReader(response.headers.get("Content-Encoding", "").lower(), limit)
     async for part in response.content.iter_any():
-        if inflate is not None:
-            try:
-                part = inflate.decompress(part, limit - size + 1)
-            except zlib.error as error:
-                raise ScrapeFailed(f"gzip: {error}") from None
-        size += len(part)
-        if size > limit or (inflate is not None and inflate.unconsumed_tail):
-            raise BodyTooLarge
-        parts.append(part)
-    if inflate is not None and not inflate.eof:
-        raise ScrapeFailed("unexpected EOF")
-    return b"".join(parts)
+        reader.add(part)
+    return reader.whole()

@@ -17,7 +17,8 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.http_client import HTTPClient
-from wavetank.monitoring.scrape.fetch import BodyTooLarge, ScrapeFailed, fetch
+from wavetank.monitoring.scrape.body import BodyTooLarge, ScrapeFailed
+from wavetank.monitoring.scrape.fetch import Fetcher
 from wavetank.monitoring.scrape.store import Appended, TargetStore
 from wavetank.monitoring.scrape.target import Target, first_scrape
 
@@ -61,7 +62,7 @@ class TargetLoop:
         self.store = store
         self.health = _Health()
         self.refuse = refuse  # why the target must not be scraped: it fails with this text
-        self._client = client
+        self._fetcher = Fetcher(client, target, config)
         self._clock = clock
         self._seed = seed
         self._observe = observe
@@ -78,6 +79,7 @@ class TargetLoop:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        self._fetcher.close()
 
     async def retire(self) -> None:
         """End because the target is gone. Its series end at the tick it would have been scraped at next;
@@ -109,7 +111,7 @@ class TargetLoop:
         try:
             if self.refuse:
                 raise ScrapeFailed(self.refuse)
-            fetched = await fetch(self._client, self.target, self.config)
+            fetched = await self._fetcher.fetch()
             size = len(fetched.body)
             appended = self.store.append(fetched.body, fetched.content_type, now_ms)
         except (ScrapeFailed, InputError) as failure:
