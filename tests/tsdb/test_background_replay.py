@@ -93,6 +93,38 @@ def test_late_samples_and_histograms_meanwhile(model: Model) -> None:
         model.reopen()
 
 
+def test_histograms_committed_meanwhile_are_seen_at_once(model: Model) -> None:
+    labels = Labels.of(__name__="h", job="other")
+    samples = {BASE_MS + n * 15_000: FloatHistogram(0, n + 2.0, 5.0, 0.001, 1.0, ((0, 1),), (n + 1.0,))
+               for n in range(30)}  # fmt: skip
+
+    def write(times: list[int]) -> None:
+        appender = model.db.appender()
+        for t in times:
+            appender.append_histogram(0, labels, t, samples[t])
+        assert appender.commit().appended == len(times)
+
+    def check(times: list[int]) -> None:
+        batch = model.db.select(matching("__name__", "h"), *EVER)
+        assert batch.timestamps_ms.tolist() == times
+        assert batch.histograms is not None
+        assert all(h.equals(samples[t]) for t, h in zip(times, batch.histograms, strict=True))
+
+    times = list(samples)
+    model.write(0, 100)
+    write(times[:20])
+    with held_at(model, "head_chunks") as go_on:
+        write(times[20:])
+        check(times[20:])
+        go_on.set()
+        assert model.db.wait_until_whole(SECONDS)
+        check(times)
+    assert model.db.counts.appended == 10
+    model.reopen()
+    check(times)
+    model.check()
+
+
 def test_closing_early_loses_nothing(model: Model) -> None:
     model.write(0, 400)
     model.db.close()
