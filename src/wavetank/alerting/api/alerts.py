@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cmp_to_key
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import re2
 from starlette.requests import Request
 from starlette.responses import Response
 
 from wavetank.alerting.alert import Alert
-from wavetank.alerting.api.times import BadRequest, flag, json_answer, parse_time, read_json, show_time
+from wavetank.alerting.api.shown import ShownAlerts
+from wavetank.alerting.api.times import BadRequest, flag, json_answer, json_bytes, parse_time, read_json
 from wavetank.alerting.dispatch import Group
 from wavetank.alerting.matchers import matches_filter, parse_matcher
 from wavetank.alerting.service import Alertmanager, AlertStatus
+from wavetank.clock import next_turn
 from wavetank.model.labels import Matcher, compile_regex, is_valid_label_name
 
 __all__ = ["get_alerts", "get_groups", "get_receivers", "post_alerts"]
+
+_ALERTS_A_TURN: Final = 500
 
 
 def filters(request: Request, name: str = "filter") -> list[Matcher]:
@@ -69,64 +74,57 @@ def _alert_filter(am: Alertmanager, request: Request) -> Callable[[Alert], Alert
     return passes
 
 
-def _show(
-    alert: Alert, status: AlertStatus, receivers: Iterable[str], muted_by: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "annotations": dict(alert.annotations),
-        "endsAt": show_time(alert.ends_at),
-        "fingerprint": alert.id,
-        "receivers": [{"name": name} for name in receivers],
-        "startsAt": show_time(alert.starts_at),
-        "status": {
-            "inhibitedBy": status.inhibited_by,
-            "mutedBy": list(muted_by),
-            "silencedBy": status.silenced_by,
-            "state": "suppressed" if muted_by else status.state,
-        },
-        "updatedAt": show_time(alert.updated_at),
-        "generatorURL": alert.generator_url,
-        "labels": dict(alert.labels),
-    }
-
-
-async def get_alerts(am: Alertmanager, request: Request) -> Response:
+async def get_alerts(am: Alertmanager, request: Request, shown: ShownAlerts) -> Response:
     passes, wanted = _alert_filter(am, request), _receiver_filter(am, request)
     found = []
-    for alert in sorted(am.store.all(), key=lambda a: a.id):
+    every = sorted(am.store.all(), key=lambda a: a.id)
+    shown.keep(len(every))
+    async for alert in _in_turns(every):
         receivers = [route.receiver for route in am.route.match(alert.labels)]
         if any(map(wanted, receivers)) and (status := passes(alert)) is not None:
-            found.append(_show(alert, status, receivers, ()))
-    return json_answer(found)
+            found.append(shown.encode(alert, status, receivers, ()))
+    return json_bytes(b"[" + b",".join(found) + b"]")
 
 
-async def get_groups(am: Alertmanager, request: Request) -> Response:
+async def _in_turns(alerts: Sequence[Alert]) -> AsyncIterator[Alert]:
+    """The alerts, letting other requests and notifications go on now and then."""
+    for i, alert in enumerate(alerts):
+        if i % _ALERTS_A_TURN == _ALERTS_A_TURN - 1:
+            await next_turn()
+        yield alert
+
+
+async def get_groups(am: Alertmanager, request: Request, shown: ShownAlerts) -> Response:
     passes, wanted = _alert_filter(am, request), _receiver_filter(am, request)
     muted = flag(request, "muted")
     receivers: dict[str, list[str]] = {}
     for group in am.dispatcher.groups.values():
         for id_ in group.alerts:
             receivers.setdefault(id_, []).append(group.route.receiver)
-    shown = []
+    shown.keep(len(am.store))
+    listed = []
     ordered = sorted(am.dispatcher.groups.values(), key=cmp_to_key(_before))
     for group in ordered:
         if not wanted(group.route.receiver) or (group.muted_by and not muted):
             continue
-        alerts = [
-            _show(alert, status, sorted(receivers[alert.id]), group.muted_by)
-            for alert in sorted(group.alerts.values(), key=lambda a: a.id)
-            if (status := passes(alert)) is not None
-        ]
+        alerts = []
+        async for alert in _in_turns(sorted(group.alerts.values(), key=lambda a: a.id)):
+            if (status := passes(alert)) is not None:
+                told = sorted(receivers.get(alert.id, ()))  # none: it came meanwhile
+                alerts.append(shown.encode(alert, status, told, group.muted_by))
+        await next_turn()
         if alerts:
-            shown.append(
-                {
-                    "alerts": alerts,
-                    "labels": group.labels,
-                    "receiver": {"name": group.route.receiver},
-                    "routeLabels": am.route_labels(group),
-                }
-            )
-    return json_answer(shown)
+            listed.append(_group(am, group, alerts))
+    return json_bytes(b"[" + b",".join(listed) + b"]")
+
+
+def _group(am: Alertmanager, group: Group, alerts: Sequence[bytes]) -> bytes:
+    rest = {
+        "labels": group.labels,
+        "receiver": {"name": group.route.receiver},
+        "routeLabels": am.route_labels(group),
+    }
+    return b'{"alerts":[' + b",".join(alerts) + b"]," + msgspec.json.encode(rest)[1:]
 
 
 def _before(a: Group, b: Group) -> int:

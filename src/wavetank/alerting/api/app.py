@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 from wavetank import __version__
 from wavetank.alerting.api import alerts, silences
 from wavetank.alerting.api.page import render_page
+from wavetank.alerting.api.shown import ShownAlerts
 from wavetank.alerting.api.times import BadRequest, json_answer, problem, show_time
 from wavetank.alerting.config import show_config
 from wavetank.alerting.service import Alertmanager
@@ -29,6 +31,7 @@ Endpoint = Callable[[Alertmanager, Request], Awaitable[Response]]
 
 def create_app(am: Alertmanager) -> ASGIApp:
     """The ASGI application."""
+    shown = ShownAlerts()
 
     def route(path: str, method: str, endpoint: Endpoint) -> BaseRoute:
         async def handle(request: Request) -> Response:
@@ -51,9 +54,9 @@ def create_app(am: Alertmanager) -> ASGIApp:
         routes=[
             route("/api/v2/status", "GET", _status),
             route("/api/v2/receivers", "GET", alerts.get_receivers),
-            route("/api/v2/alerts", "GET", alerts.get_alerts),
+            route("/api/v2/alerts", "GET", partial(alerts.get_alerts, shown=shown)),
             route("/api/v2/alerts", "POST", alerts.post_alerts),
-            route("/api/v2/alerts/groups", "GET", alerts.get_groups),
+            route("/api/v2/alerts/groups", "GET", partial(alerts.get_groups, shown=shown)),
             route("/api/v2/silences", "GET", silences.get_silences),
             route("/api/v2/silences", "POST", silences.post_silence),
             route("/api/v2/silence/{id}", "GET", silences.get_silence),

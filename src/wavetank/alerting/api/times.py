@@ -11,7 +11,16 @@ from starlette.responses import Response
 
 from wavetank.limits import ALERT_BODY_BYTES_MAX
 
-__all__ = ["BadRequest", "flag", "json_answer", "parse_time", "problem", "read_json", "show_time"]
+__all__ = [
+    "BadRequest",
+    "flag",
+    "json_answer",
+    "json_bytes",
+    "parse_time",
+    "problem",
+    "read_json",
+    "show_time",
+]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _ZERO = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
@@ -72,8 +81,13 @@ async def read_json(request: Request) -> Any:
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
+    return json_bytes(msgspec.json.encode(value), status)
+
+
+def json_bytes(value: bytes, status: int = 200) -> Response:
+    """An answer that is JSON already."""
     return Response(
-        msgspec.json.encode(value),
+        value,
         status,
         media_type="application/json",
         headers={"Cache-Control": "no-store"},
