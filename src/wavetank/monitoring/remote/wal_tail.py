@@ -30,6 +30,7 @@ from wavetank.tsdb.wal.rare_records import (
     decode_histograms_record,
 )
 from wavetank.tsdb.wal.series_records import series_batches
+from wavetank.tsdb.wal.start_records import decode_samples_v2
 
 __all__ = ["Position", "Slice", "WalTail"]
 
@@ -37,9 +38,6 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 _LOG = logging.getLogger(__name__)
 _SLICE_BYTES: Final = 1 << 20
-_HISTOGRAMS: Final = frozenset(
-    (records.HISTOGRAMS, records.FLOAT_HISTOGRAMS, records.HISTOGRAMS_CUSTOM, records.FLOAT_HISTOGRAMS_CUSTOM)
-)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -143,23 +141,35 @@ class WalTail:
         where = np.flatnonzero(kinds == records.SERIES)
         if len(where):
             found.series = list(_series(Batch(batch.data, batch.begins[where], batch.ends[where], following)))
-        where = np.flatnonzero(kinds == records.SAMPLES)
-        if len(where):
-            try:
-                found.refs, found.times_ms, found.values = records.decode_samples(
-                    batch.data, batch.begins[where], batch.ends[where]
-                )
-            except CorruptionError as error:
-                self.skipped.append(str(error))
+        try:
+            found.refs, found.times_ms, found.values = _samples(batch)
+        except CorruptionError as error:
+            self.skipped.append(str(error))
         for i, kind in enumerate(kinds.tolist()):
             try:
-                if kind in _HISTOGRAMS:
+                if kind in records.HISTOGRAM_KINDS:
                     found.histograms += decode_histograms_record(batch.record(i))
                 elif kind == records.EXEMPLARS:
                     found.exemplars += decode_exemplars(batch.record(i))
             except CorruptionError as error:
                 self.skipped.append(str(error))
         return found
+
+
+def _samples(batch: Batch) -> tuple[Int64s, Int64s, Float64s]:
+    """Refs, times and values of the float samples; a log has those without or those with start timestamps."""
+    kinds = batch.types()
+    where = np.flatnonzero(kinds == records.SAMPLES)
+    plain = records.decode_samples(batch.data, batch.begins[where], batch.ends[where])
+    where = np.flatnonzero(kinds == records.SAMPLES_V2)
+    if not len(where):
+        return plain
+    more = decode_samples_v2(batch.data, batch.begins[where], batch.ends[where])
+    return (
+        np.concatenate([plain[0], more[0]]),
+        np.concatenate([plain[1], more[1]]),
+        np.concatenate([plain[2], more[2]]),
+    )
 
 
 def _series(batch: Batch) -> Iterator[tuple[int, Labels]]:
