@@ -12,7 +12,8 @@ scrape, metric window, HPA sync, behavior limits, ReplicaSet, scheduler, kubelet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -105,6 +106,10 @@ def attribute_scalings(records: Sequence[Record]) -> list[Scaling]:
     return scalings
 
 
+def _time(record: Record) -> float:
+    return float(record["at"])
+
+
 class _Log:
     """The journal, indexed by what the attribution asks for."""
 
@@ -117,8 +122,9 @@ class _Log:
             if record["kind"] == "hpa.sync":
                 self.syncs.setdefault(record["hpa"], []).append(record)
 
-    def of(self, kind: str, after: float = 0.0, before: float = float("inf")) -> Iterable[Record]:
-        return (r for r in self.by_kind.get(kind, ()) if after <= r["at"] <= before)
+    def of(self, kind: str, after: float = 0.0, before: float = float("inf")) -> Sequence[Record]:
+        records = self.by_kind.get(kind, [])
+        return records[bisect_left(records, after, key=_time) : bisect_right(records, before, key=_time)]
 
     def first(self, kind: str, after: float, before: float = float("inf"), **equal: Any) -> Record | None:
         for record in self.of(kind, after, before):
@@ -248,7 +254,8 @@ def _supplying_scrape(log: _Log, sync: Record) -> Record | None:
     if not timestamps:
         return None
     pod, newest = max(timestamps.items(), key=lambda item: item[1])
-    for record in log.of("metrics_server.scrape", before=sync["at"]):
+    # No scrape can show a sample that was taken after it, but for the rounding of times.
+    for record in log.of("metrics_server.scrape", newest - 1.0, sync["at"]):
         served = record["pods"].get(pod)
         if served is not None and served[1] >= newest - 0.001:
             return record

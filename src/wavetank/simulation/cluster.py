@@ -34,7 +34,7 @@ from wavetank.kube.kubelet.images import ModelledPuller
 from wavetank.kube.kubelet.kubelet import Kubelet
 from wavetank.kube.kubelet.options import KubeletOptions, NodeConfig
 from wavetank.kube.kubelet.server import LocalKubelets
-from wavetank.kube.metrics_server.scrapers import LocalScraper
+from wavetank.kube.metrics_server.direct import DirectScraper
 from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions
 from wavetank.kube.resources import ENDPOINTSLICES
 from wavetank.mesh.registration import register_mesh
@@ -120,7 +120,7 @@ class VirtualCluster:
             await self._enter(kubelet)
         resolution = options.metric_resolution
         metrics = MetricsServer(
-            plane.client("metrics-server"), LocalScraper(self._provider), clock, journal,
+            plane.client("metrics-server"), DirectScraper(self._provider.get), clock, journal,
             MetricsServerOptions(resolution, min(10.0, 0.8 * resolution)),
         )  # fmt: skip
         plane.add_extension(metrics)

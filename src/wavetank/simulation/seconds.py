@@ -31,18 +31,21 @@ def load_seconds(services: Sequence[Flow]) -> Iterator[dict[str, Any]]:
     busy = np.flatnonzero(total[:, k.ARRIVED] + total[:, k.COMPLETED])
     if not len(busy):
         return
-    origin = int(services[0].origin)
-    for i in range(int(busy[0]), int(busy[-1]) + 1):
-        row = total[i]
-        p50, p95, p99 = (float(v) if math.isfinite(v) else None for v in worst[i])
+    first, last = int(busy[0]), int(busy[-1]) + 1
+    columns = (k.ARRIVED, k.COMPLETED, k.FAILED, k.IN_FLIGHT)
+    counts = np.rint(total[first:last, columns]).astype(np.int64).tolist()
+    second = int(services[0].origin) + first
+    for (arrived, completed, failed, flying), tail in zip(counts, worst[first:last].tolist(), strict=True):
+        p50, p95, p99 = (v if v != -math.inf else None for v in tail)
         yield {
-            "second": origin + i,
-            "scheduled": round(row[k.ARRIVED]),
-            "started": round(row[k.ARRIVED]),
-            "requests": round(row[k.COMPLETED]),
-            "failures": round(row[k.FAILED]),
-            "busy": round(row[k.IN_FLIGHT]),
+            "second": second,
+            "scheduled": arrived,
+            "started": arrived,
+            "requests": completed,
+            "failures": failed,
+            "busy": flying,
             "p50": p50,
             "p95": p95,
             "p99": p99,
         }
+        second += 1

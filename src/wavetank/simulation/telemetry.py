@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wavetank.exporters.kube_state import KINDS
-from wavetank.exporters.kube_state import families as state_families
 from wavetank.exposition.render import MetricFamily, Sample
 from wavetank.kube.kubelet.cadvisor import cadvisor_families
-from wavetank.kube.resources import BUILT_IN, PODS
+from wavetank.kube.resources import PODS
 from wavetank.load.exporter import BUCKETS_SECONDS
 from wavetank.load.histogram import LogHistogram
 from wavetank.load.results import Entry, Snapshot
@@ -29,6 +27,7 @@ from wavetank.simulation.cluster import VirtualCluster
 from wavetank.simulation.flows import Flow, Served
 from wavetank.simulation.graph.stats import cluster_stats
 from wavetank.simulation.graph.traffic import GraphTraffic
+from wavetank.simulation.state_series import StateSeries
 from wavetank.tsdb.db import DB
 
 __all__ = ["Scraper", "ServiceFacts", "load_snapshot", "log_histogram"]
@@ -40,7 +39,6 @@ _ENVOY_BUCKETS = (
 )
 _LOAD_HISTOGRAMS = ("locust_request_duration_seconds", "wavetank_response_seconds")
 _WINDOW_SECONDS = 5
-_STATE_KINDS = {resource.kind: resource for resource in BUILT_IN if resource.kind in KINDS}
 _GATEWAY = {
     "reporter": "source",
     "source_workload": "istio-ingressgateway",
@@ -119,6 +117,7 @@ class Scraper:
         self._graph = graph
         self._appender = db.appender()
         self._cadvisor_job = cadvisor_job
+        self._state = StateSeries(cluster.plane.api)
         self._targets: dict[tuple[str, str], _Target] = {}
         self._uids: dict[str, str] = {}
         self._born: set[Key] = set()
@@ -132,22 +131,29 @@ class Scraper:
         for kubelet in self._cluster.kubelets:
             instance = f"{kubelet.node.ip}:10250"
             self._store(self._cadvisor_job, instance, cadvisor_families(kubelet.cadvisor), now_ms)
-        self._store("wavetank/kube-state", "control-plane", self._state(), now_ms)
+        self._store_state(now_ms)
         self._store("wavetank/gateway", "gateway", self._gateway(), now_ms, births=True)
         self._store("wavetank/load", "load", self._load(), now_ms)
         self._appender.commit()
         self._before_ms = now_ms
 
-    def _state(self) -> list[MetricFamily]:
-        api = self._cluster.plane.api
-        return state_families({kind: api.bucket(r).objects() for kind, r in _STATE_KINDS.items()})
+    def _store_state(self, now_ms: int) -> None:
+        target = self._target("wavetank/kube-state", "control-plane")
+        refs: list[int] = []
+        values: list[float] = []
+        for piece in self._state.pieces():
+            if not piece.refs:
+                piece.refs = [self._known_ref(target, sample) for sample in piece.samples]
+            refs += piece.refs
+            values += [sample.value for sample in piece.samples]
+        times = np.full(len(refs), now_ms, np.int64)
+        self._appender.append_batch(np.array(refs, np.int64), times, np.array(values, np.float64))
+        self._close(target, set(refs), now_ms)
 
     def _store(
         self, job: str, instance: str, found: Iterable[MetricFamily], now_ms: int, *, births: bool = False
     ) -> None:
-        target = self._targets.get((job, instance))
-        if target is None:
-            target = self._targets[job, instance] = _Target(job, instance)
+        target = self._target(job, instance)
         seen: set[int] = set()
         append = self._appender.append
         for family in found:
@@ -161,13 +167,31 @@ class Scraper:
                 seen.add(ref)
                 at = now_ms if sample.timestamp_ms is None else sample.timestamp_ms
                 append(ref, None, at, float(sample.value))
-        for ref in target.last - seen:
+        self._close(target, seen, now_ms)
+
+    def _close(self, target: _Target, seen: set[int], now_ms: int) -> None:
+        """The end of a target's scrape: markers for what is no longer there, and ``up``."""
+        append = self._appender.append
+        for ref in sorted(target.last - seen):
             append(ref, None, now_ms, STALE_NAN)
         target.last = seen
         up = target.refs.get(("up",))
         if up is None:
             up = target.refs["up",] = self._ref(target, "up", {})
         append(up, None, now_ms, 1.0)
+
+    def _target(self, job: str, instance: str) -> _Target:
+        target = self._targets.get((job, instance))
+        if target is None:
+            target = self._targets[job, instance] = _Target(job, instance)
+        return target
+
+    def _known_ref(self, target: _Target, sample: Sample) -> int:
+        key = (sample.name, *sample.labels.values())
+        ref = target.refs.get(key)
+        if ref is None:
+            ref = target.refs[key] = self._ref(target, sample.name, sample.labels)
+        return ref
 
     def _ref(self, target: _Target, name: str, labels: object) -> int:
         pairs = {**dict(labels), "job": target.job, "instance": target.instance}  # type: ignore[call-overload]

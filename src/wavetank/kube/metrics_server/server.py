@@ -36,8 +36,8 @@ class ScrapeError(WavetankError):
 
 
 class NodeScraper(Protocol):
-    async def scrape(self, node: Object) -> bytes:
-        """The body of the node's /metrics/resource. Raises ScrapeError."""
+    async def scrape(self, node: Object) -> bytes | Batch:
+        """The body of the node's /metrics/resource, or what would be read in it. Raises ScrapeError."""
         ...
 
 
@@ -154,12 +154,12 @@ class MetricsServer:
         if spread > 0.008:  # upstream staggers its requests; alone there is nobody to stagger against
             await self._clock.sleep(spread * self._clock.random("metrics-server").random())
         now = self._clock.now()
-        body: bytes | None = None
+        body: bytes | Batch | None = None
         with suppress(ScrapeError, TimeoutError):
             async with asyncio.timeout(self._options.kubelet_timeout):
                 body = await self._scraper.scrape(node)
         self._requests.inc(1, "true" if body is not None else "false")
-        return None if body is None else decode(body, now)
+        return decode(body, now) if isinstance(body, bytes) else body
 
     def _note(self, nodes: Sequence[Object], batches: Sequence[Batch | None]) -> None:
         for node, batch in zip(nodes, batches, strict=True):
