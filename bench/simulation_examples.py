@@ -1,5 +1,5 @@
 """Draws the pictures of the simulated examples: each is simulated as it stands, and beside it with one thing
-changed, where the comparison is the point.
+or another changed, where the comparison is the point.
 
 Run: ``python bench/simulation_examples.py [NAME...]``; writes ``examples/NAME/picture.svg``.
 """
@@ -23,10 +23,18 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 Change = Callable[[dict[str, Any]], None]
 
 
-def without_retries(obj: dict[str, Any]) -> None:
-    if obj["kind"] == "VirtualService":
-        rule = obj["spec"]["http"][0]
-        rule["timeout"] = rule.pop("retries")["perTryTimeout"]
+def as_it_is(obj: dict[str, Any]) -> None:
+    """Nothing changed."""
+
+
+def with_policy(block: str, settings: dict[str, Any], *hosts: str) -> Change:
+    """The DestinationRules of these hosts with one more block in their policy."""
+
+    def change(obj: dict[str, Any]) -> None:
+        if obj["kind"] == "DestinationRule" and obj["spec"]["host"] in hosts:
+            obj["spec"]["trafficPolicy"][block] = settings
+
+    return change
 
 
 def with_a_window(obj: dict[str, Any]) -> None:
@@ -39,13 +47,28 @@ def with_more_at_rest(obj: dict[str, Any]) -> None:
         obj["spec"]["minReplicas"] = 7
 
 
-PAIRS: dict[str, tuple[str, str, Change] | None] = {
-    "flash-crowd": ("minReplicas 2", "minReplicas 7", with_more_at_rest),
-    "scale-to-zero": None,
-    "flapping": ("window 0 s", "window 300 s", with_a_window),
-    "cold-pull": None,
-    "retry-storm": ("3 retries", "no retries", without_retries),
+#: The settings that examples/retry-storm/README.md has.
+BUDGET = {"percent": 10, "minRetryConcurrency": 3}
+BREAKER = {"http": {"http2MaxRequests": 100}}
+EJECTION = {
+    "consecutive5xxErrors": 5, "interval": "5s", "baseEjectionTime": "30s", "maxEjectionPercent": 100,
+}  # fmt: skip
+
+Variants = dict[str, Change]
+EXAMPLE: dict[str, Variants] = {
+    "flash-crowd": {"minReplicas 2": as_it_is, "minReplicas 7": with_more_at_rest},
+    "scale-to-zero": {"scale-to-zero": as_it_is},
+    "flapping": {"window 0 s": as_it_is, "window 300 s": with_a_window},
+    "cold-pull": {"cold-pull": as_it_is},
+    "retry-storm": {
+        "retries": as_it_is,
+        "retry budgets": with_policy("retryBudget", BUDGET, "shop", "cart"),
+        "circuit breaker": with_policy("connectionPool", BREAKER, "cart"),
+        "ejection": with_policy("outlierDetection", EJECTION, "cart"),
+    },
 }
+#: The charts of a picture, where it is not all of them.
+CHARTS = {"retry-storm": ("requests/s", "failed requests/s", "tries of cart/s", "cart CPU, cores")}
 
 
 def changed(plan: Plan, change: Change) -> Plan:
@@ -63,15 +86,10 @@ def simulated(plan: Plan) -> Report:
 
 
 def main() -> None:
-    for name in sys.argv[1:] or PAIRS:
+    for name in sys.argv[1:] or EXAMPLE:
         plan = make_plan(EXAMPLES / name, simulated=True)
-        pair = PAIRS[name]
-        if pair is None:
-            reports = [(name, simulated(plan))]
-        else:
-            as_is, other, change = pair
-            reports = [(as_is, simulated(plan)), (other, simulated(changed(plan, change)))]
-        text = picture(reports)
+        reports = [(label, simulated(changed(plan, change))) for label, change in EXAMPLE[name].items()]
+        text = picture(reports, CHARTS.get(name, ()))
         (EXAMPLES / name / "picture.svg").write_text(text)
         told = "; ".join(
             f"{label}: "

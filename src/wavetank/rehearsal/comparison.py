@@ -17,7 +17,9 @@ from rich.table import Table
 from wavetank.errors import InputError
 from wavetank.rehearsal.report.model import Report, Scaling
 
-__all__ = ["Curve", "curves", "picture", "print_comparison", "print_spread", "read_report"]
+__all__ = [
+    "Curve", "curves", "picture", "print_comparison", "print_spread", "read_report", "service_curves",
+]  # fmt: skip
 
 Curve = list[tuple[float, float]]
 _WIDTH, _HEIGHT, _LEFT, _GAP = 720, 120, 56, 30
@@ -59,6 +61,20 @@ def curves(report: Report) -> dict[str, Curve]:
         found[f"{workload.name} CPU, cores"] = curve(workload.cpu_cores)
     found["p99, ms"] = curve(report.timeline.p99_ms)
     return found
+
+
+def service_curves(report: Report) -> dict[str, Curve]:
+    """What failed, and of each service the tries a second and the pods that were ejected."""
+    begin, times = _begin(report), report.timeline.at_seconds
+    rows = {"failed requests/s": report.timeline.failed_rps}
+    for service in report.services:
+        name = service.name.rpartition("/")[2]
+        rows |= {f"tries of {name}/s": service.tries_rps, f"{name} ejected": service.ejected}
+    return {
+        name: [(t - begin, v) for t, v in zip(times, values, strict=True) if v is not None and t >= begin]
+        for name, values in rows.items()
+        if values
+    }
 
 
 def _value_at(curve: Curve, at: float) -> float | None:
@@ -151,9 +167,16 @@ def print_spread(reports: Sequence[Report], console: Console) -> None:
 # --- the picture
 
 
-def picture(reports: Sequence[tuple[str, Report]]) -> str:
-    """An SVG with one chart under another, each report a line in each."""
+def picture(reports: Sequence[tuple[str, Report]], only: Sequence[str] = ()) -> str:
+    """An SVG with one chart under another, each report a line in each: ``curves``, or those named, of
+    ``service_curves`` too."""
     drawn = [(name, curves(report)) for name, report in reports]
+    if only:
+        drawn = [
+            (name, found | service_curves(report))
+            for (name, found), (_, report) in zip(drawn, reports, strict=True)
+        ]
+        drawn = [(name, {key: found[key] for key in only if key in found}) for name, found in drawn]
     names = list(dict.fromkeys(name for _, found in drawn for name in found))
     end = max((t for _, found in drawn for c in found.values() for t, _ in c), default=1.0)
     height = len(names) * (_HEIGHT + _GAP) + 34

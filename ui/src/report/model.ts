@@ -114,6 +114,21 @@ export interface ScaledPod {
   stages: LagStage[];
 }
 
+export interface Service {
+  name: string;
+  requests: number;
+  failures: number;
+  tries: number;
+  retries: number;
+  retries_refused: number;
+  overflows: number;
+  ejections: number;
+  requests_rps: Series;
+  failed_rps: Series;
+  tries_rps: Series;
+  ejected: Series;
+}
+
 export interface Scaling {
   workload: string;
   direction: "up" | "down";
@@ -211,6 +226,7 @@ export interface Report {
   slos: Slo[];
   stages: LoadStage[];
   workloads: Workload[];
+  services: Service[];
   scalings: Scaling[];
   events: Event[];
   bottleneck: Bottleneck | null;

@@ -24,6 +24,7 @@ from wavetank.rehearsal.outcome.record import (
     read_record,
 )
 from wavetank.rehearsal.outcome.scalings import events, pods, scalings
+from wavetank.rehearsal.outcome.services import services_over_time
 from wavetank.rehearsal.outcome.timeline import Axis, load_stages, load_timeline
 from wavetank.rehearsal.outcome.workloads import workload_over_time
 from wavetank.rehearsal.report.model import (
@@ -91,6 +92,7 @@ async def build_report(
         stages=load_stages(records, record.started_at, record.load_ended_at or end, rows),
         timeline=timeline,
         workloads=workloads,
+        services=await services_over_time(query, axis, record.load_ended_at or end),
         scalings=scaled,
         events=events(records, record.started_at),
         bottleneck=_bottleneck(record.started_at, axis, timeline, workloads, verdicts),

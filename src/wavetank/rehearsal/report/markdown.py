@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from wavetank.rehearsal.report.model import LoadRow, Report, Scaling, Slo
+from wavetank.rehearsal.report.model import LoadRow, Report, Scaling, Service, Slo
 from wavetank.rehearsal.report.wording import (
     DASH,
     clock,
@@ -20,6 +20,7 @@ from wavetank.rehearsal.report.wording import (
     short_name,
     slo_state,
     verdict,
+    worth_telling,
 )
 
 __all__ = ["render_markdown"]
@@ -38,6 +39,7 @@ def render_markdown(report: Report) -> str:
         *_list("### What to change", report.recommendations),
         *_scalings(report.scalings),
         _requests(report),
+        _services(worth_telling(report.services)),
         *_list("### What was modelled", [f"{m.what}: {m.how}" for m in report.modelled]),
         _environment(report),
     ]
@@ -150,6 +152,16 @@ def _request(row: LoadRow) -> tuple[str, ...]:
         f"{row.failures:,}",
         *(milliseconds(v) for v in (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms)),
     )
+
+
+def _services(services: Sequence[Service]) -> str:
+    head = ("service", "requests", "failed", "tries", "retries not made", "refused", "ejections")
+    rows = [
+        (_text(short_name(s.name)), *(f"{n:,}" for n in (s.requests, s.failures, s.tries, s.retries_refused,
+                                                         s.overflows, s.ejections)))
+        for s in services
+    ]  # fmt: skip
+    return f"### Services\n\n{_table(head, rows, numbers=6)}" if rows else ""
 
 
 def _environment(report: Report) -> str:

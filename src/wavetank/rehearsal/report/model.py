@@ -34,6 +34,7 @@ __all__ = [
     "Report",
     "ScaledPod",
     "Scaling",
+    "Service",
     "Slo",
     "Timeline",
     "Workload",
@@ -173,6 +174,28 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     cpu_cores: Series = ()
     throttled_ratio: Series = ()
     memory_bytes: Series = ()
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests to one Service ("namespace/name") as the proxy counted them, over the whole run.
+
+    ``tries`` are what its pods were asked: requests that were not refused, and ``retries``. Not made were
+    ``retries_refused``, by the retry budget or ``maxRetries``, and ``overflows``, by the other bounds of the
+    connection pool. ``ejections`` is how often a pod was taken out; ``ejected`` how many were at a time.
+    """
+
+    name: str
+    requests: int
+    failures: int = 0
+    tries: int = 0
+    retries: int = 0
+    retries_refused: int = 0
+    overflows: int = 0
+    ejections: int = 0
+    requests_rps: Series = ()
+    failed_rps: Series = ()
+    tries_rps: Series = ()
+    ejected: Series = ()
 
 
 class LagStage(msgspec.Struct, frozen=True, kw_only=True):
@@ -323,6 +346,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     slos: tuple[Slo, ...] = ()
     stages: tuple[LoadStage, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    services: tuple[Service, ...] = ()
     scalings: tuple[Scaling, ...] = ()
     events: tuple[Event, ...] = ()
     bottleneck: Bottleneck | None = None

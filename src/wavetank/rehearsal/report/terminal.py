@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wavetank.limits import REPORT_SPARKLINE_COLUMNS_MAX
-from wavetank.rehearsal.report.model import Report, Scaling, Series, Slo, Workload
+from wavetank.rehearsal.report.model import Report, Scaling, Series, Service, Slo, Workload
 from wavetank.rehearsal.report.wording import (
     clock,
     detail,
@@ -26,6 +26,7 @@ from wavetank.rehearsal.report.wording import (
     significant,
     slo_state,
     verdict,
+    worth_telling,
 )
 
 __all__ = ["print_summary", "sparkline"]
@@ -41,7 +42,11 @@ def print_summary(report: Report, console: Console) -> None:
     console.print(Text.assemble(("▌ ", style), _said(verdict(report), f"bold {style}")))
     if text := detail(report):
         console.print(Padding(_said(text), (0, 0, 0, 2)))
-    for table in (_slos(report.slos), _lines(report, console.width), _scalings(report.scalings)):
+    tables = (
+        _slos(report.slos), _lines(report, console.width), _services(worth_telling(report.services)),
+        _scalings(report.scalings),
+    )  # fmt: skip
+    for table in tables:
         if table.row_count:
             console.print()
             console.print(Padding(table, (0, 0, 0, 2)))
@@ -122,6 +127,21 @@ def _scaled(report: Report) -> list[Workload]:
     names = {scaling.workload for scaling in report.scalings}
     found = [w for w in report.workloads if f"{w.kind}/{w.namespace}/{w.name}" in names]
     return found or list(report.workloads[:1])
+
+
+def _services(services: Sequence[Service]) -> Table:
+    table = _table(
+        ("service", "left"), ("requests", "right"), ("failed", "right"), ("tries each", "right"),
+        ("retries not made", "right"), ("refused", "right"), ("ejections", "right"),
+    )  # fmt: skip
+    for service in services:
+        cells = (
+            f"{service.requests:,}", percent(service.failures / max(1, service.requests)),
+            f"{service.tries / max(1, service.requests):.2f}", f"{service.retries_refused:,}",
+            f"{service.overflows:,}", f"{service.ejections:,}",
+        )  # fmt: skip
+        table.add_row(_said(short_name(service.name)), *cells)
+    return table
 
 
 def _scalings(scalings: Sequence[Scaling]) -> Table:

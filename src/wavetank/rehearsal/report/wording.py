@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from wavetank.rehearsal.report.model import Report, Scaling, Slo
+from wavetank.rehearsal.report.model import Report, Scaling, Service, Slo
 
 __all__ = [
     "DASH",
@@ -27,6 +27,7 @@ __all__ = [
     "significant",
     "slo_state",
     "verdict",
+    "worth_telling",
 ]
 
 DASH = "–"
@@ -118,6 +119,12 @@ def in_unit(value: float | None, unit: str) -> str:
 def printable(text: str) -> str:
     """Control characters made visible: a program's output must not steer the reader's terminal."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def worth_telling(services: Sequence[Service]) -> Sequence[Service]:
+    """All, if there are several, or if the proxy did more than pass requests on."""
+    busy = any(s.tries != s.requests or s.overflows or s.ejections for s in services)
+    return services if len(services) > 1 or busy else ()
 
 
 def short_name(reference: str) -> str:

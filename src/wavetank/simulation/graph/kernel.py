@@ -160,9 +160,10 @@ def _end_second(s: State) -> None:
 
 
 @kernel(allocates=False)
-def advance(s: State, until: float, rng: Any) -> int:
+def advance(s: State, until: float, arrivals: Any, rng: Any) -> int:
     """Do what is on the stack, then let everything happen up to ``until`` (seconds of load). Returns 1 where
-    there was no more room for requests, frames or timers: make room and call again."""
+    there was no more room for requests, frames or timers: make room and call again. ``arrivals`` is a stream
+    of random numbers of its own, so that other policies meet the same load."""
     numbers = s.numbers
     while True:
         _work_off(s, numbers[c.NOW], rng)
@@ -194,7 +195,7 @@ def advance(s: State, until: float, rng: Any) -> int:
             o.push(s, o.TOUCH, first, -1, 0)
         elif what == _ARRIVAL:
             numbers[c.COUNTED] = at
-            numbers[c.NEED] = rng.standard_exponential() if numbers[c.POISSON] > 0.0 else 1.0
+            numbers[c.NEED] = arrivals.standard_exponential() if numbers[c.POISSON] > 0.0 else 1.0
             o.push(s, o.BEGIN, 0, proxy.LOAD, 0)
         elif what == _TIMER:
             _fired(s)

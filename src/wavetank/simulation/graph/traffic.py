@@ -31,10 +31,13 @@ class GraphTraffic:
         self.graph = graph
         self.origin = clock.now()
         self._clock = clock
-        self._rng = np.random.Generator(np.random.SFC64(clock.random("graph").getrandbits(128)))
+        self._arrivals, self._rng = (
+            np.random.Generator(np.random.SFC64(clock.random(f"graph/{what}").getrandbits(128)))
+            for what in ("arrivals", "all else")
+        )
         phases = [clock.random("ejection-phase").random() for _ in graph.clusters]
         self.state = c.empty(graph, poisson=poisson, phases=phases)
-        self.state.numbers[c.NEED] = float(self._rng.standard_exponential()) if poisson else 0.5
+        self.state.numbers[c.NEED] = float(self._arrivals.standard_exponential()) if poisson else 0.5
         self._slots: dict[str, int] = {}
         self._owner: dict[str, int] = {}
         self._gone: dict[str, Any] = {}
@@ -60,7 +63,7 @@ class GraphTraffic:
     def advance(self) -> None:
         """Let everything happen up to now. Raises InputError where more requests pile up than fit."""
         until = self.seconds
-        while kernel.advance(self.state, until, self._rng):
+        while kernel.advance(self.state, until, self._arrivals, self._rng):
             if len(self.state.begun) >= SIMULATION_REQUESTS_MAX:
                 raise InputError(
                     f"{SIMULATION_REQUESTS_MAX:,} requests in flight after {self.state.numbers[c.NOW]:.0f} s",
