@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,21 +113,26 @@ def fill(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def served(directory: Path) -> Iterator[str]:
+def served(directory: Path, data: Path, more: Sequence[str] = ()) -> Iterator[str]:
+    """A server's address; ``directory`` gets its configuration, ``data`` holds its samples."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = directory / "prometheus.yml"
     config.write_text("global: {scrape_interval: 1h}\n")
     command = [sys.executable, "-m", "wavetank", "prometheus", f"--config.file={config}"]
-    command += [f"--storage.tsdb.path={directory / 'data'}", "--storage.tsdb.retention.time=100y"]
-    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    command += [f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", *more]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
+    said = []
     try:
         for line in server.stderr:
+            said.append(line)
             if "ready to receive" in line:
                 break
+        else:
+            raise SystemExit("".join(said))
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -201,7 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, sync_playwright() as driver:
         fill(Path(directory) / "data")
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        with served(Path(directory)) as url:
+        with served(Path(directory), Path(directory) / "data") as url:
             for _ in range(repeats):
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 page.goto(f"{url}/#/targets")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from wavetank.dashboards.check import NoSource, check_dashboard
 from wavetank.dashboards.load import load_bytes, load_file, to_dashboard
 from wavetank.dashboards.model import Panel
 from wavetank.dashboards.store import Store
+from wavetank.dashboards.view import View
 from wavetank.errors import InputError, WavetankError
 
 COMMUNITY = sorted((Path(__file__).parent / "data/community").glob("*.json"))
@@ -320,3 +321,13 @@ HOSTILE_BASES = [
         links=[{"type": "link", "url": "https://x", "title": "t"}],
     ),
 ]  # fmt: skip
+
+
+def test_gaps_that_a_row_keeps_from_its_past_are_closed(opened: Callable[..., View]) -> None:
+    def at(id_: int, x: int, y: int, w: int = 12) -> dict[str, Any]:
+        return {**panel("timeseries", "up"), "id": id_, "gridPos": {"x": x, "y": y, "w": w, "h": 8}}
+
+    row = {"type": "row", "id": 9, "collapsed": True, "gridPos": {"y": 0, "h": 1, "w": 24, "x": 0}}
+    inner = [at(1, 0, 3), at(2, 12, 3), at(3, 0, 300), at(4, 12, 500, 6), at(5, 0, 700, 24)]
+    found = opened(board([{**row, "panels": inner}])).rows[0].panels
+    assert [(p.id, p.grid.y) for p in found] == [("1", 0), ("2", 0), ("3", 8), ("4", 8), ("5", 16)]

@@ -130,7 +130,20 @@ def _flow(
             name = f"{panel.id}{suffix}" if index == 0 else f"{panel.id}{suffix}~{value}"
             placed.append(PlacedPanel(name, panel, own, {**scope, **_scope(panel.repeat, shown, value)}))
         shift += max(own.y + own.h for own in grids) - (grid.y + grid.h)
-    return placed
+    return _compact(placed)
+
+
+def _compact(placed: Sequence[PlacedPanel]) -> list[PlacedPanel]:
+    """Each panel as far up as those above it let it go. Files keep heights of long ago: Node Exporter Full
+    has gaps of hundreds of units inside its collapsed rows, which Grafana closes too."""
+    free = [0] * _COLUMNS  # by column, the first unit that nothing covers
+    out = []
+    for one in sorted(placed, key=lambda p: (p.grid.y, p.grid.x)):
+        columns = slice(one.grid.x, one.grid.x + one.grid.w)
+        y = max(free[columns], default=0)
+        free[columns] = [y + one.grid.h] * len(free[columns])
+        out.append(replace(one, grid=replace(one.grid, y=y)))
+    return out
 
 
 def _grids(panel: Panel, grid: Grid, count: int) -> list[Grid]:

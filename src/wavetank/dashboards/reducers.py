@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-__all__ = ["TITLES", "reduce_values", "reducer_name"]
+import numpy as np
+
+__all__ = ["TITLES", "reduce_all", "reduce_values", "reducer_name"]
 
 Numbers = list[float]
 
@@ -43,6 +45,7 @@ TITLES: Final = {
     "allValues": "All values",
     "uniqueValues": "All unique values",
 }
+_PERCENTILE: Final = re.compile(r"p(\d{1,2})")
 _OLD: Final = {"current": "lastNotNull", "avg": "mean", "total": "sum"}
 
 
@@ -54,7 +57,21 @@ def reducer_name(name: str) -> str:
 def reduce_values(values: Sequence[Any], name: str) -> Any:
     """The reduced value: a number, a text for the last and first of texts, a list for ``allValues``; None
     if none."""
-    name = reducer_name(name)
+    return reduce_all(values, (name,))[0]
+
+
+def reduce_all(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Several reductions of one column, which is looked through for its numbers only once."""
+    numbers: Numbers | None = None
+    out = []
+    for name in map(reducer_name, names):
+        if numbers is None and (name in _NUMERIC or name == "allIsZero" or _PERCENTILE.fullmatch(name)):
+            numbers = _numbers(values)
+        out.append(_reduced(values, numbers or [], name))
+    return out
+
+
+def _reduced(values: Sequence[Any], numbers: Numbers, name: str) -> Any:
     match name:
         case "last":
             return values[-1] if values else None
@@ -76,14 +93,13 @@ def reduce_values(values: Sequence[Any], name: str) -> Any:
             return len(set(values))
         case "changeCount":
             return sum(a != b for a, b in pairwise(values))
-    numbers = _numbers(values)
     if name == "count":
         return sum(v is not None for v in values)
     if name == "allIsZero":
         return bool(values) and all(v == 0 for v in values)
     if not numbers:
         return None
-    percentile = re.fullmatch(r"p(\d{1,2})", name)
+    percentile = _PERCENTILE.fullmatch(name)
     if percentile:
         return _percentile(numbers, int(percentile[1]) / 100)
     found = _NUMERIC.get(name)
@@ -95,7 +111,9 @@ def _numbers(values: Sequence[Any]) -> Numbers:
     first = next((v for v in values if v is not None), None)
     if not isinstance(first, int | float):
         return []
-    return [v for v in values if v is not None and v == v]
+    array = np.array(values, np.float64)
+    kept: Numbers = array[~np.isnan(array)].tolist()
+    return kept
 
 
 def _percentile(numbers: Numbers, share: float) -> float:

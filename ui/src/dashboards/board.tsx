@@ -1,5 +1,5 @@
 // The rows and panels of a dashboard on its grid; knows nothing of servers.
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { Annotation, Panel, PanelData, Resolved, Row } from "./contract";
 import { PanelView } from "./panel";
@@ -17,26 +17,53 @@ export interface BoardProps {
 
 const TALL = 38; // a unit of the grid with its gap
 
+type Watcher = (entry: IntersectionObserverEntry) => void;
+
+const watchers = new WeakMap<Element, Watcher>();
+let observer: IntersectionObserver | null = null;
+
+/** Tell when an element comes near the window and when it goes; one observer for however many panels there are. */
+function watch(element: Element, tell: Watcher): () => void {
+  observer ??= new IntersectionObserver((entries) => entries.forEach((entry) => watchers.get(entry.target)?.(entry)), { rootMargin: "200px" });
+  watchers.set(element, tell);
+  observer.observe(element);
+  return () => (observer?.unobserve(element), watchers.delete(element));
+}
+
 function forPanel(annotations: Annotation[], panel: number): Annotation[] {
   return annotations.filter((one) => !one.panels.length || one.panels.includes(panel) !== one.others);
 }
 
 function Slot({ panel, props, cursor }: { panel: Panel; props: BoardProps; cursor: string }) {
   const holder = useRef<HTMLDivElement>(null);
+  // What was never near the window is a heading alone: 2,000 panels would take seconds to build.
+  const [seen, see] = useState(!props.onVisible);
   useEffect(() => {
     const element = holder.current!;
-    const watch = new IntersectionObserver(
-      (entries) => props.onVisible?.(panel.id, entries.at(-1)!.isIntersecting, element.clientWidth),
-      { rootMargin: "200px" },
-    );
-    watch.observe(element);
-    return () => (watch.disconnect(), props.onVisible?.(panel.id, false, 0));
+    const stop = watch(element, (entry) => {
+      if (entry.isIntersecting) see(true);
+      props.onVisible?.(panel.id, entry.isIntersecting, element.clientWidth);
+    });
+    return () => (stop(), props.onVisible?.(panel.id, false, 0));
   }, [panel.id]);
   const annotations = useMemo(() => forPanel(props.annotations ?? [], panel.panel_id), [props.annotations, panel.panel_id]);
+  const data = props.data.get(panel.id);
+  const loading = props.loading ?? false;
+  const { onZoom } = props;
+  // The same node as before is passed over: an answer for some panels leaves all others alone.
+  const shown = useMemo(
+    () =>
+      seen ? (
+        <PanelView panel={panel} data={data} annotations={annotations} cursor={cursor} loading={loading} {...(onZoom && { onZoom })} />
+      ) : (
+        <section class="wt-panel" aria-label={panel.title || panel.source_type} data-state="waiting"><header><h3>{panel.title}</h3></header></section>
+      ),
+    [seen, panel, data, annotations, cursor, loading, onZoom],
+  );
   const { x, y, w, h } = panel.grid;
   return (
     <div ref={holder} class="wt-slot" style={{ gridColumn: `${x + 1} / span ${w}`, gridRow: `${y + 1} / span ${h}`, "--h": `${h * TALL - 8}px` }}>
-      <PanelView panel={panel} data={props.data.get(panel.id)} annotations={annotations} cursor={cursor} loading={props.loading ?? false} {...(props.onZoom && { onZoom: props.onZoom })} />
+      {shown}
     </div>
   );
 }

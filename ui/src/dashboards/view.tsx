@@ -95,7 +95,7 @@ export function DashboardView({ api, uid, search, onSearch, kiosk = false }: Das
     if (now) visible.current.set(id, width);
     else visible.current.delete(id);
     clearTimeout(soon.current);
-    soon.current = window.setTimeout(() => latest.current((panel) => !asked.current.has(panel)), 40);
+    soon.current = window.setTimeout(() => latest.current((panel) => !asked.current.has(panel)), asked.current.size ? 40 : 0);
   }, []);
   const latest = useRef(refresh);
   latest.current = refresh;
@@ -117,12 +117,15 @@ export function DashboardView({ api, uid, search, onSearch, kiosk = false }: Das
   }, [problem, board, refresh]);
 
   const change = (next: Choices) => onSearch(searchOf(next));
-  const toggle = (row: string) => {
-    const next = new Set(open);
-    if (!next.delete(row)) next.add(row);
-    setOpen(next);
-  };
-  const zoom = (from: number, to: number) => change({ ...choices, from: String(Math.round(from * 1000)), to: String(Math.round(to * 1000)) });
+  const toggle = (row: string) =>
+    setOpen((old) => {
+      const next = new Set(old);
+      if (!next.delete(row)) next.add(row);
+      return next;
+    });
+  const zooming = useRef((_from: number, _to: number): void => undefined);
+  zooming.current = (from, to) => change({ ...choices, from: String(Math.round(from * 1000)), to: String(Math.round(to * 1000)) });
+  const zoom = useCallback((from: number, to: number) => zooming.current(from, to), []);
   if (!board) return <div class="wt-dash"><p class="wt-none">{problem || "Loading…"}</p></div>;
   return (
     <div class="wt-dash">

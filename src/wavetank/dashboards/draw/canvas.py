@@ -13,7 +13,7 @@ from wavetank.dashboards.display import Look
 from wavetank.dashboards.frame import Frame
 from wavetank.dashboards.interpolate import Scope, Value, interpolate
 from wavetank.dashboards.model import Panel
-from wavetank.dashboards.reducers import TITLES, reduce_values, reducer_name
+from wavetank.dashboards.reducers import TITLES, reduce_all, reducer_name
 from wavetank.dashboards.source import Exemplar
 from wavetank.dashboards.values import flag, integer, mapping, mappings, number, text, texts
 
@@ -61,7 +61,7 @@ class Canvas:
 
     def calculated(self, look: Look) -> list[dict[str, Any]]:
         """The legend's values of one series."""
-        reduced = [reduce_values(look.field.values, name) for name in self.calcs()]
+        reduced = reduce_all(look.field.values, self.calcs())
         return [{"text": look.text(v), "colour": "", "value": finite(v), "percent": 0.0} for v in reduced]
 
     def links(self, look: Look, value: Any = None, row: int | None = None) -> list[dict[str, Any]]:

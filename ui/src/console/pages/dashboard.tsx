@@ -11,12 +11,16 @@ import { DashboardList } from "./dashboards";
 
 let view: ComponentType<DashboardProps> | null = null;
 
+const load = () => import("../../dashboards/view");
+// Who comes for a dashboard needs that code in any case: it is fetched while the page still asks for the rest.
+if (location.hash.startsWith("#/dashboards/")) void load().catch(() => undefined);
+
 function useView(): { View: ComponentType<DashboardProps> | null; error: string } {
   const [View, set] = useState<ComponentType<DashboardProps> | null>(() => view);
   const [error, setError] = useState("");
   useEffect(() => {
     if (view) return;
-    import("../../dashboards/view").then(
+    load().then(
       (module) => {
         view = module.DashboardView;
         set(() => view);
