@@ -72,6 +72,7 @@ PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators 
 PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
 PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subquery
 PROMQL_CACHED_QUERIES: Final = 1024  # parsed queries kept; the least recently used goes
+TSDB_ORDERED_ROWS_MAX: Final = 4_000_000  # of selections whose order is remembered; then forgotten
 PROMQL_CACHED_TEXT_MAX: Final = 4096  # characters; longer queries are parsed each time
 PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to
 

@@ -18,6 +18,7 @@ from wavetank.model.quoting import quote
 
 __all__ = [
     "BUCKET_LABEL",
+    "METADATA_LABELS",
     "METRIC_NAME",
     "Labels",
     "MatchType",
@@ -30,7 +31,7 @@ __all__ = [
 
 METRIC_NAME = "__name__"
 BUCKET_LABEL = "le"
-_METADATA = frozenset((METRIC_NAME, "__type__", "__unit__"))
+METADATA_LABELS = frozenset((METRIC_NAME, "__type__", "__unit__"))
 _LEGACY_NAME = _re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LEGACY_LABEL = _re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
@@ -76,7 +77,7 @@ class Labels:
 
     def without_metadata(self) -> Labels:
         """Without name, type and unit, which describe a metric and not what is computed from it."""
-        pairs = tuple(p for p in self.pairs if p[0] not in _METADATA)
+        pairs = tuple(p for p in self.pairs if p[0] not in METADATA_LABELS)
         return self if len(pairs) == len(self.pairs) else Labels(pairs)
 
     def to_dict(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ import xxhash
 
 from wavetank.model.histogram import CounterResetHint, FloatHistogram, IncompatibleSchemaError
 from wavetank.model.histogram_math import Accumulator
+from wavetank.model.interned import InternedLabels
 from wavetank.model.labels import METRIC_NAME, Labels, is_valid_label_name
 from wavetank.model.quoting import format_float_f, format_float_g
 from wavetank.promql import aggregation_kernels as kernels
@@ -57,6 +58,8 @@ def group_rows(labels: Sequence[Labels], by: Sequence[str], without: bool) -> Gr
     groups = np.zeros(len(labels), np.int64)
     if not wanted and not without:
         return Grouping(groups, [Labels()] if labels else [])
+    if isinstance(labels, InternedLabels):
+        return Grouping(*labels.grouped(by, without=without))
     for i, label in enumerate(labels):
         if without:
             key = tuple([p for p in label.pairs if p[0] not in dropped])

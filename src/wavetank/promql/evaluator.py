@@ -7,6 +7,7 @@ done, so that the budget bounds what is in memory at one time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from wavetank.limits import PROMQL_STEPS_MAX
 from wavetank.model.histogram import CounterResetHint
-from wavetank.model.labels import Labels, Matcher
+from wavetank.model.interned import InternedLabels, without_metadata
+from wavetank.model.labels import METRIC_NAME, Labels, Matcher
 from wavetank.promql import annotations as notes
 from wavetank.promql import ast
 from wavetank.promql.aggregations import aggregate, count_values
@@ -164,8 +166,8 @@ class Evaluator:
         """Without the metric's name: at once, or marked to lose it at the end."""
         if self._delayed:
             return replace(vector, drop=np.ones(len(vector.labels), np.bool_))
-        labels = [lb.without_metadata() for lb in vector.labels]
-        return merge_same_labels(replace(vector, labels=labels))
+        unnamed = replace(vector, labels=without_metadata(vector.labels))
+        return unnamed if _are_distinct(unnamed) else merge_same_labels(unnamed)
 
     def _aggregate(self, node: ast.AggregateExpr, steps: Steps) -> Vector:
         instant = len(steps) == 1
@@ -409,8 +411,9 @@ class Evaluator:
             return result
         if self._delayed:
             return self._nameless(result)
-        result = replace(result, labels=[lb.without_metadata() for lb in result.labels])
-        refuse_same_labels(result)
+        result = replace(result, labels=without_metadata(result.labels))
+        if not _are_distinct(result):
+            refuse_same_labels(result)
         return result
 
     def _note_quantile(self, node: ast.Call, window: RangeVector, scalars: list[Floats]) -> None:
@@ -423,9 +426,7 @@ class Evaluator:
     def _note_non_counters(self, node: ast.Call, result: Vector) -> None:
         floats: Bools = np.asarray(result.float_mask.any(axis=1))
         seen: set[tuple[str, str]] = set()
-        for row, labels in enumerate(result.labels):
-            if not floats[row]:
-                continue
+        for labels in _metrics(result.labels, floats):
             name, kind = labels.name, labels.get("__type__")
             if not name or (name, kind) in seen:
                 continue
@@ -435,6 +436,19 @@ class Evaluator:
                     self._annotations.add(notes.possible_non_counter_label(name, kind, node.args[0]))
             elif not name.endswith(_COUNTER_SUFFIXES):
                 self._annotations.add(notes.possible_non_counter(name, node.args[0]))
+
+
+def _are_distinct(vector: Vector) -> bool:
+    """Whether it is known at a glance that no two rows have equal labels."""
+    return isinstance(vector.labels, InternedLabels) and vector.labels.are_distinct()
+
+
+def _metrics(labels: Sequence[Labels], wanted: Bools) -> list[Labels]:
+    """Labels of the wanted rows; where that is cheap, of each metric's once, with name and type alone."""
+    if isinstance(labels, InternedLabels):
+        groups, metrics = labels.grouped((METRIC_NAME, "__type__"), without=False)
+        return [metrics[i] for i in np.unique(groups[wanted]).tolist()]
+    return [labels[i] for i in np.flatnonzero(wanted).tolist()]
 
 
 def _check_extended(name: str, anchored: bool, smoothed: bool) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from wavetank.model.labels import Labels, Matcher
+from wavetank.model.labels import Matcher
 from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.head_histograms import HeadHistograms
+from wavetank.tsdb.label_orders import LabelOrders
 from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
 from wavetank.tsdb.postings import matching_rows
@@ -42,6 +43,7 @@ class HeadSource:
         self._late_histograms = late_histograms
         self._tombstones = tombstones
         self._starts = starts
+        self._orders = LabelOrders()
         # committed while the log is still being replayed
         self.pending: OutOfOrderSamples | None = None
         self.pending_histograms: LateHistograms | None = None
@@ -87,14 +89,27 @@ class HeadSource:
             if not has.any():
                 return None
             budget.admit(int(np.count_nonzero(has)), chunks, loose)
+            used = rows[has]
             place = np.cumsum(has) - 1
             chunks = replace(chunks, series=place[chunks.series])
             loose = replace(loose, series=place[loose.series])
-            labels: list[Labels] = head.table.labels(rows[has])
-            refs = head.ref_of_row[rows[has]].tolist()
+            table = head.table
+            labels = table.interned(used)
+            refs = head.ref_of_row[used].tolist() if len(self._tombstones) else []
             deleted = [
                 (i, self._tombstones.of(ref)) for i, ref in enumerate(refs) if ref in self._tombstones
             ] if len(self._tombstones) else []  # fmt: skip
-            starts = self.starts(head.ref_of_row[rows[has]])
+            starts = self.starts(head.ref_of_row[used])
         chunks, loose = without_deleted(chunks, loose, deleted, mint_ms, maxt_ms)
-        return compacted(labels, chunks, loose, starts)
+        found = compacted(labels, chunks, loose, starts)
+        if found is None:
+            return None
+        if len(found.labels) < len(used):  # some have lost all their samples to a deletion
+            return replace(found, labels=list(found.labels))
+        ranks = self._orders.of(table, tuple(matchers), used, labels)
+        return Found(
+            labels.reordered(ranks),
+            replace(found.chunks, series=ranks[found.chunks.series]),
+            replace(found.loose, series=ranks[found.loose.series]),
+            None if found.starts is None else found.starts.placed(ranks),
+        )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.limits import MIB
+from wavetank.model.interned import InternedLabels, taken
 from wavetank.model.labels import Labels, Matcher
 from wavetank.model.series import SelectHints, SeriesBatch, empty_batch
 from wavetank.tsdb.block import Block
@@ -130,7 +131,7 @@ def compacted(
     place = np.cumsum(has) - 1
     if starts is not None:
         starts = starts.placed(np.where(has, place, -1))
-    kept = [labels[i] for i in np.flatnonzero(has).tolist()]
+    kept = taken(labels, np.flatnonzero(has))
     return Found(
         kept,
         replace(chunks, series=place[chunks.series]),
@@ -174,6 +175,8 @@ def merged(found: Sequence[Found]) -> Found:
     """Series with equal labels become one; sorted by labels."""
     if len(found) == 1:
         only = found[0]
+        if isinstance(only.labels, InternedLabels):
+            return only  # the head gives them in order
         pairs = [labels.pairs for labels in only.labels]
         if len(pairs) == 1 or all(a <= b for a, b in itertools.pairwise(pairs)):
             return only
@@ -252,7 +255,7 @@ def _without_empty(labels: Sequence[Labels], columns: Any) -> SeriesBatch:
     offsets = columns.offsets
     if not sizes.all():
         keep = np.flatnonzero(sizes)
-        labels = [labels[i] for i in keep.tolist()]
+        labels = taken(labels, keep)
         offsets = np.append(columns.offsets[:-1][keep], columns.offsets[-1])
     return SeriesBatch(
         labels,

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
+from wavetank.model.interned import InternedLabels
 from wavetank.model.labels import Labels
 from wavetank.tsdb.chunkenc.bits import Word, uvarint_at
 
@@ -545,6 +546,14 @@ class SeriesTable:
             except KeyError:
                 made.append(Labels(tuple([self.pair(i) for i in ids])))
         return made
+
+    def interned(self, rows: Int64s) -> InternedLabels:
+        """As ``labels`` of different rows, made when somebody looks at them."""
+        lengths = self._label_ends[rows + 1] - self._label_ends[rows]
+        begins = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=begins[1:])
+        shift = np.repeat(self._label_ends[rows] - begins[:-1], lengths)
+        return InternedLabels(self, self._label_pairs[np.arange(begins[-1]) + shift], begins, distinct=True)
 
     def forget_strings(self) -> None:
         """Drop the decoded strings: they are a cache for queries."""
