@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from tsdb_model import BASE_MS, EVER, Model, matching
 
 from wavetank.clock import VirtualClock
+from wavetank.model.labels import Labels, MatchType
 from wavetank.tsdb.block import Block
 from wavetank.tsdb.chunkenc.histogram import decode_histograms
 from wavetank.tsdb.chunkenc.xor import decode_xor, xor_chunk
 from wavetank.tsdb.chunkenc.xor2 import decode_xor2
+from wavetank.tsdb.crc32c import checksum
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.decode import decode
 from wavetank.tsdb.errors import CorruptionError
@@ -74,6 +76,123 @@ def test_a_truncated_block_is_set_aside(model: Model, file: str, size: int) -> N
     assert len(db.select(matching("job", "test"), *EVER).labels) == 0
     assert len(db.quarantined) == 1
     db.close()
+
+
+def rewrite_chunk(block: Block, *, encoding: int | None = None, flipped: int | None = None) -> None:
+    """Change the first chunk and make its checksum right again."""
+    path = block.directory / "chunks" / "000001"
+    raw = bytearray(path.read_bytes())
+    reader = Reader(bytes(raw), 8)
+    length, at = reader.uvarint(), reader.at
+    if encoding is not None:
+        raw[at] = encoding
+    if flipped is not None:
+        raw[at + 1 + flipped] ^= 0xFF
+    end = at + 1 + length
+    raw[end : end + 4] = checksum(bytes(raw[at:end])).to_bytes(4, "big")
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("how", ["checksum", "encoding", "content"])
+def test_damage_stays_in_its_block_when_blocks_are_merged(model: Model, how: str) -> None:
+    """What is wrong with one of three blocks costs that one, and upkeep goes on."""
+    model.write(0, 2500)
+    model.db.flush()
+    damaged = model.db.blocks[0]
+    before = len(model.db.blocks)
+    model.db.close()
+    if how == "checksum":
+        flip(damaged.directory / "chunks" / "000001", 40)
+    else:
+        rewrite_chunk(
+            damaged, encoding=77 if how == "encoding" else None, flipped=0 if how == "content" else None
+        )
+    model.db = DB.open(model.db.path, model.db.options, model.db.clock)
+    model.db.compact()
+    (aside,) = model.db.quarantined
+    assert aside.directory.name == f"{damaged.meta.ulid}.quarantined"
+    assert len(model.db.blocks) < before
+    model.truth = [{t: v for t, v in own.items() if t >= damaged.meta.max_time} for own in model.truth]
+    model.check()
+
+
+def test_bytes_of_an_index_are_checked(tmp_path: Path) -> None:
+    """Any one changed: the answers are right, or the block says that it is damaged."""
+    model = Model(DB.open(tmp_path / "data", Options(), VirtualClock(1.7e9)), series=5)
+    model.write(0, 2)
+    model.db.flush()
+    directory = model.db.blocks[0].directory
+    model.db.close()
+    index = (directory / "index").read_bytes()
+    wanted = asked(Block(directory))
+    found = 0
+    offsets = range(0, len(index), 3)  # a third of them is enough for every day
+    for offset in offsets:
+        raw = bytearray(index)
+        raw[offset] ^= 0x55
+        (directory / "index").write_bytes(raw)
+        try:
+            assert asked(Block(directory)) == wanted, offset
+        except CorruptionError:
+            found += 1
+    assert found > len(offsets) * 0.7
+
+
+def asked(block: Block) -> object:
+    answers: list[object] = [[(n, sorted(block.index.values(n))) for n in block.index.names()]]
+    for matchers in (
+        matching("job", "test"),
+        matching("series", "3", MatchType.NOT_EQUAL),
+        matching("__name__", "metric_[01]", MatchType.REGEXP),
+        [],
+    ):
+        ids, entries = block.find(matchers)
+        columns = decode(block.chunks(entries, *EVER), len(ids), *EVER)
+        answers.append((block.labels(entries), columns.timestamps_ms.tolist(), columns.values.tolist()))
+    return answers
+
+
+def test_values_keep_every_bit(model: Model) -> None:
+    """NaNs with payloads, negative zero, subnormals, infinities: through log, head and block."""
+    bits = np.array(
+        [0x7FF8000000000001, 0x7FF800000000BEEF, 0xFFF8000000000001, 0x7FF0000000000002, 1 << 63, 1,
+         0x7FF0000000000000, 0xFFF0000000000000, 0x7FF0000000000001], np.uint64
+    )  # fmt: skip
+    ref = model.db.series_ref(Labels.of(__name__="odd"))
+    for n, value in enumerate(bits.view(np.float64)):
+        appender = model.db.appender()
+        appender.append_batch(np.array([ref]), np.array([BASE_MS + n]), np.array([value]))
+        assert appender.commit().appended == 1
+    for _ in range(3):
+        batch = model.db.select(matching("__name__", "odd"), *EVER)
+        assert batch.values.view(np.uint64).tolist() == bits.tolist()
+        model.reopen()
+        model.db.flush()
+
+
+def test_a_clock_that_goes_back(model: Model) -> None:
+    """Samples older than the newest are late, none is lost; blocks keep distinct names."""
+    model.write(500, 520)
+    model.write_late(50, BASE_MS, BASE_MS + 500 * 15_000)
+    model.check()
+    model.reopen()
+    model.db.flush()
+    model.check()
+    assert len({b.meta.ulid for b in model.db.blocks}) == len(model.db.blocks)
+
+
+def test_labels_of_any_size(model: Model) -> None:
+    """Megabytes in one label, a thousand labels: stored, and the log's segments stay readable."""
+    wide = Labels.of({f"label_{n:04}": "v" * 50 for n in range(1000)} | {"job": "wide"})
+    long = Labels.of({"job": "wide", "text": "x" * 3_000_000})
+    appender = model.db.appender()
+    for labels in (wide, long):
+        appender.append(0, labels, BASE_MS, 1.0)
+    assert appender.commit().appended == 2
+    for _ in range(2):
+        assert model.db.series(matching("job", "wide"), *EVER) == sorted([wide, long])
+        model.reopen()
+        model.db.flush()
 
 
 def test_a_duplicate_block_is_merged(model: Model) -> None:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from wavetank.tsdb.block import Block
 from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.chunkenc import XOR
-from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset
+from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset, verify
+from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.meta import BlockDescription, BlockMeta, Compaction
 from wavetank.tsdb.querier import without_deleted
@@ -26,13 +27,22 @@ from wavetank.tsdb.rechunk import rechunked
 from wavetank.tsdb.series_table import SeriesTable
 from wavetank.tsdb.start_times import Starts
 
-__all__ = ["block_ranges", "compact_blocks", "disentangled", "plan", "retired"]
+__all__ = ["DamagedBlockError", "block_ranges", "compact_blocks", "disentangled", "plan", "retired"]
 
 Int64s = npt.NDArray[np.int64]
 _ALL: Final = 1 << 62
 _STEP: Final = 3
 _TOMBSTONES_RATIO: Final = 0.05
 _REWRITTEN_AT_ONCE: Final = 4_000_000  # samples
+
+
+class DamagedBlockError(Exception):
+    """A block cannot be merged because of what is in it."""
+
+    def __init__(self, block: Block, reason: str) -> None:
+        super().__init__(f"block {block.meta.ulid}: {reason}")
+        self.block = block
+        self.reason = reason
 
 
 def block_ranges(min_block_ms: int, max_block_ms: int) -> list[int]:
@@ -127,13 +137,20 @@ def _rows_of(block: Block, table: SeriesTable) -> tuple[Int64s, ChunkSet, LooseS
 def compact_blocks(
     parent: Path, blocks: Sequence[Block], ulid: str, hints: Sequence[str] = ()
 ) -> Path | None:
-    """Write one block with all samples of the blocks; None if nothing is left of them."""
+    """Write one block with all samples of the blocks; None if nothing is left of them.
+
+    Raises DamagedBlockError: what is wrong with one block must not come into a wider one.
+    """
     ordered = sorted(blocks, key=lambda b: b.meta.min_time)
     table = SeriesTable()
     sets = []
     loose = LooseSamples()
     for block in ordered:
-        _, chunks, rest = _rows_of(block, table)
+        try:
+            _, chunks, rest = _rows_of(block, table)
+            verify(chunks)
+        except CorruptionError as error:
+            raise DamagedBlockError(block, str(error)) from None
         sets.append(chunks)
         loose = loose.extended(rest)
     metas = [b.meta for b in ordered]

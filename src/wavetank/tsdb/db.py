@@ -210,7 +210,7 @@ class DB:
         return self.store.counts
 
     def reconfigure(self, options: Options) -> None:
-        """Take the retention of ``options`` from now on."""
+        """Take the retention, and the encoding of new float chunks, of ``options`` from now on."""
         self.options = replace(
             self.options,
             retention_ms=options.retention_ms,
@@ -454,4 +454,5 @@ class DB:
     def _set_aside(self, directory: Path, reason: str) -> None:
         aside = directory.with_name(directory.name + _QUARANTINE)
         directory.rename(aside)
+        _LOG.error("block %s is damaged and set aside as %s: %s", directory.name, aside.name, reason)
         self.quarantined.append(Quarantined(aside, reason))

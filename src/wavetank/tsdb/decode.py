@@ -34,7 +34,7 @@ from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.start_times import Starts, filled
 
-__all__ = ["Columns", "LooseSamples", "count_samples", "decode", "joined", "subset"]
+__all__ = ["Columns", "LooseSamples", "count_samples", "decode", "joined", "subset", "verify"]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -44,6 +44,7 @@ _PARALLEL_SAMPLES_MIN: Final = 500_000  # below this, threads cost more than the
 _SAMPLES_AT_ONCE: Final = 4_000_000  # decoded between two looks at the query's deadline: some 50 ms
 _HISTOGRAM_CHUNKS_AT_ONCE: Final = 256
 _WORKERS: Final = os.cpu_count() or 1
+_ENCODINGS: Final = (XOR, HISTOGRAM, FLOAT_HISTOGRAM, XOR2, HISTOGRAM_ST, FLOAT_HISTOGRAM_ST)
 _NO_STARTS: Final[Int64s] = np.empty(0, np.int64)
 _pool: ThreadPoolExecutor | None = None
 
@@ -343,6 +344,23 @@ def decode(
         return found
     begins = filled(found.offsets, found.timestamps_ms, starts, found.start_timestamps_ms)
     return replace(found, start_timestamps_ms=begins)
+
+
+def verify(chunks: ChunkSet) -> None:
+    """Read all float chunks and forget them; of histograms, which cost far more, look at the encoding only.
+
+    Raises CorruptionError for a chunk that does not hold what it says, although its checksum is right.
+    """
+    unknown = chunks.encoding[~np.isin(chunks.encoding, _ENCODINGS)]
+    if len(unknown):
+        raise CorruptionError(f"unknown chunk encoding {int(unknown[0])}")
+    floats = np.flatnonzero((chunks.encoding == XOR) | (chunks.encoding == XOR2))
+    for which in _pieces(floats, count_samples(chunks)):
+        part = subset(chunks, which)
+        counts = count_samples(part)
+        total = int(counts.sum())
+        target = _Target(np.empty(total, np.int64), np.empty(total, np.float64))
+        _decode_into(part, counts, np.cumsum(counts) - counts, target, lambda: None)
 
 
 def _with_loose(columns: Columns, loose: LooseSamples) -> Columns:

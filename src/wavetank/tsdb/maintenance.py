@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,14 @@ import numpy.typing as npt
 from wavetank.tsdb import head_gc
 from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.checkpoint import checkpoint
-from wavetank.tsdb.compaction import block_ranges, compact_blocks, disentangled, plan, retired
+from wavetank.tsdb.compaction import (
+    DamagedBlockError,
+    block_ranges,
+    compact_blocks,
+    disentangled,
+    plan,
+    retired,
+)
 from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
@@ -30,6 +38,7 @@ from wavetank.tsdb.start_times import Starts
 from wavetank.tsdb.wal.log import segments
 
 if TYPE_CHECKING:
+    from wavetank.tsdb.block import Block
     from wavetank.tsdb.db import DB
     from wavetank.tsdb.store import Store
 
@@ -58,13 +67,22 @@ def run(db: DB) -> None:
     ranges = block_ranges(db.options.min_block_ms, db.options.max_block_ms)
     while chosen := plan([b.meta for b in db.blocks], ranges):
         ulids = {m.ulid for m in chosen}
-        old = [b for b in db.blocks if b.meta.ulid in ulids]
-        db.replace_blocks(old, compact_blocks(db.path, old, _ulid(db)))
+        _merge(db, [b for b in db.blocks if b.meta.ulid in ulids])
     _apply_rules(db)
     log_bytes = sum(p.stat().st_size for _, p in segments(db.path / "wal"))
     longest_ms = kept_longest_ms(db.options.retention_rules, db.options.retention_ms)
     for block in retired(db.blocks, longest_ms, _bytes_max(db), log_bytes):
         db.remove_block(block)
+
+
+def _merge(db: DB, blocks: Sequence[Block], hints: Sequence[str] = ()) -> None:
+    """Put one block in the place of several, or set the one aside that turns out to be damaged."""
+    try:
+        new = compact_blocks(db.path, blocks, _ulid(db), hints)
+    except DamagedBlockError as error:
+        db.quarantine(error.block, error.reason)
+    else:
+        db.replace_blocks(blocks, new)
 
 
 def _apply_rules(db: DB) -> None:
@@ -278,8 +296,7 @@ def _late_samples(store: Store, refs: Int64s, bound_ms: int) -> LooseSamples:
 def rewrite_deleted(db: DB) -> None:
     """Write blocks with tombstones anew; the maintenance lock must be held."""
     for block in [b for b in db.blocks if len(b.tombstones)]:
-        new = compact_blocks(db.path, [block], _ulid(db), block.meta.compaction.hints)
-        db.replace_blocks([block], new)
+        _merge(db, [block], block.meta.compaction.hints)
 
 
 def snapshot(db: DB, directory: Path, *, with_head: bool) -> Path:
