@@ -27,7 +27,7 @@ from wavetank.tsdb.options import Options
 from wavetank.tsdb.tombstones import read_tombstones
 from wavetank.tsdb.wal import rare_records as rare
 from wavetank.tsdb.wal.log import Damage, Log, read_segment, segments
-from wavetank.tsdb.wal.records import decode_samples, encode_samples, split_series
+from wavetank.tsdb.wal.records import Reader, decode_samples, encode_samples, split_series
 from wavetank.tsdb.wal.start_records import decode_samples_v2
 
 DATA = Path(__file__).parent / "data"
