@@ -12,6 +12,7 @@ import ipaddress
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +32,7 @@ from wavetank.autoscaling.hpa.decisions_api import HpaDecisionsApi
 from wavetank.autoscaling.hpa.options import HpaOptions, parse_release
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
 from wavetank.autoscaling.nodes.controller import NodeAutoscaler
+from wavetank.autoscaling.nodes.elastic import ElasticNodes
 from wavetank.autoscaling.vpa.admission import VpaAdmission
 from wavetank.autoscaling.vpa.controller import VpaController, VpaOptions
 from wavetank.autoscaling.vpa.history import HistoryOptions
@@ -55,7 +57,7 @@ from wavetank.model import duration
 from wavetank.process import TANK_VARIABLE
 from wavetank.rehearsal.addresses import API_PORT, METRICS_PORT
 from wavetank.rehearsal.control_plane_metrics import metrics_app
-from wavetank.rehearsal.elastic_nodes import ElasticNodes, nodes_options
+from wavetank.rehearsal.elastic_nodes import nodes_options
 from wavetank.rehearsal.image_model import ImageModel, image_model
 from wavetank.rehearsal.metrics_client import PrometheusQuery
 from wavetank.rehearsal.scrape import MONITORING_PORT
@@ -199,14 +201,18 @@ class CompositeControlPlane:
     async def _enter_autoscaler(
         self, given: NodeAutoscaling, kubelets: list[Kubelet], mesh: MeshController
     ) -> None:
-        def make(node: Node, index: int) -> tuple[Kubelet, KubeletServer]:
+        template = given.template
+
+        def make(name: str, labels: Mapping[str, str], index: int) -> tuple[Kubelet, KubeletServer]:
+            every = {**template.labels, **labels}
+            node = Node(name, template.cpu, template.memory, template.pods, every)
             kubelet = self._kubelet(node, index, mesh)
             return kubelet, self._kubelet_server(kubelet)
 
         client = self.plane.client("cluster-autoscaler")
         taken = len(self._settings.nodes)
         places = range(taken, taken + given.max)
-        nodes = ElasticNodes(client, make, places, self._kubelets, kubelets, given)
+        nodes = ElasticNodes(client, make, places, self._kubelets, kubelets)
         await self._enter(nodes)
         await self._enter(NodeAutoscaler(client, nodes, self._clock, self._journal, nodes_options(given)))
 

@@ -122,6 +122,7 @@ class _Run:
             formats=list(plan.spec.report.formats),
             versions=versions(),
             workloads=list(plan.workloads),
+            nodes=[node.name for node in plan.spec.cluster.nodes],
             slos=list(plan.slos),
             files={kind: str(path.resolve()) for kind, path in options.files.items()},
         )

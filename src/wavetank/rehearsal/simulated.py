@@ -28,6 +28,7 @@ from wavetank.monitoring.config.load import load_config as load_prometheus
 from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
 from wavetank.rehearsal.comparison import picture, print_comparison, print_spread, read_report
+from wavetank.rehearsal.elastic_nodes import nodes_options
 from wavetank.rehearsal.image_model import image_model
 from wavetank.rehearsal.manifests import Manifest
 from wavetank.rehearsal.outcome.build import build_report
@@ -37,6 +38,7 @@ from wavetank.rehearsal.outcome.record import LOAD_FILE, LoadSecond, RunRecord, 
 from wavetank.rehearsal.plan import Plan, make_plan
 from wavetank.rehearsal.report import FORMATS, Report, print_summary, write_report
 from wavetank.rehearsal.scrape import monitoring_config
+from wavetank.rehearsal.spec import NodeAutoscaling
 from wavetank.rehearsal.workload_file import read_workload
 
 __all__ = ["Options", "run"]
@@ -145,6 +147,8 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
             image_bandwidth=images.bandwidth,
             image_decompress=images.decompress,
             image_rtt=images.rtt,
+            autoscaler=nodes_options(cluster.autoscaler) if cluster.autoscaler is not None else None,
+            template=_template(cluster.autoscaler),
         ),
         objects=objects,
         destinations=() if graph.needed else find_services(objects, plan.target.host),
@@ -166,6 +170,16 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         *told,
     ]
     return given, modelled
+
+
+def _template(given: NodeAutoscaling | None) -> Any:
+    """What a node is that the autoscaler adds."""
+    from wavetank.simulation.cluster import NodeBudget
+
+    if given is None:
+        return NodeBudget("template")
+    node = given.template
+    return NodeBudget("template", str(node.cpu), str(node.memory), node.pods, node.labels)
 
 
 def _complete(manifest: Manifest) -> dict[str, Any]:
@@ -261,6 +275,7 @@ def _record(plan: Plan, options: Options, done: Any, modelled: list[tuple[str, s
         modelled=modelled,
         notes=list(done.notes),
         workloads=list(plan.workloads),
+        nodes=[node.name for node in plan.spec.cluster.nodes],
         slos=list(plan.slos),
         load=load_summary(snapshot, seconds),
         figures={"samples": float(done.samples), "series": float(done.series)},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,9 @@ from wavetank.autoscaling.hpa.admission import HpaAdmission
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.hpa.options import HpaOptions
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
+from wavetank.autoscaling.nodes.controller import NodeAutoscaler
+from wavetank.autoscaling.nodes.elastic import ElasticNodes
+from wavetank.autoscaling.nodes.model import NodesOptions
 from wavetank.autoscaling.prometheus import Prometheus
 from wavetank.autoscaling.vpa.admission import VpaAdmission
 from wavetank.autoscaling.vpa.controller import VpaController
@@ -60,7 +63,8 @@ class NodeBudget:
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """The cluster's flags (seconds), and the declared model of image pulls."""
+    """The cluster's flags (seconds), and the declared model of image pulls. With an ``autoscaler`` nodes like
+    ``template`` come and go."""
 
     nodes: Sequence[NodeBudget]
     hpa: HpaOptions = field(default_factory=HpaOptions)
@@ -71,6 +75,8 @@ class ClusterOptions:
     image_bandwidth: float = 0.0
     image_decompress: float = 0.0
     image_rtt: float = 0.0
+    autoscaler: NodesOptions | None = None
+    template: NodeBudget = NodeBudget("template")
 
 
 class _Part(Protocol):
@@ -130,6 +136,22 @@ class VirtualCluster:
         self.hpa = HpaController(client, ApiMetricsClient(client), clock, journal, options.hpa)
         await self._enter(self.hpa)
         await self._enter(VpaController(plane.client("vpa"), clock, journal))
+        if options.autoscaler is not None:
+            await self._enter_node_autoscaler(options.autoscaler)
+
+    async def _enter_node_autoscaler(self, options: NodesOptions) -> None:
+        """The control loop of a rehearsal; a node is a kubelet more, ``boot_delay`` after its order."""
+        client, template = self.plane.client("cluster-autoscaler"), self.options.template
+
+        def make(name: str, labels: Mapping[str, str], index: int) -> tuple[Kubelet, None]:
+            every = {**template.labels, **labels}
+            return self._kubelet(replace(template, name=name, labels=every), index), None
+
+        taken = len(self.options.nodes)
+        places = range(taken, taken + options.maximum)
+        nodes = ElasticNodes(client, make, places, self._provider, self.kubelets)
+        await self._enter(nodes)
+        await self._enter(NodeAutoscaler(client, nodes, self.clock, self.journal, options))
 
     def _serve_adapter(self) -> None:
         """The custom and external metrics APIs, asked of the simulation's own TSDB."""

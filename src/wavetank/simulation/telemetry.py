@@ -9,7 +9,7 @@ between, since both ends are here. Left out: target discovery and relabelling of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,14 +128,23 @@ class Scraper:
         now_ms = round(clock.now() * 1000)
         for _, traffic in self._services:
             traffic.advance()
-        for kubelet in self._cluster.kubelets:
-            instance = f"{kubelet.node.ip}:10250"
+        nodes = {f"{kubelet.node.ip}:10250": kubelet for kubelet in self._cluster.kubelets}
+        self._forget(nodes, now_ms)
+        for instance, kubelet in nodes.items():
             self._store(self._cadvisor_job, instance, cadvisor_families(kubelet.cadvisor), now_ms)
         self._store_state(now_ms)
         self._store("wavetank/gateway", "gateway", self._gateway(), now_ms, births=True)
         self._store("wavetank/load", "load", self._load(), now_ms)
         self._appender.commit()
         self._before_ms = now_ms
+
+    def _forget(self, nodes: Collection[str], now_ms: int) -> None:
+        """Nodes that are gone leave staleness markers, as targets do that are discovered no more."""
+        for job, instance in [key for key in self._targets if key[0] == self._cadvisor_job]:
+            if instance not in nodes:
+                gone = self._targets.pop((job, instance))
+                for ref in sorted({*gone.last, gone.refs["up",]}):
+                    self._appender.append(ref, None, now_ms, STALE_NAN)
 
     def _store_state(self, now_ms: int) -> None:
         target = self._target("wavetank/kube-state", "control-plane")

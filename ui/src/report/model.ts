@@ -75,6 +75,7 @@ export interface Timeline {
   p95_ms: Series;
   p99_ms: Series;
   users: Series;
+  nodes: Series;
   generator: Generator;
 }
 
@@ -158,6 +159,14 @@ export interface Bottleneck {
   evidence: string[];
 }
 
+export interface Node {
+  name: string;
+  autoscaled: boolean;
+  ordered_at_seconds: number | null;
+  started_at_seconds: number | null;
+  ended_at_seconds: number | null;
+}
+
 export interface Pod {
   name: string;
   workload: string;
@@ -209,6 +218,7 @@ export interface Figures {
   monitoring_rss_bytes: number | null;
   samples: number | null;
   series: number | null;
+  node_seconds: number | null;
 }
 
 export interface Report {
@@ -231,6 +241,7 @@ export interface Report {
   events: Event[];
   bottleneck: Bottleneck | null;
   pods: Pod[];
+  nodes: Node[];
   load: Load | null;
   figures: Figures;
   recommendations: string[];

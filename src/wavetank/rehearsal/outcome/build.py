@@ -15,6 +15,7 @@ from wavetank.errors import WavetankError
 from wavetank.journal import read_journals
 from wavetank.rehearsal.outcome.environment import describe, usable_cpus
 from wavetank.rehearsal.outcome.gateway import gateway_load
+from wavetank.rehearsal.outcome.nodes import node_seconds, nodes, nodes_over_time
 from wavetank.rehearsal.outcome.record import (
     JOURNAL_GLOB,
     LoadSecond,
@@ -32,6 +33,7 @@ from wavetank.rehearsal.report.model import (
     Figures,
     Load,
     Modelled,
+    Node,
     Outcome,
     Report,
     Scaling,
@@ -68,6 +70,8 @@ async def build_report(
     if not rows and since is not None and query is not None:
         rows = await _seen_by_the_gateway(query, axis, record)
     timeline = load_timeline(axis, rows, usable_cpus())
+    found_nodes = nodes(record.nodes, records, record.started_at)
+    timeline = msgspec.structs.replace(timeline, nodes=nodes_over_time(found_nodes, axis))
     workloads = tuple([await workload_over_time(w, records, axis, query) for w in record.workloads])
     verdicts = await _verdicts(record, query, axis, end)
     slos = tuple(_slo(v, f, record.started_at) for v, f in verdicts)
@@ -97,8 +101,9 @@ async def build_report(
         events=events(records, record.started_at),
         bottleneck=_bottleneck(record.started_at, axis, timeline, workloads, verdicts),
         pods=pods(records, record.started_at),
+        nodes=found_nodes,
         load=_load(record),
-        figures=_figures(record, records),
+        figures=_figures(record, records, found_nodes, end),
         recommendations=_recommendations(scaled, workloads),
         notes=tuple(record.notes),
         files=record.files,
@@ -247,8 +252,9 @@ def _load(record: RunRecord) -> Load | None:
     return msgspec.convert(record.load, Load) if record.load else None
 
 
-def _figures(record: RunRecord, records: Sequence[Record]) -> Figures:
-    known = record.figures
+def _figures(record: RunRecord, records: Sequence[Record], found: Sequence[Node], end: float) -> Figures:
+    known, origin = record.figures, record.started_at
+    begin = (record.load_started_at or origin) - origin
     first = record.first_request_at
     delays = _endpoint_delays_ms(records)
     return Figures(
@@ -260,6 +266,7 @@ def _figures(record: RunRecord, records: Sequence[Record]) -> Figures:
         monitoring_rss_bytes=_whole(known.get("monitoring_rss_bytes")),
         samples=_whole(known.get("samples")),
         series=_whole(known.get("series")),
+        node_seconds=node_seconds(found, begin, (record.load_ended_at or end) - origin) if found else None,
     )
 
 

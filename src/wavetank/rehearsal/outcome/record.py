@@ -90,6 +90,7 @@ class RunRecord(Struct, kw_only=True):
     dashboards: list[str] = []
     workloads: list[WorkloadFacts] = []
     slos: list[SloFacts] = []
+    nodes: list[str] = []
     load: dict[str, Any] = {}
     figures: dict[str, float] = {}
     files: dict[str, str] = {}

@@ -30,6 +30,7 @@ __all__ = [
     "LoadStage",
     "Machine",
     "Modelled",
+    "Node",
     "Pod",
     "Report",
     "ScaledPod",
@@ -150,6 +151,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: Series = ()
     p99_ms: Series = ()
     users: Series = ()
+    nodes: Series = ()
     generator: Generator = Generator()
 
 
@@ -262,6 +264,17 @@ class Bottleneck(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[str, ...] = ()
 
 
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's life; moments are None where they never came, and for standing nodes, which were there before
+    and stay."""
+
+    name: str
+    autoscaled: bool = False
+    ordered_at_seconds: float | None = None
+    started_at_seconds: float | None = None
+    ended_at_seconds: float | None = None
+
+
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """A pod's life; moments are None where they never came. ``reason`` is why it ended or last restarted."""
 
@@ -313,7 +326,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Single numbers worth comparing from run to run."""
+    """Single numbers worth comparing from run to run. ``node_seconds``: of all nodes during the load, from
+    their order on."""
 
     time_to_first_request_seconds: float | None = None
     endpoint_ack_p50_ms: float | None = None
@@ -323,6 +337,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     monitoring_rss_bytes: int | None = None
     samples: int | None = None
     series: int | None = None
+    node_seconds: float | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -351,6 +366,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     bottleneck: Bottleneck | None = None
     pods: tuple[Pod, ...] = ()
+    nodes: tuple[Node, ...] = ()
     load: Load | None = None
     figures: Figures = Figures()
     recommendations: tuple[str, ...] = ()

@@ -111,6 +111,9 @@ def _lines(report: Report, console_width: int) -> Table:
         ("p99", timeline.p99_ms, milliseconds(_largest(timeline.p99_ms))),
     ]
     rows += [(f"{w.name} ready", w.ready, _replicas(w)) for w in _scaled(report)]
+    if any(node.autoscaled for node in report.nodes):
+        spent = significant((report.figures.node_seconds or 0.0) / 3600)
+        rows.append(("nodes", timeline.nodes, f"{_largest(timeline.nodes):g}, {spent} node-h"))
     for name, values, peak in rows:
         if any(v is not None for v in values):
             table.add_row(_said(name, "dim"), Text(sparkline(values, width), "cyan"), f"max {peak}")

@@ -123,7 +123,7 @@ def printable(text: str) -> str:
 
 def worth_telling(services: Sequence[Service]) -> Sequence[Service]:
     """All, if there are several, or if the proxy did more than pass requests on."""
-    busy = any(s.tries != s.requests or s.overflows or s.ejections for s in services)
+    busy = any(s.tries not in (0, s.requests) or s.overflows or s.ejections for s in services)
     return services if len(services) > 1 or busy else ()
 
 
