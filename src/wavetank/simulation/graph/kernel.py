@@ -25,7 +25,7 @@ __all__ = ["advance"]
 _SECOND, _ARRIVAL, _POD, _TIMER, _SWEEP = range(5)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _go_on(s: State, frame: int, rng: Any) -> None:
     """The frame's own work, or a step of its calls, is done: the next step, or the answer."""
     w = s.counts[s.frames[frame, c.F_POD], c.WORKLOAD]
@@ -51,7 +51,7 @@ def _go_on(s: State, frame: int, rng: Any) -> None:
     o.leave(s, frame)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _stop(s: State, pod: int) -> None:
     """The pod is gone: what it was working on has no answer, for what it asked of others nobody waits."""
     s.counts[pod, c.ALIVE] = 0
@@ -74,7 +74,7 @@ def _stop(s: State, pod: int) -> None:
     o.push(s, o.TOUCH, pod, -1, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _work_off(s: State, now: float, rng: Any) -> None:
     """Everything that follows at this instant."""
     while s.places[c.TODO] > 0:
@@ -112,7 +112,7 @@ def _work_off(s: State, now: float, rng: Any) -> None:
             _stop(s, a)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _fired(s: State) -> None:
     """A timer; those of requests that have gone on mean nothing."""
     kind, r, stamp = int(s.timers[0, c.T_KIND]), int(s.timers[0, c.T_REQUEST]), int(s.timers[0, c.T_STAMP])
@@ -149,7 +149,7 @@ def _fired(s: State) -> None:
         o.push(s, o.END_TRY, r, TIMEOUT, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _end_second(s: State) -> None:
     index = s.places[c.SECOND]
     at = min(index, s.rows.shape[1] - 1)

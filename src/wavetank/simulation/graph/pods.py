@@ -33,7 +33,7 @@ _NOTHING: Final = 1e-12
 _DONE: Final = 1e-7
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def push(s: State, operation: int, subject: int, more: int, still: int) -> None:
     """Have it done at this instant, before what was asked for earlier."""
     i = s.places[c.TODO]
@@ -41,7 +41,7 @@ def push(s: State, operation: int, subject: int, more: int, still: int) -> None:
     s.places[c.TODO] = i + 1
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def touch(s: State, pod: int, frame: int, now: float) -> None:
     """Bring the pod to ``now``, let a worker take ``frame`` (-1: none), and see whose own work is done."""
     _progress(s, pod, now)
@@ -56,7 +56,7 @@ def touch(s: State, pod: int, frame: int, now: float) -> None:
     _reschedule(s, pod)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _progress(s: State, pod: int, until: float) -> None:
     """Let the pod's requests in service go on; none of them ends before ``until``."""
     w = s.counts[pod, c.WORKLOAD]
@@ -95,7 +95,7 @@ def _progress(s: State, pod: int, until: float) -> None:
     s.pods[pod, c.AT] = until
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _enter(s: State, pod: int, frame: int) -> None:
     """Into the heap of those in service, by virtual finish time."""
     width = s.heaps.shape[1] // 2
@@ -113,7 +113,7 @@ def _enter(s: State, pod: int, frame: int) -> None:
     s.heaps[pod, width + i] = frame
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _first(s: State, pod: int) -> int:
     """Take the first to finish off the heap. Returns its frame."""
     width = s.heaps.shape[1] // 2
@@ -141,7 +141,7 @@ def _first(s: State, pod: int) -> int:
     return frame
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _reschedule(s: State, pod: int) -> None:
     """When to look at the pod again: its next request done, its quota used up or given anew."""
     due = np.inf
@@ -164,7 +164,7 @@ def _reschedule(s: State, pod: int) -> None:
     _place(s, s.counts[pod, c.POSITION], pod, due)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _place(s: State, i: int, pod: int, due: float) -> None:
     """Put the pod at or around index ``i`` of the heap of all pods."""
     while i > 0:
@@ -192,7 +192,7 @@ def _place(s: State, i: int, pod: int, due: float) -> None:
     s.counts[pod, c.POSITION] = i
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def enqueue(s: State, pod: int, request: int, now: float, rng: Any) -> int:
     """The pod takes a try: at once, or when a worker is free. Returns its frame, -1 where it is refused."""
     w = s.counts[pod, c.WORKLOAD]
@@ -221,7 +221,7 @@ def enqueue(s: State, pod: int, request: int, now: float, rng: Any) -> int:
     return frame  # type: ignore[no-any-return]
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _need(s: State, w: int, pod: int, now: float, rng: Any) -> float:
     """Service time of a request's own work, longer while the pod is new."""
     p = s.workload[w]
@@ -232,7 +232,7 @@ def _need(s: State, w: int, pod: int, now: float, rng: Any) -> float:
     return need
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _draw(kind: int, a: float, b: float, table: Any, first: int, length: int, rng: Any) -> float:
     """One service time; see ``distributions`` for kinds."""
     if kind == CONSTANT:
@@ -246,7 +246,7 @@ def _draw(kind: int, a: float, b: float, table: Any, first: int, length: int, rn
     return table[first + int(rng.random() * length)]  # type: ignore[no-any-return]
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def leave(s: State, frame: int) -> None:
     """The pod has answered; its worker takes what has waited longest."""
     pod = s.frames[frame, c.F_POD]
@@ -259,7 +259,7 @@ def leave(s: State, frame: int) -> None:
         push(s, TOUCH, pod, head, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def free_frame(s: State, frame: int) -> None:
     s.frames[frame, c.F_PHASE] = 0
     s.frames[s.places[c.FREE_FRAMES], c.F_FREE] = frame

@@ -44,7 +44,7 @@ NOBODY: Final = -2
 _HOST_SELECTIONS: Final = 5
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def timer(s: State, at: float, kind: int, request: int, stamp: int) -> None:
     """``stamp``: of the request then; it has gone on where it has another."""
     i = s.places[c.TIMERS]
@@ -60,7 +60,7 @@ def timer(s: State, at: float, kind: int, request: int, stamp: int) -> None:
     s.timers[i, c.T_REQUEST], s.timers[i, c.T_STAMP] = request, stamp
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def begin(s: State, edge: int, parent: int, optional: int, now: float, rng: Any) -> None:
     """A client sends a request."""
     top = s.places[c.FREE_REQUESTS] - 1
@@ -89,7 +89,7 @@ def begin(s: State, edge: int, parent: int, optional: int, now: float, rng: Any)
     push(s, TRY, r, 0, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _pick(s: State, cluster: int, rng: Any) -> int:
     """A host of the cluster, by its balancer; there is at least one."""
     length = s.clusters[cluster, c.CANDIDATES]
@@ -109,7 +109,7 @@ def _pick(s: State, cluster: int, rng: Any) -> int:
     return pod  # type: ignore[no-any-return]
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def try_host(s: State, r: int, rng: Any) -> None:
     """Choose a host, another than before where there is one, and a connection to it."""
     q = s.requests[r]
@@ -147,7 +147,7 @@ def try_host(s: State, r: int, rng: Any) -> None:
         host[c.WAIT_TAIL] = r
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _connects(s: State, cluster: int, pod: int) -> bool:
     """Take a connection: an idle one, or a new one below the bound; each host may have one in any case."""
     host = s.hosts[cluster, pod]
@@ -160,7 +160,7 @@ def _connects(s: State, cluster: int, pod: int) -> bool:
     return True
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def leave_row(s: State, r: int) -> None:
     """The request waits for a connection no more."""
     q = s.requests[r]
@@ -176,7 +176,7 @@ def leave_row(s: State, r: int) -> None:
         host[c.WAIT_TAIL] = q[c.BEFORE]
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def send(s: State, r: int, now: float, rng: Any) -> None:
     """The request goes to its pod over the connection it has."""
     q = s.requests[r]
@@ -199,7 +199,7 @@ def send(s: State, r: int, now: float, rng: Any) -> None:
         push(s, END_TRY, r, REFUSED, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def release(s: State, cluster: int, pod: int, closed: int) -> None:
     """Give a connection back, or close it; who has waited longest for this host gets it."""
     if s.policy[cluster, c.HTTP2] > 0.0:
@@ -215,7 +215,7 @@ def release(s: State, cluster: int, pod: int, closed: int) -> None:
         push(s, SEND, waiting, 0, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def end_try(s: State, r: int, answer: int) -> None:
     """Take the try off the proxy's counts, and let outlier detection see how it ended. What the pod still
     does for it, it does for nobody."""
@@ -245,7 +245,7 @@ def end_try(s: State, r: int, answer: int) -> None:
         push(s, EJECT, cluster, pod, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def eject(s: State, cluster: int, pod: int, now: float) -> None:
     """Keep the host out for a while, unless too many are out already."""
     state, host = s.clusters[cluster], s.hosts[cluster, pod]
@@ -264,7 +264,7 @@ def eject(s: State, cluster: int, pod: int, now: float) -> None:
     push(s, REBUILD, cluster, 0, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def rebuild(s: State, cluster: int) -> None:
     """Who may be chosen: the members that are not ejected, or all in panic."""
     state, count = s.clusters[cluster], 0
@@ -281,7 +281,7 @@ def rebuild(s: State, cluster: int) -> None:
     state[c.CANDIDATES] = count
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def sweep(s: State, cluster: int, now: float) -> None:
     """The ejection interval: who has been out for long enough comes back."""
     p = s.policy[cluster]
@@ -298,7 +298,7 @@ def sweep(s: State, cluster: int, now: float) -> None:
     push(s, REBUILD, cluster, 0, 0)
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def decide(s: State, r: int, answer: int, now: float, rng: Any) -> None:
     """A try has ended: again, or back to the client."""
     q = s.requests[r]
@@ -329,7 +329,7 @@ def decide(s: State, r: int, answer: int, now: float, rng: Any) -> None:
         timer(s, now + longest * rng.random(), BACKED_OFF, r, q[c.STAMP])
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def finish(s: State, r: int, answer: int, now: float) -> None:
     """The client has its answer."""
     q = s.requests[r]
@@ -356,7 +356,7 @@ def finish(s: State, r: int, answer: int, now: float) -> None:
     s.places[c.FREE_REQUESTS] += 1
 
 
-@kernel(inline=True, always=True)
+@kernel(inline=True, always=True, allocates=False)
 def _count(s: State, w: int, answer: int, latency: float) -> None:
     row = s.rows[w, min(s.places[c.SECOND], s.rows.shape[1] - 1)]
     s.totals[w, answer] += 1
