@@ -11,21 +11,32 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import Final
+
+import numpy as np
 
 from wavetank.clock import Clock
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.rules.alert import ALERTS_FOR_STATE, ActiveAlert, AlertRule, Sample
-from wavetank.monitoring.rules.group import Group, Query
+from wavetank.monitoring.rules.group import Group, Query, Rule
 from wavetank.monitoring.rules.load import RuleOptions
+from wavetank.tsdb.appender import AppendCounts
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.series_table import key_of
 
 __all__ = ["RuleEngine"]
 
 _LOG = logging.getLogger(__name__)
+_REFS_SPARE: Final = 1000  # series remembered beyond twice those written at once
 
 # Alerts of a rule that the Alertmanagers must hear of now.
 Notify = Callable[[Sequence[ActiveAlert], str], None]
+
+
+def _looks_at(entry: Rule, held: Sequence[Sample]) -> bool:
+    """Whether a rule may select what others gave and is not stored yet."""
+    return entry.reads is None or any(labels.name in entry.reads for labels, _ in held)
 
 
 class RuleEngine:
@@ -63,7 +74,7 @@ class RuleEngine:
                 continue
             await self._end(key)
             if new is None:
-                self._write([(labels, STALE_NAN) for labels in sorted(old.series())], self._now_ms())
+                self._write([(labels, STALE_NAN) for labels in sorted(old.series())], self._now_ms(), {})
             else:
                 new.take_over(old)
         for key, group in groups.items():
@@ -97,37 +108,69 @@ class RuleEngine:
             due += (missed + 1) * group.interval_ms
 
     async def evaluate(self, group: Group, now_ms: int) -> None:
-        """One evaluation of all rules, in order."""
-        loop = asyncio.get_running_loop()
+        """One evaluation of all rules, in order. What they give is stored together, and before any rule that
+        may look at it."""
         started = self._clock.monotonic()
-        for index, entry in enumerate(group.rules):
-            began = self._clock.monotonic()
-            samples = await loop.run_in_executor(self._executor, group.step, index, now_ms, self._query)
-            self._write(samples, now_ms)
-            if isinstance(entry.rule, AlertRule):
-                if not entry.rule.restored:
-                    self._restore(entry.rule, now_ms)
-                self._send(entry.rule, entry.expr, now_ms, group.interval_ms)
-            entry.duration_seconds = self._clock.monotonic() - began
+        held: list[Sample] = []
+        try:
+            for index, entry in enumerate(group.rules):
+                began = self._clock.monotonic()
+                if held and _looks_at(entry, held):
+                    self._write(held, now_ms, group.refs)
+                    held = []
+                held += await self._step(group, index, now_ms)
+                entry.duration_seconds = self._clock.monotonic() - began
+        finally:
+            self._write(held, now_ms, group.refs)
         group.last_evaluation_ms = now_ms
         group.iterations += 1
         group.duration_seconds = self._clock.monotonic() - started
         self._observe(group, group.duration_seconds)
 
-    def _write(self, samples: Sequence[Sample], now_ms: int) -> None:
+    async def _step(self, group: Group, index: int, now_ms: int) -> list[Sample]:
+        loop = asyncio.get_running_loop()
+        samples = await loop.run_in_executor(self._executor, group.step, index, now_ms, self._query)
+        entry = group.rules[index]
+        if isinstance(entry.rule, AlertRule):
+            if not entry.rule.restored:
+                self._restore(entry.rule, now_ms)
+            self._send(entry.rule, entry.expr, now_ms, group.interval_ms)
+        return samples
+
+    def _write(self, samples: Sequence[Sample], now_ms: int, refs: dict[Labels, int]) -> None:
+        """Store samples together; ``refs`` remembers their series from one evaluation to the next."""
         if not samples:
             return
-        appender = self._db.appender()
-        for labels, value in samples:
-            appender.append(0, labels, now_ms, value)
         try:
-            counts = appender.commit()
+            counts = self._commit(samples, now_ms, refs)
+            if counts.unknown_series:  # the storage has let go of some: look all up again
+                refs.clear()
+                counts = self._commit(samples, now_ms, refs)
         except OSError as error:  # the disk is full or broken: alerts go on
             self._storage_failed(error)
             return
         refused = counts.out_of_order + counts.duplicate
         if refused:
             _LOG.warning("%d samples of a rule were not stored: out of order or duplicate", refused)
+
+    def _commit(self, samples: Sequence[Sample], now_ms: int, refs: dict[Labels, int]) -> AppendCounts:
+        new = list({labels: None for labels, _ in samples if labels not in refs})
+        if new:
+            if len(refs) + len(new) > 2 * len(samples) + _REFS_SPARE:
+                refs.clear()
+                new = list({labels: None for labels, _ in samples})
+            keys = [key_of(labels) for labels in new]
+            offsets = np.cumsum([0, *map(len, keys)]).astype(np.int64)
+            found = self._db.series_refs(np.frombuffer(bytearray(b"".join(keys)), np.uint8), offsets)
+            refs.update({labels: ref for labels, ref in zip(new, found.tolist(), strict=True) if ref})
+        stored = [(refs[labels], value) for labels, value in samples if labels in refs]
+        appender = self._db.appender()
+        appender.append_batch(
+            np.array([ref for ref, _ in stored], np.int64),
+            np.full(len(stored), now_ms, np.int64),
+            np.array([value for _, value in stored], np.float64),
+        )
+        return appender.commit()
 
     def _send(self, rule: AlertRule, expr: str, now_ms: int, interval_ms: int) -> None:
         if alerts := rule.to_send(now_ms, self._options.resend_delay_ms, interval_ms):

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.model.labels import METRIC_NAME, Labels, MatchType
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.rules.alert import AlertRule, RuleError, Sample
 from wavetank.monitoring.rules.file import RuleConfig, RuleGroupConfig
 from wavetank.monitoring.rules.functions import expand
+from wavetank.promql.ast import Call, Expr, VectorSelector, walk
 from wavetank.promql.parser import parse_expr
 from wavetank.promql.printer import print_expr
 
@@ -60,6 +61,7 @@ class Rule:
 
     rule: RecordingRule | AlertRule
     expr: str
+    reads: frozenset[str] | None  # the metrics that its expression selects; None where that is not known
     health: str = "unknown"
     last_error: str = ""
     last_evaluation_ms: int = 0
@@ -69,6 +71,23 @@ class Rule:
     @property
     def config(self) -> RuleConfig:
         return self.rule.config
+
+
+def _reads(rule: RecordingRule | AlertRule, expr: Expr) -> frozenset[str] | None:
+    """The metrics that a rule selects. A template may ask for anything."""
+    config = rule.config
+    if any("query" in text for text in (*config.annotations.values(), *rule.labels.values())):
+        return None
+    names = set()
+    for node in walk(expr):
+        if isinstance(node, Call) and node.func.name == "info":
+            return None  # which selects by itself
+        if isinstance(node, VectorSelector):
+            equal = [m.value for m in node.matchers if m.name == METRIC_NAME and m.type is MatchType.EQUAL]
+            if not equal:
+                return None
+            names.add(equal[0])
+    return frozenset(names)
 
 
 @dataclass(slots=True)
@@ -90,6 +109,7 @@ class Group:
     evaluations: int = 0  # of single rules
     failures: int = 0
     orphans: set[Labels] = field(default_factory=set)  # series of rules a reload took away
+    refs: dict[Labels, int] = field(default_factory=dict)  # what the storage calls the series written
 
     @classmethod
     def of(
@@ -109,7 +129,8 @@ class Group:
             made: RecordingRule | AlertRule = (
                 RecordingRule(rule, labels) if rule.record else AlertRule(rule, labels, restored=restored)
             )
-            rules.append(Rule(made, print_expr(parse_expr(rule.expr))))
+            expr = parse_expr(rule.expr)
+            rules.append(Rule(made, print_expr(expr), _reads(made, expr)))
         offset = config.query_offset
         return cls(
             name=config.name,
