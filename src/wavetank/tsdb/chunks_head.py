@@ -53,7 +53,9 @@ class StoredChunks:
 
 
 @kernel(
-    "int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], uint8[::1], int64[::1])"
+    "int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], uint8[::1],"
+    " int64[::1])",
+    allocates=False,
 )
 def _put(
     chunks: Bytes,
@@ -80,7 +82,7 @@ def _put(
     return at
 
 
-@kernel("int64(uint8[::1], int64[:, ::1])")
+@kernel("int64(uint8[::1], int64[:, ::1])", allocates=False)
 def _scan(data: Bytes, out: npt.NDArray[np.int64]) -> Word:
     """ref, mint, maxt, offset, length, encoding, count per chunk; returns how many, or -1 - n at damage."""
     size = len(data)

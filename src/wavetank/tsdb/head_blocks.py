@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
-from wavetank.tsdb.chunkenc.bits import Word, put_u64
+from wavetank.tsdb.chunkenc.bits import Word, prefetch, put_u64
 
 __all__ = [
     "BLOCK_BITS",
@@ -37,6 +37,7 @@ Words = npt.NDArray[np.uint64]
 
 BLOCK_BYTES: Final = 64
 BLOCK_BITS: Final = BLOCK_BYTES * 8
+_CHAINS_AHEAD: Final = 4
 #: Blocks that must be free before a sample is appended: it takes less than two.
 RESERVE_BLOCKS: Final = 4
 
@@ -112,7 +113,17 @@ def copy_chains(
     out: Bytes,
 ) -> None:
     """Chunks of ``sizes`` bytes out of their chains, with their sample counts written into their heads."""
-    for i in range(len(firsts)):
+    for i in range(-_CHAINS_AHEAD, len(firsts)):
+        soon = i + _CHAINS_AHEAD
+        if soon < len(firsts):
+            # Blocks lie anywhere: ask for those of a later chunk while this one is copied.
+            block = np.uint64(firsts[soon])
+            for _ in range((sizes[soon] - 1) // BLOCK_BYTES):
+                prefetch(words, np.int64(block) * 8)
+                block = np.uint64(links[block])
+            prefetch(words, np.int64(block) * 8)
+        if i < 0:
+            continue
         at = np.uint64(firsts[i]) * np.uint64(8)
         target = targets[i]
         whole = sizes[i] >> 3

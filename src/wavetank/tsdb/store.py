@@ -60,7 +60,9 @@ Bytes = npt.NDArray[np.uint8]
 
 _LOG = logging.getLogger(__name__)
 NO_SAMPLE: Final = -(1 << 62)
-_SAMPLES_PER_RECORD: Final = 200_000  # a record must fit a segment
+_SAMPLES_AT_ONCE: Final = 200_000  # placed in the head, in replay, between two turns for others
+_SAMPLES_PER_RECORD: Final = 8_192  # what is encoded, compressed and framed stays in the core's own cache
+_SERIES_PER_RECORD: Final = 20_000  # a record must fit a segment
 _TURN_SECONDS: Final = 0.0002  # how long replay leaves the head to others, between two pieces
 
 
@@ -291,8 +293,8 @@ class Store:
         if late.any():
             refs, times, values = refs[~late], times[~late], values[~late]
             starts = None if starts is None else starts[~late]
-        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
-            part = slice(first, first + _SAMPLES_PER_RECORD)
+        for first in range(0, len(refs), _SAMPLES_AT_ONCE):
+            part = slice(first, first + _SAMPLES_AT_ONCE)
             with self.head.lock:
                 self.head.append(refs[part], times[part], values[part])
                 self._note_starts(refs[part], times[part], None if starts is None else starts[part])
@@ -412,8 +414,8 @@ class Store:
     def _log_series(self) -> None:
         if self._new_series and self._wal is not None:
             refs, keys = zip(*self._new_series, strict=True)
-            for first in range(0, len(refs), _SAMPLES_PER_RECORD // 10):
-                part = slice(first, first + _SAMPLES_PER_RECORD // 10)
+            for first in range(0, len(refs), _SERIES_PER_RECORD):
+                part = slice(first, first + _SERIES_PER_RECORD)
                 self._wal.log([records.encode_series(refs[part], keys[part])])
             # Only now: a log that could not be written must get them with the next commit.
             self._new_series = []
@@ -465,13 +467,19 @@ class Store:
         self, log: Log, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
     ) -> None:
         """With start timestamps where they are kept: their records are another kind."""
-        for first in range(0, len(refs), _SAMPLES_PER_RECORD):
-            part = slice(first, first + _SAMPLES_PER_RECORD)
-            if not self.options.start_storage:
-                log.log([records.encode_samples(refs[part], times[part], values[part])])
-                continue
-            own = np.zeros(len(refs[part]), np.int64) if starts is None else starts[part]
-            log.log([encode_samples_v2(refs[part], times[part], values[part], own)])
+        keep_starts = self.options.start_storage
+        if keep_starts and starts is None:
+            starts = np.zeros(len(refs), np.int64)
+
+        def encoded() -> Iterator[Bytes]:
+            for first in range(0, len(refs), _SAMPLES_PER_RECORD):
+                part = slice(first, first + _SAMPLES_PER_RECORD)
+                if keep_starts and starts is not None:
+                    yield encode_samples_v2(refs[part], times[part], values[part], starts[part])
+                else:
+                    yield records.encode_samples(refs[part], times[part], values[part])
+
+        log.log(encoded())
 
     def _commit_zeros(self, refs: Int64s, times: Int64s, starts: Int64s) -> None:
         """Zeros where counters began, if that is newer than their series and not too old."""

@@ -82,6 +82,34 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
+@_intrinsic  # type: ignore[untyped-decorator]
+def _store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """``array[index:index + 8]`` = a uint64, big-endian; of eight bytes LLVM would make eight stores."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _word_of(context, builder, signature, arguments)
+        builder.store(builder.bswap(arguments[2]), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, types.uint64), generate
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def _load(typing_context: Any, array: Any, index: Any) -> Any:
+    """The eight bytes from ``array[index]`` on as a uint64, big-endian."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _word_of(context, builder, signature, arguments)
+        return builder.bswap(builder.load(place, align=1))
+
+    return types.uint64(array, types.uint64), generate
+
+
+def _word_of(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    return builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(64).as_pointer())
+
+
 @kernel(inline=True, allocates=False)
 def copy_bytes(source: Bytes, begin: Word, target: Bytes, at: Word, size: Word) -> None:
     """``target[at:at + size] = source[begin:begin + size]``, which itself would take seconds to compile.
@@ -100,19 +128,10 @@ def put_bits(buffer: Bytes, position: Word, value: Word, count: Word) -> Word:
 
     All bits from ``position`` on must be zero, and nine bytes may be written, whatever the count.
     """
-    # Unsigned indexes: no code for negative ones, so the eight stores become one.
     at = np.uint64(position) >> np.uint64(3)
     shift = np.uint64(position) & np.uint64(7)
     aligned = np.uint64(value) << np.uint64(64 - count)
-    word = (aligned >> shift) | (np.uint64(buffer[at]) << np.uint64(56))
-    buffer[at] = np.uint8(word >> np.uint64(56))
-    buffer[at + np.uint64(1)] = np.uint8(word >> np.uint64(48))
-    buffer[at + np.uint64(2)] = np.uint8(word >> np.uint64(40))
-    buffer[at + np.uint64(3)] = np.uint8(word >> np.uint64(32))
-    buffer[at + np.uint64(4)] = np.uint8(word >> np.uint64(24))
-    buffer[at + np.uint64(5)] = np.uint8(word >> np.uint64(16))
-    buffer[at + np.uint64(6)] = np.uint8(word >> np.uint64(8))
-    buffer[at + np.uint64(7)] = np.uint8(word)
+    _store(buffer, at, (aligned >> shift) | (np.uint64(buffer[at]) << np.uint64(56)))
     if np.int64(shift) + count > 64:
         buffer[at + np.uint64(8)] = np.uint8(aligned << (np.uint64(8) - shift))
     return position + count
@@ -162,15 +181,17 @@ def put_varint(buffer: Bytes, at: Word, value: Word) -> Word:
 def uvarint_at(buffer: Bytes, at: Word, end: Word) -> tuple[Word, Word]:
     """``(value as uint64, next index)``; next index is -1 if it is cut off or longer than 10 bytes."""
     result = np.uint64(0)
-    shift = 0
-    while at < end and shift < 70:
-        byte = np.uint64(buffer[at])
-        at += 1
-        result |= (byte & np.uint64(0x7F)) << np.uint64(shift)
+    shift = np.uint64(0)
+    index = np.uint64(at)
+    stop = np.uint64(max(at, end))
+    while index < stop and shift < np.uint64(70):
+        byte = np.uint64(buffer[index])
+        index += np.uint64(1)
+        result |= (byte & np.uint64(0x7F)) << shift
         if byte < np.uint64(0x80):
-            return result, at
-        shift += 7
-    return np.uint64(0), -1
+            return result, np.int64(index)
+        shift += np.uint64(7)
+    return np.uint64(0), np.int64(-1)
 
 
 @kernel(inline=True, allocates=False)
@@ -209,9 +230,7 @@ def put_u32(buffer: Bytes, at: Word, value: Word) -> Word:
 @kernel(inline=True, allocates=False)
 def put_u64(buffer: Bytes, at: Word, value: Word) -> Word:
     """Big-endian; returns the next index."""
-    unsigned = np.uint64(value)
-    put_u32(buffer, at, unsigned >> np.uint64(32))
-    put_u32(buffer, at + 4, unsigned & np.uint64(0xFFFFFFFF))
+    _store(buffer, np.uint64(at), np.uint64(value))
     return at + 8
 
 
@@ -227,17 +246,7 @@ def u32_at(buffer: Bytes, at: Word) -> Word:
 @kernel(inline=True, allocates=False)
 def u64_at(buffer: Bytes, at: Word) -> Word:
     """Big-endian, as uint64."""
-    index = np.uint64(at)
-    return (
-        (np.uint64(buffer[index]) << np.uint64(56))
-        | (np.uint64(buffer[index + np.uint64(1)]) << np.uint64(48))
-        | (np.uint64(buffer[index + np.uint64(2)]) << np.uint64(40))
-        | (np.uint64(buffer[index + np.uint64(3)]) << np.uint64(32))
-        | (np.uint64(buffer[index + np.uint64(4)]) << np.uint64(24))
-        | (np.uint64(buffer[index + np.uint64(5)]) << np.uint64(16))
-        | (np.uint64(buffer[index + np.uint64(6)]) << np.uint64(8))
-        | np.uint64(buffer[index + np.uint64(7)])
-    )
+    return _load(buffer, np.uint64(at))
 
 
 @kernel(inline=True, allocates=False)

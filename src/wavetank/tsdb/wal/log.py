@@ -10,7 +10,7 @@ import mmap
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -199,21 +199,31 @@ class Log:
         os.close(before)
         return self.segment
 
-    def log(self, records: Sequence[bytes | Bytes]) -> None:
-        """Append records in order; on return they are with the operating system."""
-        out = bytearray()
-        for record in records:
-            raw = np.frombuffer(bytearray(record), np.uint8) if isinstance(record, bytes) else record
-            body, flag = self._compressed(raw)
-            room = framed_size_max(len(body))
-            if self._size + len(out) + room > self._segment_bytes and self._size + len(out) > 0:
-                self._write(out)
-                out = bytearray()
-                self.next_segment()
-            framed = np.empty(room, np.uint8)
-            end = frame(body, flag, (self._size + len(out)) % PAGE_BYTES, framed, 0)
-            out += framed[:end].data
-        self._write(out)
+    def log(self, records: Iterable[bytes | Bytes]) -> None:
+        """Append records in order; on return they are with the operating system.
+
+        Each is written before the next is asked for. Where the disk is full none stays, unless a segment
+        was filled on the way.
+        """
+        segment, begin = self.segment, self._size
+        try:
+            for record in records:
+                self._log_one(record)
+        except OSError:
+            if self.segment == segment and self._size > begin:
+                os.ftruncate(self._file, begin)
+                self._size = begin
+            raise
+
+    def _log_one(self, record: bytes | Bytes) -> None:
+        raw = np.frombuffer(bytearray(record), np.uint8) if isinstance(record, bytes) else record
+        body, flag = self._compressed(raw)
+        room = framed_size_max(len(body))
+        if self._size + room > self._segment_bytes and self._size > 0:
+            self.next_segment()
+        framed = np.empty(room, np.uint8)
+        end = frame(body, flag, self._size % PAGE_BYTES, framed, 0)
+        self._write(framed[:end].data)
 
     def _compressed(self, raw: Any) -> tuple[Bytes, int]:
         if self._compression == "none" or not len(raw):
@@ -226,7 +236,7 @@ class Log:
             return raw, 0
         return np.frombuffer(bytearray(packed), np.uint8), flag
 
-    def _write(self, data: bytes | bytearray) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         """All of it or nothing: a disk that is full may take a part, after which no reader could go on."""
         begin = self._size
         view = memoryview(data)

@@ -208,7 +208,7 @@ def split_series(data: Bytes, begins: Int64s, ends: Int64s) -> tuple[Int64s, Byt
 # --- float samples --------------------------------------------------------------------------------------
 
 
-@kernel("int64(int64[::1], int64[::1], float64[::1], uint8[::1])")
+@kernel("int64(int64[::1], int64[::1], float64[::1], uint8[::1])", allocates=False)
 def _encode_samples(refs: Int64s, timestamps: Int64s, values: Float64s, out: Bytes) -> Word:
     bits = values.view(np.uint64)
     out[0] = 2
@@ -218,7 +218,12 @@ def _encode_samples(refs: Int64s, timestamps: Int64s, values: Float64s, out: Byt
     at = put_u64(out, at, base_time)
     for i in range(len(refs)):
         at = put_varint(out, at, refs[i] - base_ref)
-        at = put_varint(out, at, timestamps[i] - base_time)
+        shift = timestamps[i] - base_time
+        if shift == 0:  # nearly always: a scrape has one time
+            out[np.uint64(at)] = 0
+            at += 1
+        else:
+            at = put_varint(out, at, shift)
         at = put_u64(out, at, bits[i])
     return at
 
@@ -230,7 +235,7 @@ def encode_samples(refs: Int64s, timestamps_ms: Int64s, values: Float64s) -> Byt
     return out[: run(refs, timestamps_ms, values, out)]
 
 
-@kernel("int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], float64[::1])")
+@kernel("int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], float64[::1])", allocates=False)
 def _decode_samples(
     data: Bytes, begins: Int64s, ends: Int64s, refs: Int64s, timestamps: Int64s, values: Float64s
 ) -> Word:
@@ -250,7 +255,11 @@ def _decode_samples(
             delta, at = varint_at(data, at, end)
             if at < 0:
                 return -1 - n
-            shift, at = varint_at(data, at, end)
+            shift: Word = np.int64(0)
+            if at < end and data[np.uint64(at)] == 0:  # nearly always: a scrape has one time
+                at += 1
+            else:
+                shift, at = varint_at(data, at, end)
             if at < 0 or end - at < 8:
                 return -1 - n
             refs[n] = base_ref + delta
