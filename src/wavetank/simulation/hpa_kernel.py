@@ -67,7 +67,7 @@ def pack_policies(rules: ScalingRules | None) -> Any:
     return np.array(rows, np.float64).reshape(len(rows), 3)
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _ratio(total: float, count: int, p: Any) -> float:
     """Usage over target of ``count`` pods that use ``total`` milli-cores together."""
     if p[AVERAGE] > 0:
@@ -75,12 +75,12 @@ def _ratio(total: float, count: int, p: Any) -> float:
     return ((total * 100.0) // (count * p[REQUEST])) / p[TARGET]  # type: ignore[no-any-return]
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _hold(ratio: float, p: Any) -> bool:
     return 1.0 - p[TOLERANCE] <= ratio <= 1.0 + p[TOLERANCE]  # type: ignore[no-any-return]
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _propose(now: float, current: int, pods: Any, count: int, p: Any) -> int:
     """What the metric asks for; -1 where it cannot be computed."""
     ready = unready = missing = used = 0
@@ -127,7 +127,7 @@ def _propose(now: float, current: int, pods: Any, count: int, p: Any) -> int:
     return wanted
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _store(memory: Any, value: float, now: float, kind: float, slot: int) -> None:
     """Into an expired slot of its kind, else into a free one."""
     if slot < 0:
@@ -139,7 +139,7 @@ def _store(memory: Any, value: float, now: float, kind: float, slot: int) -> Non
         memory[slot, 0], memory[slot, 1], memory[slot, 2] = value, now, kind
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _changed(memory: Any, kind: float, cutoff: float) -> float:
     total = 0.0
     for i in range(len(memory)):
@@ -150,7 +150,7 @@ def _changed(memory: Any, kind: float, cutoff: float) -> float:
     return total
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _limit(now: float, current: int, up: bool, select: float, policies: Any, memory: Any) -> float:
     """The most, or the fewest, replicas that the policies of one direction allow."""
     if select == DISABLED:
@@ -170,7 +170,7 @@ def _limit(now: float, current: int, up: bool, select: float, policies: Any, mem
     return result
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _bounded(now: float, current: int, stable: int, p: Any, ups: Any, downs: Any, memory: Any) -> int:
     low, high = int(p[LOW]), int(p[HIGH])
     if p[BEHAVIOR] == 0:
@@ -186,7 +186,7 @@ def _bounded(now: float, current: int, stable: int, p: Any, ups: Any, downs: Any
     return stable
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _stabilized(now: float, current: int, proposed: int, p: Any, memory: Any) -> int:
     """The proposal held by what was recommended lately; remembers it."""
     behavior = p[BEHAVIOR] > 0
@@ -217,7 +217,7 @@ def _stabilized(now: float, current: int, proposed: int, p: Any, memory: Any) ->
     return int(min(max(float(current), lowest), highest))
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _remember(now: float, change: int, p: Any, ups: Any, downs: Any, memory: Any) -> None:
     if p[BEHAVIOR] == 0 or change == 0:
         return
@@ -235,7 +235,7 @@ def _remember(now: float, change: int, p: Any, ups: Any, downs: Any, memory: Any
     _store(memory, float(abs(change)), now, kind, expired)
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def decide(now: float, current: int, pods: Any, count: int, p: Any, ups: Any, downs: Any, memory: Any) -> int:
     """The replicas to set now. ``pods`` float64[>= count, VIEW]; ``memory`` float64[MEMORY, 3] is changed;
     its third column is -1 where free, and all of it before the first sync."""

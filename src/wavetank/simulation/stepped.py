@@ -60,7 +60,7 @@ def new_world(case: Any, seconds: int) -> tuple[Any, Any, Any, Any, Any]:
     return pods, state, np.zeros(seconds + 1), memory, result
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _is_slow(rate: float, capacity: float, ready: float, cost: float, case: Any, state: Any) -> bool:
     """Whether the estimated latency is above the bound: what waits, and a pooled server's delay."""
     busy = min(rate / capacity, 0.999)
@@ -70,7 +70,7 @@ def _is_slow(rate: float, capacity: float, ready: float, cost: float, case: Any,
     return wait + alone / (1.0 - busy ** max(1.0, ready)) > case[LATENCY_BOUND]  # type: ignore[no-any-return]
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _end_minute(result: Any) -> None:
     if result[MINUTE_BAD] > 0:
         ratio = min(1.0, result[MINUTE_BAD] / max(1e-9, result[MINUTE]))
@@ -78,7 +78,7 @@ def _end_minute(result: Any) -> None:
     result[MINUTE] = result[MINUTE_BAD] = 0.0
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _serve(second: int, rate: float, case: Any, pods: Any, state: Any, used: Any, result: Any) -> None:
     """One second of traffic at ``rate`` requests."""
     count = int(state[COUNT])
@@ -131,13 +131,35 @@ def _serve(second: int, rate: float, case: Any, pods: Any, state: Any, used: Any
         _end_minute(result)
 
 
+@kernel(inline=True, always=True, allocates=False)
+def _serve_calm(
+    second: int, end: int, bound: float, rates: Any, case: Any, state: Any, used: Any, result: Any
+) -> int:
+    """Seconds up to ``end`` or the first with a rate of ``bound`` or more, which is returned."""
+    begin, ready, cpu, limit = second, state[READY], case[CPU], case[LIMIT]
+    total, requests = used[second], 0.0
+    while second < end and rates[second] < bound:
+        rate = rates[second]
+        total += min(rate * cpu / ready, limit)
+        used[second + 1] = total
+        requests += rate
+        second += 1
+    if second > begin:
+        result[REQUESTS] += requests
+        result[MINUTE] += requests
+        result[POD_SECONDS] += ready * (second - begin)
+        if second % 60 == 0:
+            _end_minute(result)
+    return second
+
+
 @kernel()
 def serve(second: int, rate: float, case: Any, pods: Any, state: Any, used: Any, result: Any) -> None:
     """One second of traffic at ``rate`` requests."""
     _serve(second, rate, case, pods, state, used, result)
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _cpu(at: float, pods: Any, i: int, case: Any, used: Any) -> float:
     """CPU seconds that the pod has used at a time, start-up and idling included."""
     age = at - pods[i, STARTED]
@@ -151,13 +173,13 @@ def _cpu(at: float, pods: Any, i: int, case: Any, used: Any) -> float:
     return total  # type: ignore[no-any-return]
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _sampled(at: float, started: float, interval: float) -> float:
     """When the last housekeeping sample before ``at`` was taken."""
     return started + math.floor((at - started) / interval) * interval
 
 
-@kernel(inline=True)
+@kernel(inline=True, always=True, allocates=False)
 def _observe(now: float, origin: float, case: Any, pods: Any, state: Any, used: Any, view: Any) -> int:
     """What the metrics API and the pods' status say at ``now``, into ``view`` float64[PODS_MAX, h.VIEW].
     API times have whole seconds; ``origin`` is the Unix time of second 0."""
@@ -272,29 +294,26 @@ def run_day(
     scaled = p[h.HIGH] > 0
     calm = 0.9 * case[CAPACITY] if 10.0 * case[SERVICE] < case[LATENCY_BOUND] else 0.0
     warming = 8.0 * case[WARM_SECONDS] if case[WARM_FACTOR] > 1.0 else -_NEVER
-    for second in range(len(rates)):
-        rate, ready = rates[second], state[READY]
-        if (
-            state[QUEUE] == 0.0
-            and rate < calm * ready
-            and ready == state[COUNT]
-            and second - state[YOUNGEST] >= warming
-        ):
-            # Most seconds of most days: nothing waits, nothing can be slow. What ``_serve`` would do, without
-            # the call, which costs more than its work.
-            used[second + 1] = used[second] + min(rate * case[CPU] / ready, case[LIMIT])
-            result[REQUESTS] += rate
-            result[MINUTE] += rate
-            result[POD_SECONDS] += ready
-            if second % 60 == 59:
-                _end_minute(result)
-        else:
-            _serve(second, rate, case, pods, state, used, result)
-        while scaled and state[NEXT_SYNC] < second + 1:
+    second = 0
+    while second < len(rates):
+        begin, ready = second, state[READY]
+        if state[QUEUE] == 0.0 and ready == state[COUNT] and second - state[YOUNGEST] >= warming:
+            # Most seconds of most days: nothing waits, nothing can be slow, and nothing changes before the
+            # next sync. What ``_serve`` would do, all of them in one go.
+            end = min(len(rates), (second // 60 + 1) * 60)
+            if scaled:
+                end = min(end, int(state[NEXT_SYNC]) + 1)
+            second = _serve_calm(second, end, calm * ready, rates, case, state, used, result)
+        if second == begin:
+            _serve(second, rates[second], case, pods, state, used, result)
+            second += 1
+        if len(replicas):
+            replicas[begin:second] = int(state[COUNT])
+        while scaled and state[NEXT_SYNC] < second:
             now = state[NEXT_SYNC]
             count = _observe(now, origin, case, pods, state, used, view)
             desired = h.decide(origin + now, count, view, count, p, ups, downs, memory)
             apply_scale(now, min(desired, PODS_MAX), case, pods, state, result)
             state[NEXT_SYNC] += case[SYNC]
-        if len(replicas):
-            replicas[second] = int(state[COUNT])
+            if len(replicas):
+                replicas[second - 1] = int(state[COUNT])
