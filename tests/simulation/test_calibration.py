@@ -67,3 +67,21 @@ async def test_what_the_user_knows_better_is_kept() -> None:
 
 async def test_a_run_without_pods_says_nothing() -> None:
     assert await calibrate("web", [], STAGES, None) == ({}, {})
+
+
+async def test_pods_that_join_in_a_stage_count_for_as_long_as_they_share_it() -> None:
+    """One pod alone for 24 s of 60, then three: 100 requests a second at 2 ms throughout."""
+    records: list[dict[str, Any]] = []
+    for uid, ready in (("u1", 0.0), ("u2", 134.0), ("u3", 134.0)):
+        pod = {"pod": f"shop/web-1-{uid}", "uid": uid}
+        records += [
+            {"at": ready - 2, "kind": "container.started", **pod},
+            {"at": ready, "kind": "pod.ready", **pod},
+        ]
+        used = 0.0
+        for at in range(int(ready) + 1, 162):
+            used += 0.2 / (1 if at <= 134 else 3) if at > 100 else 0.0
+            if at % 5 == 0:
+                records.append({"at": at, "kind": "kubelet.sample", "node": "n", "pods": {pod["pod"]: used}})
+    fields, _ = await calibrate("web", records, [StageLoad(100.0, 160.0, 100.0)], None)
+    assert float(str(fields["cpuPerRequest"]).removesuffix("ms")) == pytest.approx(2.0, rel=0.03)

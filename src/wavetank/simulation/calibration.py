@@ -27,6 +27,8 @@ Record = Mapping[str, Any]
 
 #: Of each stage, left out: the pods and the metrics are still on their way to it.
 _SETTLE_SECONDS = 10.0
+#: cAdvisor looks at a pod every 10 to 15 s.
+_SAMPLE_SECONDS_MAX = 16.0
 _SERVICE = "sum by (le) (increase(locust_request_duration_seconds_bucket[{seconds}s]))"
 #: A stage with fewer requests says nothing about their distribution.
 _REQUESTS_MIN = 30
@@ -151,15 +153,19 @@ def _cpu_per_request(pods: Sequence[_Pod], stages: Sequence[StageLoad]) -> tuple
     """(seconds a request, idle cores of a pod, how many loads), by least squares over the stages."""
     points: list[tuple[float, float, float]] = []
     for stage in stages:
-        used, covered = 0.0, 0
-        begin, end = stage.start + min(_SETTLE_SECONDS, (stage.end - stage.start) / 3), stage.end
+        begin = stage.start + min(_SETTLE_SECONDS, (stage.end - stage.start) / 3)
+        used = covered = 0.0
         for pod in pods:
-            inside = [s for s in pod.samples if begin <= s[0] <= end + 1]
-            if len(inside) >= 2 and inside[-1][0] - inside[0][0] >= (end - begin) / 4:
-                used += (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
-                covered += 1
-        if covered and stage.rps > 0:
-            points.append((stage.rps, used, float(covered)))
+            inside = [s for s in pod.samples if begin <= s[0] <= stage.end + 1]
+            if len(inside) < 2:
+                continue
+            # A pod counts for as long as it was there: while another one shares the load, it has less of it.
+            until = stage.end if inside[-1][0] >= stage.end - _SAMPLE_SECONDS_MAX else inside[-1][0]
+            share = (until - max(begin, pod.ready)) / (stage.end - begin)
+            used += share * (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
+            covered += share
+        if covered > 0 and stage.rps > 0:
+            points.append((stage.rps, used, covered))
     if not points:
         return None
     rates, cores, counts = (np.array(column) for column in zip(*points, strict=True))
