@@ -85,11 +85,9 @@ def _kept(
         kind = int(kinds[i])
         if kind == records.SERIES:
             refs, keys, offsets = records.split_series(batch.data, batch.begins[part], batch.ends[part])
-            keep = np.flatnonzero(known(refs)).tolist()
-            if keep:
-                raw = keys.tobytes()
-                kept = [raw[offsets[k] : offsets[k + 1]] for k in keep]
-                out.append(records.encode_series(refs[keep].tolist(), kept))
+            keep = known(refs)
+            if keep.any():
+                out.append(records.encode_series(refs, keys, offsets, keep))
         elif kind == records.SAMPLES:
             refs, times, values = records.decode_samples(batch.data, batch.begins[part], batch.ends[part])
             mask = (times >= mint_ms) & known(refs)

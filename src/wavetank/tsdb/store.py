@@ -62,7 +62,7 @@ _LOG = logging.getLogger(__name__)
 NO_SAMPLE: Final = -(1 << 62)
 _SAMPLES_AT_ONCE: Final = 200_000  # placed in the head, in replay, between two turns for others
 _SAMPLES_PER_RECORD: Final = 8_192  # what is encoded, compressed and framed stays in the core's own cache
-_SERIES_PER_RECORD: Final = 20_000  # a record must fit a segment
+_SERIES_PER_RECORD: Final = 2_000
 _TURN_SECONDS: Final = 0.0002  # how long replay leaves the head to others, between two pieces
 
 
@@ -95,7 +95,7 @@ class Store:
         self._files: tuple[LogFiles, LogFiles] | None = None
         self._said_full = False
         self._said_stuck = False
-        self._new_series: list[tuple[int, bytes]] = []
+        self._new_refs: list[int] = []
         self._wal: Log | None = None
         self._wbl: Log | None = None
 
@@ -368,7 +368,7 @@ class Store:
             refs, fresh = self.head.add_series(flat, offsets)
             if len(fresh):
                 self._said_full = False
-                self._new_series.append((int(refs[0]), key))
+                self._new_refs.append(int(refs[0]))
         return int(refs[0])
 
     def series_refs(self, keys: Bytes, offsets: Int64s) -> Int64s:
@@ -381,10 +381,7 @@ class Store:
                 bounds = offsets.tolist()
                 return np.array([self._capped(raw[a:b]) for a, b in itertools.pairwise(bounds)], np.int64)
             refs, fresh = self.head.add_series(keys, offsets)
-            if len(fresh):
-                raw = keys.tobytes()
-                for i in fresh.tolist():
-                    self._new_series.append((int(refs[i]), raw[offsets[i] : offsets[i + 1]]))
+            self._new_refs += refs[fresh].tolist()
         return refs
 
     def _capped(self, key: bytes) -> int:
@@ -393,7 +390,7 @@ class Store:
         if len(self.head) < self.options.series_max:
             refs, fresh = self.head.add_series(flat, offsets)
             if len(fresh):
-                self._new_series.append((int(refs[0]), key))
+                self._new_refs.append(int(refs[0]))
             return int(refs[0])
         row = int(self.head.table.find(flat, offsets)[0])
         if row < 0:
@@ -412,13 +409,16 @@ class Store:
             )
 
     def _log_series(self) -> None:
-        if self._new_series and self._wal is not None:
-            refs, keys = zip(*self._new_series, strict=True)
+        if self._new_refs and self._wal is not None:
+            refs = np.array(self._new_refs, np.int64)
+            rows = self.head.row_of_ref[refs].astype(np.int64)
+            refs, rows = refs[rows >= 0], rows[rows >= 0]
             for first in range(0, len(refs), _SERIES_PER_RECORD):
                 part = slice(first, first + _SERIES_PER_RECORD)
-                self._wal.log([records.encode_series(refs[part], keys[part])])
+                keys, offsets = self.head.table.keys(rows[part])
+                self._wal.log([records.encode_series(refs[part], keys, offsets)])
             # Only now: a log that could not be written must get them with the next commit.
-            self._new_series = []
+            self._new_refs = []
 
     # --- commit -------------------------------------------------------------------------------------
 

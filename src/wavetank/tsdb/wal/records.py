@@ -8,7 +8,7 @@ value bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -152,12 +152,29 @@ class Reader:
 # --- series ---------------------------------------------------------------------------------------------
 
 
-def encode_series(refs: Iterable[int], keys: Sequence[bytes]) -> bytes:
-    """Series keys are written as they are: the record's label encoding is the key."""
-    parts = [bytes((SERIES,))]
-    for ref, key in zip(refs, keys, strict=True):
-        parts += (ref.to_bytes(8, "big"), key)
-    return b"".join(parts)
+@kernel("int64(int64[::1], uint8[::1], int64[::1], boolean[::1], uint8[::1])", allocates=False)
+def _encode_series(
+    refs: Int64s, keys: Bytes, offsets: Int64s, keep: npt.NDArray[np.bool_], out: Bytes
+) -> Word:
+    out[0] = 1
+    at: Word = np.int64(1)
+    for i in range(len(refs)):
+        if keep[i]:
+            at = put_u64(out, at, refs[i])
+            size = offsets[i + 1] - offsets[i]
+            copy_bytes(keys, offsets[i], out, at, size)
+            at += size
+    return at
+
+
+def encode_series(
+    refs: Int64s, keys: Bytes, offsets: Int64s, keep: npt.NDArray[np.bool_] | None = None
+) -> Bytes:
+    """Series keys, ``keys[offsets[i]:offsets[i + 1]]`` each, are written as they are: a record's labels."""
+    out = np.empty(1 + 8 * len(refs) + int(offsets[-1] - offsets[0]), np.uint8)
+    run: Any = _encode_series
+    wanted = np.ones(len(refs), np.bool_) if keep is None else keep
+    return out[: run(refs, keys, offsets, wanted, out)]
 
 
 @kernel("int64(uint8[::1], int64[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
