@@ -240,12 +240,53 @@ def test_a_series_may_hold_floats_and_histograms_in_turn(open_db: Callable[..., 
         else:
             appender.append_histogram(ref, None, BASE_MS + n, histogram(n))
         assert appender.commit().appended == 1
-    for _ in range(2):
+    for nth in range(3):
         batch = db.select(matching("__name__", "mixed"), *EVER)
         assert batch.timestamps_ms.tolist() == [BASE_MS + n for n in range(40)]
         assert batch.histograms is not None
         assert [h is None for h in batch.histograms] == [n % 7 < 3 for n in range(40)]
+        if nth == 0:
+            db.close()
+            db = open_db()
         db.flush()
+
+
+def test_a_marker_after_histograms_is_one_of_them(open_db: Callable[..., DB]) -> None:
+    """As scrapes append it: a float, whatever the series was."""
+    db = open_db()
+    labels = Labels.of(__name__="latency", job="test")
+    ref = db.series_ref(labels)
+    for n in range(30):
+        appender = db.appender()
+        if n % 10 == 9:
+            appender.append(ref, None, BASE_MS + n, STALE_NAN)
+        else:
+            appender.append_histogram(ref, None, BASE_MS + n, histogram(n))
+        assert appender.commit().appended == 1
+    for nth in range(3):
+        batch = db.select(matching("__name__", "latency"), *EVER)
+        assert batch.histograms is not None
+        assert [h.is_stale for h in batch.histograms] == [n % 10 == 9 for n in range(30)]
+        if nth == 0:
+            db.close()
+            db = open_db()
+        db.flush()
+
+
+def test_whole_and_broken_counts_in_one_commit_stay_in_order(open_db: Callable[..., DB]) -> None:
+    """The log has other records for each; read in order, they give the samples in order."""
+    db = open_db()
+    appender = db.appender()
+    wanted = [1.0, 1.0, 2.5, 3.0, 4.0, 5.5]
+    for n, count in enumerate(wanted):
+        sample = FloatHistogram(0, count, 1.0, 0.001, 0.0, ((0, 1),), (count,))
+        appender.append_histogram(0, Labels.of(job="test"), BASE_MS + n, sample)
+    assert appender.commit().appended == 6
+    db.close()
+    db = open_db()
+    batch = db.select(matching("job", "test"), *EVER)
+    assert batch.histograms is not None
+    assert [h.count for h in batch.histograms] == wanted
 
 
 def test_exemplars_and_metadata_survive_a_restart(model: Model) -> None:

@@ -85,9 +85,12 @@ def prometheus(directory: Path, *flags: str, config: str = "") -> Iterator[Calla
         stderr=subprocess.PIPE,
     )
 
-    def ask(path: str, method: str = "GET", **parameters: str) -> Any:
+    def ask(path: str, method: str = "GET", *, body: bytes | None = None, **parameters: str) -> Any:
         query = urllib.parse.urlencode(parameters)
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}?{query}", method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}?{query}", method=method, data=body)
+        if body is not None:
+            request.add_header("Content-Encoding", "snappy")
+            request.add_header("Content-Type", "application/x-protobuf")
         with urllib.request.urlopen(request, timeout=20) as reply:
             body = reply.read()
         return json.loads(body)["data"] if body.startswith(b"{") else body

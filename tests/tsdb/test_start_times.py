@@ -65,7 +65,7 @@ def test_histogram_v2_records_hold_exponential_and_custom_buckets_alike() -> Non
         HistogramRecord(7, 1015, custom, 400),
         HistogramRecord(3, 1030, histogram(4), 0),
         HistogramRecord(3, 1045, histogram(5), 900),
-        HistogramRecord(8, 1045, histogram(2.5), 12),
+        HistogramRecord(8, 1045, histogram(2.5), 12, floats=True),
     ]
     records = encode_histograms_records(items, with_starts=True)
     assert [r[0] for r in records] == [12, 13]

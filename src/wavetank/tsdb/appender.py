@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import Labels
+from wavetank.tsdb.chunkenc.histogram_run import is_integer
 from wavetank.tsdb.errors import NotHistogram
 from wavetank.tsdb.exemplars import Exemplar
 from wavetank.tsdb.wal.rare_records import HistogramRecord, MetadataRecord
@@ -138,7 +139,9 @@ class Appender:
             if sum(length for _, length in spans) != len(buckets):
                 raise NotHistogram(f"spans {spans} do not fit {len(buckets)} buckets")
         ref = self._ref(ref, labels)
-        self._gathered.histograms.append(HistogramRecord(ref, t_ms, histogram, start_ms))
+        self._gathered.histograms.append(
+            HistogramRecord(ref, t_ms, histogram, start_ms, not is_integer(histogram))
+        )
         return ref
 
     def append_exemplar(self, ref: int, series: Labels, labels: Labels, t_ms: int, value: float) -> None:

@@ -71,6 +71,11 @@ class HeadHistograms:
         elif len(run.samples) == _SAMPLES_MIN:
             opened.full_at = _samples_of_chunk(run)
 
+    def holds_floats(self, ref: int) -> bool:
+        """Whether the chunk being filled has float counts, in which whole numbers fit too."""
+        opened = self._open.get(ref)
+        return opened is not None and not opened.run.integer
+
     def last(self, ref: int) -> Sample | None:
         """The newest sample of a series' open chunk."""
         opened = self._open.get(ref)

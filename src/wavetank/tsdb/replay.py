@@ -21,15 +21,17 @@ from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import REF_MAX, Head
 from wavetank.tsdb.wal import records
 from wavetank.tsdb.wal.log import Batch, Damage, checkpoint_of, read_segment, repair, segments
+from wavetank.tsdb.wal.rare_records import HistogramRecord, decode_histograms_record
 from wavetank.tsdb.wal.series_records import series_batches
 from wavetank.tsdb.wal.start_records import decode_samples_v2
 
-__all__ = ["LogFiles", "ReplayReport", "add_series", "read_series", "replay"]
+__all__ = ["LogFiles", "ReplayReport", "Samples", "add_series", "read_series", "replay"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 RecordHandler = Callable[[int, bytes], None]
 Samples = tuple[Int64s, Int64s, Float64s, Int64s | None]  # refs, times, values, start timestamps
+HistogramSink = Callable[[list[HistogramRecord]], None]
 SampleSink = Callable[[Int64s, Int64s, Float64s, Int64s | None], None]
 
 
@@ -74,10 +76,10 @@ class ReplayReport:
 
 @dataclass(slots=True)
 class _Decoded:
-    """One slice of a segment: float samples, and the indexes of other records."""
+    """One slice of a segment: samples in the order they are to be placed, and the other records."""
 
     batch: Batch
-    samples: list[Samples]
+    samples: list[Samples | list[HistogramRecord]]
     others: list[tuple[int, int]]
 
 
@@ -130,18 +132,58 @@ def add_series(
         head.alias_refs(refs[aliased], found[aliased])
 
 
-def _decoded(batch: Batch) -> _Decoded:
+def _decoded(batch: Batch, damage: list[Damage]) -> _Decoded:
     kinds = batch.types()
-    samples: list[Samples] = []
+    floats: list[Samples] = []
     where = np.flatnonzero(kinds == records.SAMPLES)
     if len(where):
-        samples.append((*records.decode_samples(batch.data, batch.begins[where], batch.ends[where]), None))
+        floats.append((*records.decode_samples(batch.data, batch.begins[where], batch.ends[where]), None))
     where = np.flatnonzero(kinds == records.SAMPLES_V2)
     if len(where):
-        samples.append(decode_samples_v2(batch.data, batch.begins[where], batch.ends[where]))
-    bulk = (records.SERIES, records.SAMPLES, records.SAMPLES_V2, 0)
+        floats.append(decode_samples_v2(batch.data, batch.begins[where], batch.ends[where]))
+    histograms: dict[int, list[HistogramRecord]] = {}
+    for i in np.flatnonzero(np.isin(kinds, list(records.HISTOGRAM_KINDS))).tolist():
+        try:
+            histograms[i] = list(decode_histograms_record(batch.record(i)))
+        except CorruptionError as error:
+            damage.append(Damage(Path("record"), 0, str(error), 0))
+    bulk = (records.SERIES, records.SAMPLES, records.SAMPLES_V2, 0, *records.HISTOGRAM_KINDS)
     rest = np.flatnonzero(~np.isin(kinds, bulk))
-    return _Decoded(batch, samples, [(int(i), int(kinds[i])) for i in rest])
+    others = [(int(i), int(kinds[i])) for i in rest]
+    return _Decoded(batch, _in_order(batch, floats, histograms), others)
+
+
+def _in_order(
+    batch: Batch, floats: list[Samples], histograms: dict[int, list[HistogramRecord]]
+) -> list[Samples | list[HistogramRecord]]:
+    """Floats of many records at once, but for series that have histograms too: these go by record."""
+    if not histograms:
+        return list(floats)
+    both = np.unique(np.array([h.ref for own in histograms.values() for h in own], np.int64))
+    ordered: list[Samples | list[HistogramRecord]] = []
+    mixed = False
+    for samples in floats:
+        inside = np.isin(samples[0], both)
+        ordered.append(_subset(samples, ~inside) if inside.any() else samples)
+        mixed = mixed or bool(inside.any())
+    if not mixed:
+        return [*ordered, *histograms.values()]
+    for i, kind in enumerate(batch.types().tolist()):
+        part = slice(i, i + 1)
+        if i in histograms:
+            ordered.append(histograms[i])
+        elif kind == records.SAMPLES:
+            plain = records.decode_samples(batch.data, batch.begins[part], batch.ends[part])
+            ordered.append(_subset((*plain, None), np.isin(plain[0], both)))
+        elif kind == records.SAMPLES_V2:
+            own = decode_samples_v2(batch.data, batch.begins[part], batch.ends[part])
+            ordered.append(_subset(own, np.isin(own[0], both)))
+    return ordered
+
+
+def _subset(samples: Samples, which: npt.NDArray[np.bool_]) -> Samples:
+    refs, times, values, starts = samples
+    return refs[which], times[which], values[which], None if starts is None else starts[which]
 
 
 def _slices(files: LogFiles, damage: list[Damage]) -> Iterator[tuple[int, _Decoded]]:
@@ -150,7 +192,7 @@ def _slices(files: LogFiles, damage: list[Damage]) -> Iterator[tuple[int, _Decod
     for path in files.paths:
         for batch in read_segment(path, damage):
             try:
-                yield before + batch.reached, _decoded(batch)
+                yield before + batch.reached, _decoded(batch, damage)
             except CorruptionError as error:
                 damage.append(Damage(path, 0, str(error), len(batch.data)))
         before += path.stat().st_size
@@ -173,17 +215,21 @@ def replay(
     report: ReplayReport,
     *,
     sink: SampleSink,
+    histograms: HistogramSink,
     other: RecordHandler,
     progress: Callable[[float], None],
     stopped: Callable[[], bool],
 ) -> None:
-    """The second pass. Float samples go to ``sink``, rare records to ``other``; ends early if ``stopped``."""
+    """The second pass: samples go to ``sink`` and ``histograms``, in order for each series, rare records to
+    ``other``; ends early if ``stopped``."""
     total = max(1, files.size_bytes)
     for reached, decoded in _ahead(_slices(files, report.damage)):
         if stopped():
             return
         for samples in decoded.samples:
-            if len(samples[0]):
+            if isinstance(samples, list):
+                histograms(samples)
+            elif len(samples[0]):
                 report.samples += len(samples[0])
                 sink(*samples)
         for index, kind in decoded.others:

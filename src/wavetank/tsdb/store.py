@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.clock import pause
-from wavetank.model.histogram import CounterResetHint, FloatHistogram
+from wavetank.model.histogram import STALE_HISTOGRAM, CounterResetHint, FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.tsdb import head_append
@@ -42,7 +42,7 @@ from wavetank.tsdb.head_source import HeadSource
 from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.options import Options
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
-from wavetank.tsdb.replay import LogFiles, ReplayReport, add_series, read_series, replay
+from wavetank.tsdb.replay import LogFiles, ReplayReport, Samples, add_series, read_series, replay
 from wavetank.tsdb.restore import ReplayStatus, Restore
 from wavetank.tsdb.series_table import key_of
 from wavetank.tsdb.start_times import StartTimes
@@ -139,14 +139,15 @@ class Store:
             if snapshot is not None:
                 self._take_snapshot(snapshot)
             sinks = (self._replay_samples, self._replay_out_of_order)
-            others = (self._replay_other, self._replay_late_other)
-            phases = zip(("wal", "wbl"), files, reports, sinks, others, strict=True)
-            for name, part, report, sink, other in phases:
+            placed = (self._replay_histograms, self._replay_late_histograms)
+            phases = zip(("wal", "wbl"), files, reports, sinks, placed, strict=True)
+            for name, part, report, sink, histograms in phases:
                 replay(
                     part,
                     report,
                     sink=sink,
-                    other=other,
+                    histograms=histograms,
+                    other=self._replay_other,
                     progress=partial(note, name),
                     stopped=restore.stop.is_set,
                 )
@@ -270,10 +271,8 @@ class Store:
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         for columns in snapshot.floats:
             self._replay_samples(*columns)
+        self._replay_histograms(snapshot.histograms)
         with self.head.lock:
-            for sample in snapshot.histograms:
-                if sample.timestamp_ms >= self.head.min_valid_ms:
-                    self._append_histogram(sample)
             for ref, ranges in snapshot.tombstones:
                 for low, high in ranges:
                     self.tombstones.add(ref, low, high)
@@ -327,14 +326,18 @@ class Store:
         with self.head.lock:
             self._replay_rare(kind, record)
 
-    def _replay_late_other(self, kind: int, record: bytes) -> None:
-        """Of the out-of-order log only histograms matter; its marks of written chunks do not."""
-        if kind in records.HISTOGRAM_KINDS:
-            with self.head.lock:
-                for sample in rare.decode_histograms_record(record):
-                    row = self.head.row(sample.ref)
-                    if row >= 0:
-                        self.late_histograms.add(sample._replace(ref=int(self.head.ref_of_row[row])))
+    def _replay_histograms(self, samples: list[rare.HistogramRecord]) -> None:
+        with self.head.lock:
+            for sample in samples:
+                if sample.timestamp_ms >= self.head.min_valid_ms:
+                    self._append_histogram(sample)
+
+    def _replay_late_histograms(self, samples: list[rare.HistogramRecord]) -> None:
+        with self.head.lock:
+            for sample in samples:
+                row = self.head.row(sample.ref)
+                if row >= 0:
+                    self.late_histograms.add(sample._replace(ref=int(self.head.ref_of_row[row])))
 
     def _replay_rare(self, kind: int, record: bytes) -> None:
         if kind == records.TOMBSTONES:
@@ -344,10 +347,6 @@ class Store:
             self._add_exemplars(rare.decode_exemplars(record))
         elif kind == records.METADATA:
             self.metadata.update({m.ref: m for m in rare.decode_metadata(record)})
-        elif kind in records.HISTOGRAM_KINDS:
-            for sample in rare.decode_histograms_record(record):
-                if sample.timestamp_ms >= self.head.min_valid_ms:
-                    self._append_histogram(sample)
 
     # --- series -------------------------------------------------------------------------------------
 
@@ -429,8 +428,9 @@ class Store:
         total = AppendCounts()
         with self.head.lock:
             self._log_series()
-            for refs, times, values, starts in gathered.batches:
-                total.add(self._commit_floats(refs, times, values, starts))
+            for batch in gathered.batches:
+                rest = batch if not len(self.histograms) else self._without_markers(batch, gathered)
+                total.add(self._commit_floats(*rest))
             if gathered.histograms:
                 total.add(self._commit_histograms(gathered.histograms))
             self._commit_rare(gathered)
@@ -438,6 +438,19 @@ class Store:
                 self.restore.later.append(gathered)
             self.counts.add(total)
         return total
+
+    def _without_markers(self, batch: Samples, gathered: Gathered) -> Samples:
+        """Staleness markers of series of histograms become histograms, which go on in the same chunk."""
+        refs, times, values, starts = batch
+        chosen = (values.view(np.uint64) == np.uint64(STALE_NAN_BITS)) & self.head.known(refs)
+        if chosen.any():
+            packed = self.head.state[self.head.row_of_ref[refs], PACKED]
+            chosen &= (packed & LAST_IS_HISTOGRAM) != 0
+        if not chosen.any():
+            return batch
+        for ref, t in zip(refs[chosen].tolist(), times[chosen].tolist(), strict=True):
+            gathered.histograms.append(rare.HistogramRecord(ref, t, STALE_HISTOGRAM))
+        return refs[~chosen], times[~chosen], values[~chosen], None if starts is None else starts[~chosen]
 
     def _commit_floats(
         self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
@@ -556,6 +569,7 @@ class Store:
         counts = AppendCounts()
         known = [s for s in samples if self.head.row(s.ref) >= 0]
         counts.unknown_series = len(samples) - len(known)
+        known = self._of_one_kind(known)
         if self.options.created_zeros and self.restore is None:
             known = [each for sample in known for each in (*self._zero_before(sample), sample)]
         if not self.options.start_storage:
@@ -569,6 +583,18 @@ class Store:
             counts.appended += len(added)
             counts.repeated += len(known) - len(added)
         return counts
+
+    def _of_one_kind(self, samples: list[rare.HistogramRecord]) -> list[rare.HistogramRecord]:
+        """Whole counts and staleness markers as floats where their series has floats already."""
+        floats: dict[int, bool] = {}
+        out = []
+        for sample in samples:
+            before = floats.get(sample.ref)
+            if before is None:
+                before = self.histograms.holds_floats(int(self.head.ref_of_row[self.head.row(sample.ref)]))
+            floats[sample.ref] = before or sample.floats
+            out.append(sample if sample.floats or not before else sample._replace(floats=True))
+        return out
 
     def _log_histograms(self, log: Log, samples: list[rare.HistogramRecord]) -> None:
         log.log(rare.encode_histograms_records(samples, with_starts=self.options.start_storage))
@@ -589,6 +615,7 @@ class Store:
                     custom_values=h.custom_values,
                     counter_reset_hint=CounterResetHint.RESET,
                 ),
+                floats=sample.floats,
             )
 
     def _place_histograms(self, samples: list[rare.HistogramRecord]) -> AppendCounts:

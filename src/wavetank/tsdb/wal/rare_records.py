@@ -18,7 +18,7 @@ from wavetank.model.histogram import (
 )
 from wavetank.model.histogram_math import to_schema
 from wavetank.model.labels import Labels
-from wavetank.tsdb.chunkenc.histogram import SCHEMAS_RESERVED, is_integer
+from wavetank.tsdb.chunkenc.histogram import SCHEMAS_RESERVED
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.series_table import key_of
 from wavetank.tsdb.wal.records import (
@@ -87,10 +87,13 @@ class MetadataRecord(NamedTuple):
 
 
 class HistogramRecord(NamedTuple):
+    """``floats`` says that it is written with float counts; it must be set where they are not whole."""
+
     ref: int
     timestamp_ms: int
     histogram: FloatHistogram
     start_ms: int = 0  # unknown
+    floats: bool = False
 
 
 def encode_tombstones(items: Sequence[TombstoneRecord]) -> bytes:
@@ -188,26 +191,38 @@ def encode_histogram(h: FloatHistogram, integer: bool) -> bytes:
 
 
 def encode_histograms_records(items: Sequence[HistogramRecord], *, with_starts: bool = False) -> list[bytes]:
-    """One record per kind: integer or float counts, exponential or custom buckets; V2 ones hold both."""
+    """One record per kind: integer or float counts, exponential or custom buckets; V2 ones hold both.
+
+    More where a series changes its kind, so that reading the records in order gives its samples in order.
+    """
+    encode = _encode_with_starts if with_starts else _encode_group
+    records: list[bytes] = []
     groups: dict[int, list[HistogramRecord]] = {}
+    kind_of: dict[int, int] = {}
     for item in items:
-        custom = item.histogram.schema == CUSTOM_BUCKETS_SCHEMA
-        if is_integer(item.histogram):
-            kind = HISTOGRAMS_V2 if with_starts else HISTOGRAMS_CUSTOM if custom else HISTOGRAMS
-        elif with_starts:
-            kind = FLOAT_HISTOGRAMS_V2
-        else:
-            kind = FLOAT_HISTOGRAMS_CUSTOM if custom else FLOAT_HISTOGRAMS
+        kind = _kind(item, with_starts)
+        if kind_of.setdefault(item.ref, kind) != kind:
+            records += [encode(k, group) for k, group in groups.items()]
+            groups, kind_of = {}, {item.ref: kind}
         groups.setdefault(kind, []).append(item)
-    return [_encode_with_starts(k, g) if with_starts else _encode_group(k, g) for k, g in groups.items()]
+    return records + [encode(k, group) for k, group in groups.items()]
+
+
+def _kind(item: HistogramRecord, with_starts: bool) -> int:
+    if with_starts:
+        return FLOAT_HISTOGRAMS_V2 if item.floats else HISTOGRAMS_V2
+    if item.histogram.schema == CUSTOM_BUCKETS_SCHEMA:
+        return FLOAT_HISTOGRAMS_CUSTOM if item.floats else HISTOGRAMS_CUSTOM
+    return FLOAT_HISTOGRAMS if item.floats else HISTOGRAMS
 
 
 def _encode_group(kind: int, group: Sequence[HistogramRecord]) -> bytes:
     base = group[0]
     out = [bytes((kind,)), struct.pack(">Qq", base.ref, base.timestamp_ms)]
     integer = kind in (HISTOGRAMS, HISTOGRAMS_CUSTOM)
-    for ref, t, histogram, _ in group:
-        out += (varint(ref - base.ref), varint(t - base.timestamp_ms), encode_histogram(histogram, integer))
+    for item in group:
+        out += (varint(item.ref - base.ref), varint(item.timestamp_ms - base.timestamp_ms))
+        out.append(encode_histogram(item.histogram, integer))
     return b"".join(out)
 
 
@@ -251,7 +266,7 @@ def _decode_group(record: bytes) -> Iterator[HistogramRecord]:
         dref, dtime = reader.varint(), reader.varint()
         histogram = _decode_body(reader, integer)
         if _is_known(histogram.schema):
-            yield HistogramRecord(ref + dref, time + dtime, histogram)
+            yield HistogramRecord(ref + dref, time + dtime, histogram, floats=not integer)
 
 
 def _decode_with_starts(record: bytes) -> Iterator[HistogramRecord]:
@@ -264,7 +279,7 @@ def _decode_with_starts(record: bytes) -> Iterator[HistogramRecord]:
     while True:
         histogram = _decode_body(reader, integer)
         if _is_known(histogram.schema):
-            yield HistogramRecord(ref, time, histogram, start)
+            yield HistogramRecord(ref, time, histogram, start, not integer)
         if not reader:
             return
         ref += reader.varint()
