@@ -51,9 +51,9 @@ def graph(*services: tuple[str, PodModel, Steps, RoutePolicy | None, ClusterPoli
 class World:
     """The graph with ``pods`` of each workload, under an even or random load."""
 
-    def __init__(self, given: Graph, pods: list[int], *, seed: int = 1) -> None:
+    def __init__(self, given: Graph, pods: list[int], *, seed: int = 1, flow: bool = False) -> None:
         self.clock = VirtualClock(0.0, seed)
-        self.traffic = GraphTraffic(self.clock, given, poisson=True)
+        self.traffic = GraphTraffic(self.clock, given, poisson=True, flow=flow)
         self.load = LoadFlow(self.traffic, "load")
         self.flows = [WorkloadFlow(self.traffic, i) for i in range(len(given.workloads))]
         for i, count in enumerate(pods):
@@ -296,3 +296,52 @@ def test_how_often_somebody_looks_changes_nothing_but_rounding() -> None:
         often.traffic.usage("0-0")
     assert often.answers() == seldom.answers()
     assert math.isclose(often.mean_latency, seldom.mean_latency, rel_tol=1e-9)
+
+
+def shop_and_cart(cart: PodModel, try_timeout: float, **bounds: Any) -> Graph:
+    """The cart is asked by the shop; both callers try three times, the cart's tries have a timeout."""
+    again = RoutePolicy((("shop", 1.0),), retries=2, retry_on=ANY)
+    tried = RoutePolicy((("cart", 1.0),), retries=2, retry_on=ANY, try_timeout=try_timeout)
+    calls: Steps = (((1, 1.0, False),),)
+    policy = ClusterPolicy(**bounds)
+    return graph(("shop", many(0.004), calls, again, policy), ("cart", cart, (), tried, policy))
+
+
+def figures(world: World) -> dict[str, float]:
+    rows = world.load.rows
+    cpu = sum(world.flows[1].usage(f"1-{i}").cpu_ns for i in range(4)) / 1e9
+    requests = rows[:, k.COMPLETED].sum()
+    failed = float(rows[:, k.FAILED].sum() / requests)
+    return {"tries": world.cluster(c.TRIES, 1), "cpu": cpu, "failed": failed, "latency": world.mean_latency}
+
+
+@pytest.mark.parametrize("rate", [100.0, 150.0, 250.0])
+def test_at_moderate_load_the_flow_is_the_mean_of_the_requests(rate: float) -> None:
+    """CPU and tries within 2 %, nothing fails in either; latency at most twice as high, since a flow waits as
+    behind a balancer that picks at random."""
+    given = shop_and_cart(PodModel(Distribution.exponential(0.010)), try_timeout=2.0)
+    load = np.full(400, rate)
+    one, flow = (figures(World(given, [1, 4], flow=stepped).run(load)) for stepped in (False, True))
+    assert flow["tries"] == pytest.approx(one["tries"], rel=0.02)
+    assert flow["cpu"] == pytest.approx(one["cpu"], rel=0.02)
+    assert flow["failed"] == pytest.approx(one["failed"], abs=0.001)
+    assert one["latency"] * 0.95 < flow["latency"] < one["latency"] * 2
+
+
+STORMS: list[tuple[str, dict[str, Any]]] = [
+    ("nothing", {}),
+    ("retry budget", {"budget_percent": 10.0, "budget_least": 3}),
+]
+
+
+@pytest.mark.parametrize("bounds", [s[1] for s in STORMS], ids=[s[0] for s in STORMS])
+def test_the_flow_has_the_storm_of_the_requests_and_its_end(bounds: dict[str, Any]) -> None:
+    """A burst of 20 s: tries and CPU within 5 %, failures within three points of a hundred."""
+    given = shop_and_cart(PodModel(Distribution.exponential(0.010), backlog=500), 0.5, **bounds)
+    load = np.full(300, 270.0)
+    load[60:80] = 600.0
+    one, flow = (figures(World(given, [1, 4], flow=stepped).run(load)) for stepped in (False, True))
+    assert flow["tries"] == pytest.approx(one["tries"], rel=0.05)
+    assert flow["cpu"] == pytest.approx(one["cpu"], rel=0.05)
+    assert flow["failed"] == pytest.approx(one["failed"], abs=0.03)
+    assert (one["failed"] > 0.5) == (not bounds)

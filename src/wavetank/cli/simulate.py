@@ -18,6 +18,9 @@ __all__ = ["command"]
 @click.option("--workload", type=click.Path(path_type=Path), help="A day, a trace, history: not the stages.")
 @click.option("--from", "since", help="Begin the load this far into it, e.g. 8h.")
 @click.option("--until", "--to", help="Stop the load this far into it, e.g. 10h.")
+@click.option(
+    "--stepped", is_flag=True, help="Requests as a flow, a second a step: for weeks. No percentiles."
+)
 @click.option("--runs", type=int, default=1, show_default=True, help="Runs with other seeds: the spread.")
 @click.option(
     "--compare", type=click.Path(path_type=Path),
@@ -33,6 +36,7 @@ def command(
     workload: Path | None,
     since: str | None,
     until: str | None,
+    stepped: bool,
     runs: int,
     compare: Path | None,
     keep: bool,
@@ -55,6 +59,7 @@ def command(
             workload=workload,
             since=since,
             until=until,
+            stepped=stepped,
             runs=runs,
             compare=compare,
             keep=keep,

@@ -46,6 +46,8 @@ __all__ = ["Options", "run"]
 #: (load up to, scrape interval): the interval of the built-in jobs, in seconds.
 _SCRAPES = ((900.0, 2.0), (3600.0, 5.0), (6 * 3600.0, 15.0), (12 * 3600.0, 30.0))
 _SCRAPE_LONG = 60.0
+_PER_REQUEST = "each request by itself; percentiles are of modelled requests"
+_STEPPED = "stepped: a flow, a second a step; no percentiles, no ejections, means of waiting by M/M/c"
 #: As the control plane of a rehearsal, where only gates are given.
 DEFAULT_RELEASE = "1.33"
 
@@ -65,6 +67,7 @@ class Options:
     since: str | None = None
     runs: int = 1
     compare: Path | None = None
+    stepped: bool = False
 
 
 def run(options: Options) -> int:
@@ -134,6 +137,7 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
     models = load_models(plan.directory, tuple(w.name for w in plan.workloads))
     objects = [Applied(m.resource, m.namespace, m.object) for m in plan.manifests]
     graph = plan_graph([_complete(m) for m in plan.manifests], plan.target.host, plan.target.port, models)
+    whole = graph.needed or options.stepped
     rates, start, poisson, told = _load(plan, options, models.think_seconds)
     groups, scrape, job = _monitoring(plan, float(len(rates)))
     given = Simulation(
@@ -151,8 +155,9 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
             template=_template(cluster.autoscaler),
         ),
         objects=objects,
-        destinations=() if graph.needed else find_services(objects, plan.target.host),
-        graph=graph if graph.needed else None,
+        destinations=[] if whole else find_services(objects, plan.target.host),
+        graph=graph if whole else None,
+        stepped=options.stepped,
         models=models,
         rates=rates,
         poisson=poisson,
@@ -164,7 +169,7 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         seed=options.seed,
     )
     modelled = [
-        ("resolution", "each request by itself; percentiles are of modelled requests"),
+        ("resolution", _STEPPED if options.stepped else _PER_REQUEST),
         ("image pull", images.shown),
         *models.origins,
         *told,

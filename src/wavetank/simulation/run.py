@@ -51,7 +51,7 @@ _SETTLE_SECONDS = 5.5
 class Simulation:
     """What to simulate. ``rates`` float64[seconds]: arrivals a second; ``marks``: journal records of the
     stages as (seconds from the load's begin, fields). ``groups``: rule groups by key. The load goes to
-    ``destinations``, or through ``graph`` where there is one."""
+    ``destinations``, or through ``graph`` where there is one; ``stepped``: as a flow, a second a step."""
 
     cluster: ClusterOptions
     objects: Sequence[Applied]
@@ -66,6 +66,7 @@ class Simulation:
     start: float = EPOCH
     seed: int = 0
     graph: Graph | None = None
+    stepped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,9 @@ class _Run:
 
     def _connect(self, graph: Graph) -> None:
         """Services that call each other, retries and the like: all requests in one graph."""
-        traffic = self._graph = GraphTraffic(self._clock, graph, poisson=self._given.poisson)
+        traffic = self._graph = GraphTraffic(
+            self._clock, graph, poisson=self._given.poisson, flow=self._given.stepped
+        )
         for index, workload in enumerate(graph.workloads):
             flow = WorkloadFlow(traffic, index)
             self._cluster.traffic[workload.name] = flow

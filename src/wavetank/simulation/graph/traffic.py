@@ -13,11 +13,12 @@ from wavetank.errors import InputError
 from wavetank.kube.kubelet.enforcer import Usage
 from wavetank.limits import SIMULATION_REQUESTS_MAX
 from wavetank.simulation import kernels as k
-from wavetank.simulation.graph import kernel
+from wavetank.simulation.graph import kernel, stepped
 from wavetank.simulation.graph import pods as o
 from wavetank.simulation.graph import state as c
 from wavetank.simulation.graph.plan import Graph
 from wavetank.simulation.graph.policies import ANSWERS
+from wavetank.simulation.graph.stepped import Memory
 
 __all__ = ["GraphService", "GraphTraffic", "LoadFlow", "WorkloadFlow"]
 
@@ -25,10 +26,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class GraphTraffic:
-    """All requests of a graph. ``begin`` says what arrives, from then on."""
+    """All requests of a graph. ``begin`` says what arrives, from then on. With ``flow``
+    they are one, a second a step, in place of each by itself."""
 
-    def __init__(self, clock: Clock, graph: Graph, *, poisson: bool) -> None:
+    def __init__(self, clock: Clock, graph: Graph, *, poisson: bool, flow: bool = False) -> None:
         self.graph = graph
+        self._flow = Memory(graph) if flow else None
         self.origin = clock.now()
         self._clock = clock
         self._arrivals, self._rng = (
@@ -63,6 +66,9 @@ class GraphTraffic:
     def advance(self) -> None:
         """Let everything happen up to now. Raises InputError where more requests pile up than fit."""
         until = self.seconds
+        if self._flow is not None:
+            self._advance_flow(self._flow, until)
+            return
         while kernel.advance(self.state, until, self._arrivals, self._rng):
             if len(self.state.begun) >= SIMULATION_REQUESTS_MAX:
                 raise InputError(
@@ -70,6 +76,18 @@ class GraphTraffic:
                     fix="give the routes timeouts, or the models a smaller backlog",
                 )
             self.state = c.grown(self.state)
+
+    def _advance_flow(self, flow: Memory, until: float) -> None:
+        state = self.state
+        if state.places[c.TODO] and state.todo[0, 0] == o.REBUILD:
+            cluster = int(state.todo[0, 1])
+            count = state.clusters[cluster, c.MEMBERS]
+            state.clusters[cluster, c.CANDIDATES] = count
+            state.hosts[cluster, :count, c.CANDIDATE] = state.hosts[cluster, :count, c.MEMBER]
+        elif state.places[c.TODO] and state.todo[0, 0] == o.STOP:
+            state.counts[state.todo[0, 1], c.ALIVE] = 0
+        state.places[c.TODO] = 0
+        stepped.advance(state, until, flow.order, flow.flow, flow.edges, flow.sums, flow.means)
 
     def _do(self, operation: int, subject: int, more: int = 0) -> None:
         """At this instant."""
