@@ -8,6 +8,7 @@ exemplars. Full chunks are in ``chunks_head``. One that is damaged is not used: 
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import struct
@@ -37,17 +38,59 @@ from wavetank.tsdb.wal.records import EXEMPLARS, Reader, uvarint, varint
 if TYPE_CHECKING:
     from wavetank.tsdb.store import Store
 
-__all__ = ["Snapshot", "newest_snapshot", "read_snapshot", "remove_snapshots", "spill_all", "write_snapshot"]
+__all__ = ["Snapshot", "newest_snapshot", "read_snapshot", "save_snapshot", "usable_snapshot"]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 
+_LOG = logging.getLogger(__name__)
 _NAME: Final = re.compile(r"chunk_snapshot\.(\d+)\.(\d+)\Z")
 _SERIES, _TOMBSTONES, _EXEMPLARS = 1, 2, 3
 _OLD_SAMPLES: Final = bytes(16 * 3 + 8)  # the last four samples, once; only the last value is still used
 _EXEMPLARS_PER_RECORD: Final = 10_000
 _RECORDS_AT_ONCE: Final = 2_000
 _EVER: Final = 1 << 62
+
+
+def save_snapshot(store: Store, segment: int, offset: int) -> None:
+    """Write what is in memory, where the log ends at an offset; say it where that cannot be."""
+    if store.starts:
+        _LOG.warning("no memory snapshot: start timestamps of full chunks are in the log only")
+        remove_snapshots(store.root)
+        return
+    try:
+        spill_all(store)
+        path = write_snapshot(store, segment, offset, store.options.wal_compression)
+    except OSError as error:
+        _LOG.error("no memory snapshot, the log has all: %s", error)
+    else:
+        _LOG.info("memory snapshot %s: %d series", path.name, len(store.head))
+
+
+def usable_snapshot(store: Store) -> Snapshot | None:
+    """The newest snapshot, if there is one that is whole and not behind the log; says what is wrong."""
+    found = newest_snapshot(store.root)
+    if found is None:
+        return None
+    segment, offset, path = found
+    last = segments(store.root / "wal")
+    if not last or last[-1][0] < segment:
+        _LOG.warning("the log ends before %s, which is removed", path.name)
+        remove_snapshots(store.root)
+        return None
+    try:
+        snapshot = read_snapshot(path)
+    except CorruptionError as error:
+        _LOG.error("%s; reading the log instead", error)
+        return None
+    if store.head.files is not None:
+        store.head.files.load()
+        if store.head.files.deleted:
+            _LOG.error("chunks of the head are damaged; reading the log instead of %s", path.name)
+            return None
+    _LOG.info("%s: %d series", path.name, snapshot.series_count)
+    snapshot.reaches = (segment, offset)
+    return snapshot
 
 
 def newest_snapshot(root: Path) -> tuple[int, int, Path] | None:

@@ -19,20 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.clock import pause
-from wavetank.model.histogram import STALE_HISTOGRAM, CounterResetHint, FloatHistogram
+from wavetank.model.histogram import STALE_HISTOGRAM
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
 from wavetank.tsdb import head_append
 from wavetank.tsdb.appender import AppendCounts, Gathered
-from wavetank.tsdb.chunk_snapshot import (
-    Snapshot,
-    newest_snapshot,
-    read_snapshot,
-    remove_snapshots,
-    spill_all,
-    write_snapshot,
-)
+from wavetank.tsdb.chunk_snapshot import Snapshot, save_snapshot, usable_snapshot
 from wavetank.tsdb.chunks_head import HeadChunkFiles
+from wavetank.tsdb.created_zeros import float_zeros, with_zeros
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.exemplars import Exemplar, ExemplarRing
 from wavetank.tsdb.head import Head
@@ -59,7 +53,6 @@ Float64s = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
 _LOG = logging.getLogger(__name__)
-NO_SAMPLE: Final = -(1 << 62)
 _SAMPLES_AT_ONCE: Final = 200_000  # placed in the head, in replay, between two turns for others
 _SAMPLES_PER_RECORD: Final = 8_192  # what is encoded, compressed and framed stays in the core's own cache
 _SERIES_PER_RECORD: Final = 2_000
@@ -125,7 +118,7 @@ class Store:
 
         try:
             reports = [ReplayReport(), ReplayReport()]
-            snapshot = self._snapshot() if self.options.snapshot_on_close else None
+            snapshot = usable_snapshot(self) if self.options.snapshot_on_close else None
             if snapshot is not None:
                 files = (LogFiles.of(self.root / "wal", snapshot.reaches), files[1])
                 for refs, keys, offsets in snapshot.series:
@@ -224,66 +217,9 @@ class Store:
                 log.close()
         self._wal = self._wbl = None
         if snapshot:
-            self._write_snapshot(segment, offset)
+            save_snapshot(self, segment, offset)
         if self.head.files is not None:
             self.head.files.close()
-
-    # --- snapshot -----------------------------------------------------------------------------------
-
-    def _write_snapshot(self, segment: int, offset: int) -> None:
-        if self.starts:
-            _LOG.warning("no memory snapshot: start timestamps of full chunks are in the log only")
-            remove_snapshots(self.root)
-            return
-        try:
-            spill_all(self)
-            path = write_snapshot(self, segment, offset, self.options.wal_compression)
-        except OSError as error:
-            _LOG.error("no memory snapshot, the log has all: %s", error)
-        else:
-            _LOG.info("memory snapshot %s: %d series", path.name, len(self.head))
-
-    def _snapshot(self) -> Snapshot | None:
-        """The newest snapshot if there is one that is whole and not behind the log."""
-        found = newest_snapshot(self.root)
-        if found is None:
-            return None
-        segment, offset, path = found
-        last = segments(self.root / "wal")
-        if not last or last[-1][0] < segment:
-            _LOG.warning("the log ends before %s, which is removed", path.name)
-            remove_snapshots(self.root)
-            return None
-        try:
-            snapshot = read_snapshot(path)
-        except CorruptionError as error:
-            _LOG.error("%s; reading the log instead", error)
-            return None
-        if self.head.files is not None:
-            self.head.files.load()
-            if self.head.files.deleted:
-                _LOG.error("chunks of the head are damaged; reading the log instead of %s", path.name)
-                return None
-        _LOG.info("%s: %d series", path.name, snapshot.series_count)
-        snapshot.reaches = (segment, offset)
-        return snapshot
-
-    def _take_snapshot(self, snapshot: Snapshot) -> None:
-        for columns in snapshot.floats:
-            self._replay_samples(*columns)
-        self._replay_histograms(snapshot.histograms)
-        with self.head.lock:
-            for ref, ranges in snapshot.tombstones:
-                for low, high in ranges:
-                    self.tombstones.add(ref, low, high)
-            self._add_exemplars(snapshot.exemplars)
-
-    def _add_exemplars(self, found: Iterable[rare.ExemplarRecord]) -> None:
-        for item in found:
-            row = self.head.row(item.ref)
-            if row >= 0:
-                (series,) = self.head.table.labels([row])
-                self.exemplars.add(Exemplar(series, item.labels, item.value, item.timestamp_ms))
 
     # --- replay -------------------------------------------------------------------------------------
 
@@ -308,6 +244,16 @@ class Store:
         known = self.head.known(refs)
         own = self.head.ref_of_row[self.head.row_of_ref[refs[known]]]
         self.starts.note(own, times[known], None if starts is None else starts[known])
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        for columns in snapshot.floats:
+            self._replay_samples(*columns)
+        self._replay_histograms(snapshot.histograms)
+        with self.head.lock:
+            for ref, ranges in snapshot.tombstones:
+                for low, high in ranges:
+                    self.tombstones.add(ref, low, high)
+            self._add_exemplars(snapshot.exemplars)
 
     def _replay_out_of_order(
         self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
@@ -338,6 +284,13 @@ class Store:
                 row = self.head.row(sample.ref)
                 if row >= 0:
                     self.late_histograms.add(sample._replace(ref=int(self.head.ref_of_row[row])))
+
+    def _add_exemplars(self, found: Iterable[rare.ExemplarRecord]) -> None:
+        for item in found:
+            row = self.head.row(item.ref)
+            if row >= 0:
+                (series,) = self.head.table.labels([row])
+                self.exemplars.add(Exemplar(series, item.labels, item.value, item.timestamp_ms))
 
     def _replay_rare(self, kind: int, record: bytes) -> None:
         if kind == records.TOMBSTONES:
@@ -495,23 +448,11 @@ class Store:
         log.log(encoded())
 
     def _commit_zeros(self, refs: Int64s, times: Int64s, starts: Int64s) -> None:
-        """Zeros where counters began, if that is newer than their series and not too old."""
-        state = self.head.state[self.head.row_of_ref[refs]]
-        last = np.where((state[:, PACKED] & HAS_SAMPLE) != 0, state[:, LAST_T], NO_SAMPLE)
-        chosen = (starts != 0) & (starts < times) & (starts > last) & (starts >= self._oldest_zero_ms())
-        if chosen.any():
-            refs, starts = refs[chosen], starts[chosen]
-            _, first = np.unique(refs, return_index=True)
-            refs, starts = refs[first], starts[first]
+        refs, times = float_zeros(self.head, refs, times, starts)
+        if len(refs):
             zeros = np.zeros(len(refs), np.float64)
-            self._log_floats(self.wal, refs, starts, zeros, None)
-            self._place_floats(refs, starts, zeros, None)
-
-    def _oldest_zero_ms(self) -> int:
-        """As upstream has it: half a chunk range before the newest sample, and not in the time of blocks."""
-        if not self.head.samples_appended:
-            return self.head.min_valid_ms
-        return max(self.head.min_valid_ms, self.head.maxt_ms - self.head.chunk_range_ms // 2)
+            self._log_floats(self.wal, refs, times, zeros, None)
+            self._place_floats(refs, times, zeros, None)
 
     def _place_floats(
         self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
@@ -571,7 +512,7 @@ class Store:
         counts.unknown_series = len(samples) - len(known)
         known = self._of_one_kind(known)
         if self.options.created_zeros and self.restore is None:
-            known = [each for sample in known for each in (*self._zero_before(sample), sample)]
+            known = with_zeros(self.head, known)
         if not self.options.start_storage:
             known = [s._replace(start_ms=0) if s.start_ms else s for s in known]
         if known:
@@ -598,25 +539,6 @@ class Store:
 
     def _log_histograms(self, log: Log, samples: list[rare.HistogramRecord]) -> None:
         log.log(rare.encode_histograms_records(samples, with_starts=self.options.start_storage))
-
-    def _zero_before(self, sample: rare.HistogramRecord) -> Iterator[rare.HistogramRecord]:
-        """An empty histogram where one began, if that is newer than its series and not too old."""
-        state = self.head.state[self.head.row(sample.ref)]
-        last = int(state[LAST_T]) if state[PACKED] & HAS_SAMPLE else NO_SAMPLE
-        start = sample.start_ms
-        if start and max(last + 1, self._oldest_zero_ms()) <= start < sample.timestamp_ms:
-            h = sample.histogram
-            yield rare.HistogramRecord(
-                sample.ref,
-                start,
-                FloatHistogram(
-                    h.schema,
-                    zero_threshold=h.zero_threshold,
-                    custom_values=h.custom_values,
-                    counter_reset_hint=CounterResetHint.RESET,
-                ),
-                floats=sample.floats,
-            )
 
     def _place_histograms(self, samples: list[rare.HistogramRecord]) -> AppendCounts:
         counts = AppendCounts()
