@@ -18,6 +18,10 @@ __all__ = ["command"]
 @click.option("--quiet", is_flag=True, help="No progress: only the verdict.")
 @click.option("--keep", is_flag=True, help="Keep the run directory (journals, logs, TSDB) and name it.")
 @click.option("--emulate-kubernetes", metavar="1.3x", help="Whose rules the HPA follows, e.g. 1.36.")
+@click.option(
+    "--patch", "patches", type=click.Path(path_type=Path), multiple=True,
+    help="Merge the patches in this file into the manifests, e.g. what a sweep recommends.",
+)  # fmt: skip
 @click.option("--check", is_flag=True, help="Only check the input; start nothing.")
 def command(
     directory: Path,
@@ -27,6 +31,7 @@ def command(
     quiet: bool,
     keep: bool,
     emulate_kubernetes: str | None,
+    patches: tuple[Path, ...],
     check: bool,
 ) -> int:
     """Rehearse the service described in DIRECTORY and report whether it held.
@@ -50,5 +55,6 @@ def command(
             keep=keep,
             check_only=check,
             emulate_kubernetes=emulate_kubernetes,
+            patches=patches,
         )
     )

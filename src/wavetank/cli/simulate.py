@@ -26,6 +26,10 @@ __all__ = ["command"]
     "--compare", type=click.Path(path_type=Path),
     help="A rehearsal's report.json, or its directory: print the differences, draw both.",
 )  # fmt: skip
+@click.option(
+    "--patch", "patches", type=click.Path(path_type=Path), multiple=True,
+    help="Merge the patches in this file into the manifests, e.g. what a sweep recommends.",
+)  # fmt: skip
 @click.option("--keep", is_flag=True, help="Keep journal and TSDB in OUT/run.")
 @click.option("--quiet", is_flag=True, help="No progress: only the verdict.")
 def command(
@@ -39,6 +43,7 @@ def command(
     stepped: bool,
     runs: int,
     compare: Path | None,
+    patches: tuple[Path, ...],
     keep: bool,
     quiet: bool,
 ) -> int:
@@ -62,6 +67,7 @@ def command(
             stepped=stepped,
             runs=runs,
             compare=compare,
+            patches=patches,
             keep=keep,
             quiet=quiet,
         )

@@ -22,6 +22,7 @@ from wavetank.mesh.validation import check_documents
 from wavetank.rehearsal.image_model import image_model
 from wavetank.rehearsal.manifests import Manifest, apply_order, check_manifests, load_manifests
 from wavetank.rehearsal.outcome.record import SloFacts, WorkloadFacts
+from wavetank.rehearsal.patches import patched
 from wavetank.rehearsal.scrape import check_monitoring
 from wavetank.rehearsal.spec import SLO, Rehearsal, Spec, load_spec, parse_bound, stages_of
 from wavetank.yamlfile import Document
@@ -77,15 +78,16 @@ class Plan:
         return total_seconds(self.stages)
 
 
-def make_plan(directory: Path, *, simulated: bool = False) -> Plan:
+def make_plan(directory: Path, *, simulated: bool = False, patches: Sequence[Path] = ()) -> Plan:
     """Read and check the rehearsal of a directory. Raises InputError with place and fix.
 
-    ``simulated``: nothing will be started, so neither programs nor the locustfile need to be here."""
+    ``simulated``: nothing will be started, so neither programs nor the locustfile need to be here.
+    ``patches``: files with patches of the manifests."""
     rehearsal, document = load_spec(directory)
     spec = rehearsal.spec
     stages = stages_of(spec.load, document, directory)
     image_model(spec.cluster.image_pull, document)
-    manifests = load_manifests(directory, spec.manifests, document)
+    manifests = patched(load_manifests(directory, spec.manifests, document), patches)
     check_manifests(manifests, programs=not simulated)
     warnings = check_documents({id(m.document): m.document for m in manifests}.values())
     slos = tuple(_slo(slo, document, i) for i, slo in enumerate(spec.slos))

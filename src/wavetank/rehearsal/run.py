@@ -66,6 +66,7 @@ class Options:
     keep: bool = False
     check_only: bool = False
     emulate_kubernetes: str | None = None
+    patches: tuple[Path, ...] = ()
 
 
 class Interrupted(Exception):
@@ -76,7 +77,7 @@ def run(options: Options) -> int:
     """Run to the end and return the exit code. Raises WavetankError where nothing could be reported."""
     clock = RealClock(options.seed)
     started_at = clock.now()
-    plan = make_plan(options.directory)
+    plan = make_plan(options.directory, patches=options.patches)
     if options.emulate_kubernetes is not None:
         plan.spec.cluster.emulate_kubernetes = options.emulate_kubernetes
     console = Console(stderr=True)

@@ -25,6 +25,7 @@ from wavetank.clock import VirtualClock
 from wavetank.errors import InputError
 from wavetank.load.stages import RateStage, parse_duration
 from wavetank.monitoring.config.load import load_config as load_prometheus
+from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.rules.group import Group
 from wavetank.monitoring.rules.load import RuleOptions, load_groups
 from wavetank.rehearsal.comparison import picture, print_comparison, print_spread, read_report
@@ -67,6 +68,7 @@ class Options:
     since: str | None = None
     runs: int = 1
     compare: Path | None = None
+    patches: tuple[Path, ...] = ()
     stepped: bool = False
 
 
@@ -74,7 +76,7 @@ def run(options: Options) -> int:
     """Simulate, report, and return the exit code. Raises WavetankError where nothing could be reported."""
     if options.runs < 1:
         raise InputError(f"--runs {options.runs}: at least one", fix="--runs 5")
-    plan = make_plan(options.directory, simulated=True)
+    plan = make_plan(options.directory, simulated=True, patches=options.patches)
     rehearsed = read_report(options.compare) if options.compare is not None else None
     reports = [_run_once(plan, options, options.seed + i) for i in range(options.runs)]
     report = reports[0]
@@ -139,7 +141,7 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
     graph = plan_graph([_complete(m) for m in plan.manifests], plan.target.host, plan.target.port, models)
     whole = graph.needed or options.stepped
     rates, start, poisson, told = _load(plan, options, models.think_seconds)
-    groups, scrape, job = _monitoring(plan, float(len(rates)))
+    groups, scrape, job, jobs = _monitoring(plan, float(len(rates)))
     given = Simulation(
         cluster=ClusterOptions(
             nodes=[NodeBudget(n.name, str(n.cpu), str(n.memory), n.pods, n.labels) for n in cluster.nodes],
@@ -163,6 +165,7 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         poisson=poisson,
         scrape_seconds=scrape,
         cadvisor_job=job,
+        jobs=jobs,
         marks=_marks(plan) if options.workload is None else [],
         groups=groups,
         start=start,
@@ -230,8 +233,8 @@ def _load(plan: Plan, options: Options, think: float) -> tuple[Any, float, bool,
     return rates[begin:end], start + begin, poisson, told
 
 
-def _monitoring(plan: Plan, seconds: float) -> tuple[dict[str, Group], float, str]:
-    """Rule groups, the scrape interval, and the job under which cAdvisor's series are."""
+def _monitoring(plan: Plan, seconds: float) -> tuple[dict[str, Group], float, str, list[ScrapeConfig]]:
+    """Rule groups, the scrape interval, the job under which cAdvisor's series are, and the other jobs."""
     interval = next((step for longest, step in _SCRAPES if seconds <= longest), _SCRAPE_LONG)
     monitoring = plan.spec.monitoring
     with tempfile.TemporaryDirectory() as directory:
@@ -239,8 +242,9 @@ def _monitoring(plan: Plan, seconds: float) -> tuple[dict[str, Group], float, st
         path.write_text(monitoring_config(plan.directory, monitoring, {}, path.parent, f"{interval:g}s"))
         config = load_prometheus(path)
     nodes = [job.job_name for job in config.scrape_configs if job.metrics_path.endswith("/cadvisor")]
+    others = [job for job in config.scrape_configs if not job.metrics_path.endswith("/cadvisor")]
     groups = load_groups(config, RuleOptions(), restored=True)
-    return groups, interval, nodes[0] if nodes else "wavetank/cadvisor"
+    return groups, interval, nodes[0] if nodes else "wavetank/cadvisor", others
 
 
 def _marks(plan: Plan) -> list[tuple[float, dict[str, object]]]:

@@ -22,6 +22,7 @@ from wavetank.rehearsal.report import Report
 from wavetank.rehearsal.simulated import Options as SimulateOptions
 from wavetank.rehearsal.simulated import simulate_plan, simulation_of
 from wavetank.simulation.advice import patch_yaml
+from wavetank.simulation.input import find_services
 from wavetank.simulation.sweep import (
     Knob,
     Robustness,
@@ -99,6 +100,7 @@ def run(options: Options) -> int:
         _print(model, knobs, tried, best, robust, current, options)
         Console().print(f"\n[bold]patch[/bold] ({options.out / 'patch.yaml'})\n", highlight=False)
         print(patch)
+        _print_next(plan, model, best, options)
     if not whole:
         Console(stderr=True).print(
             f"interrupted after {len(tried)} settings; the same command goes on from there", highlight=False
@@ -111,6 +113,26 @@ def run(options: Options) -> int:
     return 0 if best.figures.kept else 1
 
 
+def _print_next(plan: Plan, model: SweepModel, best: Tried, options: Options) -> None:
+    """How to try the patch, and what a rehearsal with it should come to: its own stages, simulated."""
+    patch = options.out / "patch.yaml"
+    workload = f" --workload {options.workload}" if options.workload is not None else ""
+    console = Console(soft_wrap=True)
+    console.print("[bold]to try it[/bold]\n", highlight=False)
+    print(f"wavetank simulate {options.directory}{workload} --patch {patch}")
+    print(f"wavetank rehearse {options.directory} --patch {patch}")
+    if options.workload is not None and plan.load_seconds <= _VERIFY_SECONDS:
+        stages = replace(options, workload=None, until=None)
+        report = simulate_changed(plan, model, best.settings, stages)
+        console.print(f"\nwhich should come to: {report.outcome}; {_outcome(report)}", highlight=False)
+
+
+def _outcome(report: Report) -> str:
+    slos = [f"{s.name} {_value(s)} {'held' if s.ok else 'failed'}" for s in report.slos]
+    peaks = [f"{w.name} {max((r or 0 for r in w.ready), default=0):g} pods" for w in report.workloads]
+    return f"{', '.join(slos)}; at most {', '.join(peaks)}"
+
+
 # --- the model
 
 
@@ -118,10 +140,13 @@ def sweep_model(plan: Plan, options: Options) -> SweepModel:
     """Raises InputError where the load reaches no workload, or more than one."""
     simulate = _simulate_options(options)
     given, _ = simulation_of(plan, simulate)
-    if len(given.destinations) != 1:
-        names = ", ".join(d.facts.workload for d in given.destinations)
+    # A graph of one service, with bounds or retries: stepped, it is a flow into that service.
+    destinations = given.destinations or find_services(given.objects, plan.target.host)
+    workloads = [w.name for w in given.graph.workloads] if given.graph is not None else []
+    if len(destinations) != 1 or len(workloads) > 1:
+        names = ", ".join(workloads or [d.facts.workload for d in destinations]) or "none"
         raise InputError(f"a sweep is about one workload; the load reaches {names}")
-    (destination,) = given.destinations
+    (destination,) = destinations
     facts = destination.facts
     named = [m for m in plan.manifests if (m.namespace, m.name) == (facts.namespace, facts.workload)]
     workload = next(m for m in named if m.kind in ("Deployment", "ReplicaSet", "StatefulSet"))
@@ -271,8 +296,12 @@ def _print(
     table = Table(
         title=f"Pareto front: {len(front)} of {len(tried)} settings", box=None, title_justify="left"
     )
-    for knob in knobs:
-        table.add_column(_short(knob.path), overflow="fold")
+    letters = {knob.path: chr(ord("A") + i) if i < 26 else f"A{i}" for i, knob in enumerate(knobs)}
+    for path, letter in letters.items():
+        console.print(f"{letter}  {path}", highlight=False, soft_wrap=True)
+    console.print()
+    for letter in letters.values():
+        table.add_column(letter, justify="right")
     for column in ("kept", "cost", "bad", "worst minute", "changes/h", "pods/peak"):
         table.add_column(column, justify="right", no_wrap=True)
     for point in [best, *(p for p in front if p.index != best.index)][: options.top]:
@@ -282,14 +311,10 @@ def _print(
     console.print(table, highlight=False)
     console.print("\nwhat each knob does (range of the mean over its values)", highlight=False)
     for path, cost, bad in sensitivity(tried, knobs):
-        console.print(f"  {path}: cost {cost:.4g}, bad requests {bad:.3%}", highlight=False)
+        console.print(f"  {letters[path]}: cost {cost:.4g}, bad requests {bad:.3%}", highlight=False)
     errors = [t for t in tried if t.error]
     if errors:
         console.print(f"{len(errors)} settings are impossible, e.g. {errors[0].error}", highlight=False)
-
-
-def _short(path: str) -> str:
-    return re.sub(r"\.spec\.(template\.spec\.)?", " ", path).replace("metrics[0].resource.target.", "")
 
 
 def _rounded(value: Any) -> Any:
@@ -327,8 +352,7 @@ def _verify(plan: Plan, model: SweepModel, best: Tried, options: Options) -> Non
     console.print("\nrequest by request, with the SLOs of the rehearsal", highlight=False)
     for name, settings in (("as it is", {}), ("recommended", best.settings)):
         report = simulate_changed(plan, model, settings, options)
-        slos = ", ".join(f"{s.name} {_value(s)} {'held' if s.ok else 'failed'}" for s in report.slos)
-        console.print(f"  {name}: {report.outcome}; {slos}", highlight=False)
+        console.print(f"  {name}: {report.outcome}; {_outcome(report)}", highlight=False)
 
 
 def simulate_changed(plan: Plan, model: SweepModel, settings: Any, options: Options) -> Report:
