@@ -142,6 +142,19 @@ class _Server(click.Group):
     show_default=True,
     help="Soft cap on series in the head: further new ones are dropped and counted; 0 is none. Ours alone.",
 )
+@click.option(
+    "--storage.tsdb.idle-flush",
+    "idle_flush",
+    default="0s",
+    show_default=True,
+    help="Write the head as blocks when nothing was stored for this long; 0s never. Ours alone.",
+)
+@click.option(
+    "--storage.tsdb.flush-on-shutdown",
+    "flush_on_close",
+    is_flag=True,
+    help="Write the head as blocks at shutdown instead of leaving it to the log. Ours alone.",
+)
 @_switch("storage.tsdb.wal-compression", "wal_compression", "Compress the log.", default=True)
 @click.option(
     "--storage.tsdb.wal-compression-type",
@@ -304,6 +317,8 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         retention_bytes=retention_bytes,
         lock_file=not flags["no_lockfile"],
         series_max=flags["series_max"],
+        idle_flush_ms=ms("idle_flush", "storage.tsdb.idle-flush"),
+        flush_on_close=flags["flush_on_close"],
         created_zeros="created-timestamp-zero-ingestion" in features,
         start_storage="st-storage" in features,
         float_chunks="xor2" if "xor2-encoding" in features else "xor",
