@@ -10,6 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from wavetank.cli import prometheus
+from wavetank.errors import InputError
+from wavetank.monitoring.config import Config
+from wavetank.monitoring.config.check import check_float_chunks
 from wavetank.monitoring.options import ServerOptions
 
 REFUSED = [(name, "1") for name in prometheus._REFUSED] + [
@@ -76,5 +79,27 @@ def test_flags_reach_the_options() -> None:
 
 
 def test_features_that_are_not_built_in_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    options("--enable-feature=st-storage,promql-experimental-functions,native-histograms")
-    assert [record.getMessage() for record in caplog.records] == ["--enable-feature=st-storage: not built in"]
+    options("--enable-feature=old-ui,promql-experimental-functions,native-histograms")
+    assert [record.getMessage() for record in caplog.records] == ["--enable-feature=old-ui: not built in"]
+
+
+def test_features_and_flags_of_the_storage() -> None:
+    names = "created-timestamp-zero-ingestion,st-storage,histograms-st-encoding,memory-snapshot-on-shutdown"
+    plain = options().storage
+    assert not (plain.created_zeros or plain.start_storage or plain.histogram_starts)
+    assert (plain.snapshot_on_close, plain.float_chunks, plain.idle_flush_ms) == (False, "xor", 0)
+    found = options(f"--enable-feature={names}", "--enable-feature=xor2-encoding").storage
+    assert found.created_zeros
+    assert found.start_storage
+    assert found.histogram_starts
+    assert (found.snapshot_on_close, found.float_chunks) == (True, "xor2")
+    found = options("--storage.tsdb.idle-flush=5m", "--storage.tsdb.flush-on-shutdown").storage
+    assert (found.idle_flush_ms, found.flush_on_close) == (300_000, True)
+
+
+def test_start_timestamps_need_the_chunks_that_hold_them() -> None:
+    config = Config()
+    with pytest.raises(InputError, match='float chunk encoding "xor" is incompatible'):
+        check_float_chunks(config, "xor", with_starts=True)
+    check_float_chunks(config, "xor2", with_starts=True)
+    check_float_chunks(config, "xor", with_starts=False)

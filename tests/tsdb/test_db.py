@@ -542,3 +542,37 @@ def test_deleted_late_samples_stay_deleted_when_the_head_is_flushed(model: Model
     model.check()
     model.reopen()
     model.check()
+
+
+def test_names_and_values_of_any_letters(open_db: Callable[..., DB]) -> None:
+    """UTF-8 in names and values, quotes and newlines: log, head, index, matchers."""
+    db = open_db()
+    wanted = sorted(
+        [
+            Labels.of({"__name__": "größe.总", "Ort/straße": "Zürich", "job": "ü"}),
+            Labels.of({"__name__": "größe.总", "Ort/straße": 'a"b\nc', "job": "ü"}),
+            Labels.of({"__name__": "😀", "job": "ü"}),
+        ]
+    )
+    appender = db.appender()
+    for labels in wanted:
+        appender.append(0, labels, BASE_MS, 1.0)
+    assert appender.commit().appended == 3
+    for nth in range(3):
+        assert db.series(matching("job", "ü"), *EVER) == wanted
+        assert db.series(matching("Ort/straße", "Z.rich", MatchType.REGEXP), *EVER) == [wanted[0]]
+        assert db.label_names([], *EVER) == sorted({"__name__", "Ort/straße", "job"})
+        assert db.label_values("__name__", [], *EVER) == ["größe.总", "😀"]
+        if nth == 0:
+            db.close()
+            db = open_db()
+        db.flush()
+    # the third version of the index differs in nothing that is read
+    index = db.blocks[0].directory / "index"
+    db.close()
+    raw = bytearray(index.read_bytes())
+    raw[4] = 3
+    index.write_bytes(raw)
+    db = open_db()
+    assert db.blocks[0].index.version == 3
+    assert db.series(matching("job", "ü"), *EVER) == wanted
