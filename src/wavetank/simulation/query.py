@@ -10,6 +10,7 @@ from wavetank.analysis.query import Series
 from wavetank.errors import InputError
 from wavetank.model.labels import Labels
 from wavetank.promql.ast import VectorSelector
+from wavetank.promql.context import EngineOptions
 from wavetank.promql.engine import Engine
 from wavetank.promql.parser import parse_expr
 from wavetank.promql.result import Result
@@ -23,7 +24,9 @@ class EngineQuery:
 
     def __init__(self, storage: Queryable) -> None:
         self._storage = storage
-        self._engine = Engine()
+        # No deadline: it would be an instant of this machine's clock, which the storage does not go by, and
+        # what comes of a simulation must not depend on how fast the machine is.
+        self._engine = Engine(EngineOptions(timeout_seconds=0.0))
 
     def vector(self, text: str, ts_ms: int) -> list[tuple[Labels, float]]:
         """As the rules ask: a scalar is one sample without labels."""
