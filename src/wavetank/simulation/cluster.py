@@ -204,11 +204,11 @@ class VirtualCluster:
             status_interval=_NEVER,
             puller=SimulatedPuller(puller),
         )
-        runtime = SimulatedRuntime(self.clock, self._find)
+        runtime = SimulatedRuntime(self.clock, self.find)
         client = self.plane.client(f"kubelet/{node.name}")
         return Kubelet(client, config, runtime, self.clock, self.journal, flags)
 
-    def _find(self, pod: str) -> tuple[PodModel, PodTraffic | None]:
+    def find(self, pod: str) -> tuple[PodModel, PodTraffic | None]:
         """The model and the traffic of a pod, by its workload: the longest workload name its name starts
         with."""
         name = pod.partition("/")[2]

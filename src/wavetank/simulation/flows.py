@@ -61,6 +61,10 @@ class PodTraffic(Protocol):
 
     def usage(self, pod: str) -> Usage: ...
 
+    def answers(self) -> Iterable[tuple[str, str, str, int]]:
+        """As ``Served`` has them."""
+        ...
+
 
 class Endpoints(Protocol):
     """What the proxy knows of a Service."""

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from wavetank.errors import InputError, did_you_mean
 from wavetank.kube.quantity import whole
@@ -72,6 +72,14 @@ class MemoryFile(Struct, forbid_unknown_fields=True, rename="camel"):
     growth_per_hour: str | int = 0  # a leak
 
 
+class MetricFile(Struct, forbid_unknown_fields=True, rename="camel"):
+    """A metric that the program exports itself, ``of`` what the model knows of a pod."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+    of: Literal["requests", "failures", "inFlight", "cpuSeconds", "memoryBytes"]
+    labels: dict[str, str] = {}
+
+
 class ServiceFile(Struct, forbid_unknown_fields=True, rename="camel"):
     service_time: ServiceTimeFile = msgspec.field(default_factory=ServiceTimeFile)
     cpu_per_request: Duration | None = None
@@ -85,6 +93,7 @@ class ServiceFile(Struct, forbid_unknown_fields=True, rename="camel"):
     crashes_per_hour: float = 0.0
     shutdown: Duration = "0.2s"
     calls: list[CallFile] = []
+    metrics: list[MetricFile] = []
     failures: FailuresFile = msgspec.field(default_factory=FailuresFile)
 
 
@@ -143,6 +152,7 @@ class PodModel:
     steps: tuple[Step, ...] = ()
     failure_ratio: float = 0.0
     failure_status: int = 500
+    metrics: tuple[MetricFile, ...] = ()
 
     @property
     def cpu_per_request(self) -> float:
@@ -324,6 +334,7 @@ def _pod_model(document: Document, name: str, given: ServiceFile) -> PodModel:
         crashes_per_second=_at_least(document, given.crashes_per_hour, 0, (*here, "crashesPerHour")) / 3600,
         shutdown=_seconds(document, given.shutdown, (*here, "shutdown")),
         steps=steps_of(document, given.calls, (*here, "calls")),
+        metrics=tuple(given.metrics),
         failure_ratio=given.failures.ratio,
         failure_status=_status(document, given.failures.status, (*here, "failures", "status")),
     )

@@ -20,6 +20,7 @@ from wavetank.errors import InputError
 from wavetank.journal import FileJournal
 from wavetank.kube.client import ApiError, Object
 from wavetank.kube.resources import PODS
+from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.rules.alert import ActiveAlert
 from wavetank.monitoring.rules.engine import RuleEngine
 from wavetank.monitoring.rules.group import Group
@@ -51,7 +52,8 @@ _SETTLE_SECONDS = 5.5
 class Simulation:
     """What to simulate. ``rates`` float64[seconds]: arrivals a second; ``marks``: journal records of the
     stages as (seconds from the load's begin, fields). ``groups``: rule groups by key. The load goes to
-    ``destinations``, or through ``graph`` where there is one; ``stepped``: as a flow, a second a step."""
+    ``destinations``, or through ``graph`` where there is one; ``stepped``: as a flow, a second a step.
+    ``jobs`` are the user's own scrape jobs."""
 
     cluster: ClusterOptions
     objects: Sequence[Applied]
@@ -61,6 +63,7 @@ class Simulation:
     poisson: bool
     scrape_seconds: float
     cadvisor_job: str = "wavetank/cadvisor"
+    jobs: Sequence[ScrapeConfig] = ()
     marks: Sequence[tuple[float, dict[str, object]]] = ()
     groups: dict[str, Group] = field(default_factory=dict)
     start: float = EPOCH
@@ -191,7 +194,7 @@ class _Run:
         proxy = Proxy(cluster, self._endpoints, given.models.propagation_seconds)
         scraper = Scraper(
             self._db, cluster, self._services, clients=self._clients, graph=self._graph,
-            cadvisor_job=given.cadvisor_job,
+            cadvisor_job=given.cadvisor_job, jobs=given.jobs,
         )  # fmt: skip
         rules = self._rules()
         try:

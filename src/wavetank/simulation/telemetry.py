@@ -3,13 +3,13 @@
 Every scrape takes the metric families that the parts of the cluster expose anyway (cAdvisor, kube-state) or
 makes those of the parts that are modelled (the gateway's ``istio_*``, the load generator's), and appends them
 with ``job`` and ``instance``, staleness markers for what has gone, and ``up``. There is no text and no parser
-between, since both ends are here. Left out: target discovery and relabelling of the user's own jobs.
+between, since both ends are here. The user's own jobs are in ``user_jobs``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,12 +22,14 @@ from wavetank.load.histogram import LogHistogram
 from wavetank.load.results import Entry, Snapshot
 from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.model.value import STALE_NAN
+from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.simulation import kernels as k
 from wavetank.simulation.cluster import VirtualCluster
 from wavetank.simulation.flows import Flow, Served
 from wavetank.simulation.graph.stats import cluster_stats
 from wavetank.simulation.graph.traffic import GraphTraffic
 from wavetank.simulation.state_series import StateSeries
+from wavetank.simulation.user_jobs import UserJobs
 from wavetank.tsdb.db import DB
 
 __all__ = ["Scraper", "ServiceFacts", "load_snapshot", "log_histogram"]
@@ -89,8 +91,7 @@ class ServiceFacts:
 class _Target:
     """One target's series: refs by what was exposed, and which were there at the last scrape."""
 
-    job: str
-    instance: str
+    labels: Mapping[str, str]
     refs: dict[Key, int] = field(default_factory=dict)
     last: set[int] = field(default_factory=set)
 
@@ -107,6 +108,7 @@ class Scraper:
         clients: Sequence[Flow] = (),
         graph: GraphTraffic | None = None,
         cadvisor_job: str = "wavetank/cadvisor",
+        jobs: Sequence[ScrapeConfig] = (),
     ) -> None:
         """``services`` are the requests at the proxy, ``clients`` those of the load (the same, unless
         services call each other, which ``graph`` then has)."""
@@ -119,6 +121,8 @@ class Scraper:
         self._cadvisor_job = cadvisor_job
         self._state = StateSeries(cluster.plane.api)
         self._targets: dict[tuple[str, str], _Target] = {}
+        self._jobs = UserJobs(jobs, cluster.plane.api, cluster.find)
+        self._user_targets: dict[Labels, _Target] = {}
         self._uids: dict[str, str] = {}
         self._born: set[Key] = set()
         self._before_ms = int(cluster.clock.now() * 1000)
@@ -135,6 +139,7 @@ class Scraper:
         self._store_state(now_ms)
         self._store("wavetank/gateway", "gateway", self._gateway(), now_ms, births=True)
         self._store("wavetank/load", "load", self._load(), now_ms)
+        self._store_jobs(now_ms)
         self._appender.commit()
         self._before_ms = now_ms
 
@@ -145,6 +150,27 @@ class Scraper:
                 gone = self._targets.pop((job, instance))
                 for ref in sorted({*gone.last, gone.refs["up",]}):
                     self._appender.append(ref, None, now_ms, STALE_NAN)
+
+    def _store_jobs(self, now_ms: int) -> None:
+        """The user's own jobs."""
+        seen: dict[Labels, _Target] = {}
+        for scraped in self._jobs.scrape():
+            key = Labels.of(scraped.labels)
+            target = seen[key] = self._user_targets.get(key) or _Target(scraped.labels)
+            refs: set[int] = set()
+            for family in scraped.families:
+                for sample in family.samples:
+                    labels = scraped.relabeling({METRIC_NAME: sample.name, **sample.labels, **target.labels})
+                    if labels:
+                        ref = self._db.series_ref(Labels.of(labels))
+                        refs.add(ref)
+                        self._appender.append(ref, None, now_ms, float(sample.value))
+            self._close(target, refs, now_ms, up=scraped.up)
+        for key in [key for key in self._user_targets if key not in seen]:
+            gone = self._user_targets[key]
+            for ref in sorted({*gone.last, gone.refs["up",]}):
+                self._appender.append(ref, None, now_ms, STALE_NAN)
+        self._user_targets = seen
 
     def _store_state(self, now_ms: int) -> None:
         target = self._target("wavetank/kube-state", "control-plane")
@@ -178,21 +204,20 @@ class Scraper:
                 append(ref, None, at, float(sample.value))
         self._close(target, seen, now_ms)
 
-    def _close(self, target: _Target, seen: set[int], now_ms: int) -> None:
+    def _close(self, target: _Target, seen: set[int], now_ms: int, *, up: bool = True) -> None:
         """The end of a target's scrape: markers for what is no longer there, and ``up``."""
         append = self._appender.append
         for ref in sorted(target.last - seen):
             append(ref, None, now_ms, STALE_NAN)
         target.last = seen
-        up = target.refs.get(("up",))
-        if up is None:
-            up = target.refs["up",] = self._ref(target, "up", {})
-        append(up, None, now_ms, 1.0)
+        if ("up",) not in target.refs:
+            target.refs["up",] = self._ref(target, "up", {})
+        append(target.refs["up",], None, now_ms, 1.0 if up else 0.0)
 
     def _target(self, job: str, instance: str) -> _Target:
         target = self._targets.get((job, instance))
         if target is None:
-            target = self._targets[job, instance] = _Target(job, instance)
+            target = self._targets[job, instance] = _Target({"job": job, "instance": instance})
         return target
 
     def _known_ref(self, target: _Target, sample: Sample) -> int:
@@ -203,7 +228,7 @@ class Scraper:
         return ref
 
     def _ref(self, target: _Target, name: str, labels: object) -> int:
-        pairs = {**dict(labels), "job": target.job, "instance": target.instance}  # type: ignore[call-overload]
+        pairs = {**dict(labels), **target.labels}  # type: ignore[call-overload]
         return self._db.series_ref(Labels.of({METRIC_NAME: name, **pairs}))
 
     # --- the modelled parts

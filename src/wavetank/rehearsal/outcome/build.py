@@ -13,6 +13,7 @@ from wavetank.analysis.query import Query
 from wavetank.analysis.slo import Objective, Verdict, evaluate
 from wavetank.errors import WavetankError
 from wavetank.journal import read_journals
+from wavetank.rehearsal.outcome.alerts import alert_events
 from wavetank.rehearsal.outcome.environment import describe, usable_cpus
 from wavetank.rehearsal.outcome.gateway import gateway_load
 from wavetank.rehearsal.outcome.nodes import node_seconds, nodes, nodes_over_time
@@ -98,7 +99,7 @@ async def build_report(
         workloads=workloads,
         services=await services_over_time(query, axis, record.load_ended_at or end),
         scalings=scaled,
-        events=events(records, record.started_at),
+        events=(*events(records, record.started_at), *await alert_events(query, axis)),
         bottleneck=_bottleneck(record.started_at, axis, timeline, workloads, verdicts),
         pods=pods(records, record.started_at),
         nodes=found_nodes,
