@@ -113,3 +113,45 @@ async def test_history_adds_up_its_series() -> None:
     assert len(rates) == 3600
     assert rates[1800] == 6
     assert repairs == ()
+
+
+BAD_FILES = (
+    ("trace: {csv: traffic.csv, scale: -1}", "trace.scale"),
+    ("trace: {csv: traffic.csv, scale: .nan}", "trace.scale"),
+    ("trace: {csv: traffic.csv, scale: 900000}", "the load reaches 1.79"),
+    ("shape: {duration: -5s, base: 1}", "'-5s' is not a duration"),
+    ("shape: {duration: 1h, base: -1}", "shape.base"),
+    ("shape: {duration: 1h, base: .nan}", "shape.base"),
+    ("shape: {duration: 1h, base: 1, weekend: -1}", "shape.weekend"),
+    (
+        "shape: {duration: 1h, base: 1, flashCrowds: [{at: 2h, factor: 2}]}",
+        "a flash crowd at 2h of a shape of 1h",
+    ),
+    (
+        "shape: {duration: 1h, base: 1, flashCrowds: [{at: 1m, factor: 2, rise: -3s}]}",
+        "'-3s' is not a duration",
+    ),
+    ("shape: {duration: 1h, base: 100, flashCrowds: [{at: 1m, factor: 1e5}]}", "requests a second"),
+    ("history: {prometheus: x, expr: y, start: soon, end: 2026-01-01T00:00:00Z}", "'soon' is not a moment"),
+    (
+        "history: {prometheus: x, expr: y, start: 2026-01-02T00:00:00Z, end: 2026-01-01T00:00:00Z}",
+        "before it starts",
+    ),
+)
+
+
+@pytest.mark.parametrize(("body", "says"), BAD_FILES)
+def test_impossible_workloads_name_the_line_and_the_value(tmp_path: Path, body: str, says: str) -> None:
+    (tmp_path / "traffic.csv").write_text("0,1\n60,2\n")
+    path = tmp_path / "workload.yaml"
+    path.write_text(f"{HEAD}{body}\n")
+    with pytest.raises(InputError) as raised:
+        w.load_workload(path)
+    assert f"{path}:3: " in str(raised.value)
+    assert says in str(raised.value)
+
+
+def test_an_hour_that_local_time_leaves_out_is_named_as_such(tmp_path: Path) -> None:
+    hours = ("01:50", "01:55", "03:00", "03:05", "03:10")
+    with pytest.raises(InputError, match=r"csv:3: a gap of 3900 s .*local time leaves out an hour in spring"):
+        trace(tmp_path, "".join(f"2026-03-29T{hour}:00,5\n" for hour in hours))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -176,8 +176,25 @@ def simulation_of(plan: Plan, options: Options) -> tuple[Any, list[tuple[str, st
         ("image pull", images.shown),
         *models.origins,
         *told,
+        *_surprises(plan, models, graph, float(rates.max(initial=0.0))),
     ]
     return given, modelled
+
+
+def _surprises(plan: Plan, models: Any, graph: Any, rate: float) -> Iterator[tuple[str, str]]:
+    """What can be told of models and targets beforehand. Raises InputError where they cannot go together."""
+    from wavetank.simulation.feasible import Target, check
+
+    entry = graph.workloads[0].name if len(graph.workloads) == 1 else None
+    for facts in plan.workloads:
+        if not facts.cpu_target_ratio or not facts.cpu_request_cores:
+            continue
+        target = Target(
+            facts.name, facts.cpu_target_ratio, facts.cpu_request_cores, facts.cpu_limit_cores or 0.0,
+            facts.max_replicas or 1, rate if facts.name == entry else None,
+        )  # fmt: skip
+        for text in check(target, models.of(facts.name), models.places.get(facts.name)):
+            yield "to expect", text
 
 
 def _template(given: NodeAutoscaling | None) -> Any:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from wavetank.errors import InputError, did_you_mean
+from wavetank.errors import InputError, Location, did_you_mean
 from wavetank.kube.quantity import whole
 from wavetank.limits import SIMULATION_CONCURRENCY_MAX
 from wavetank.load.stages import parse_duration
@@ -167,12 +167,14 @@ class PodModel:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """``origins`` says of every model number where it is from, for the report."""
+    """``origins`` says of every model number where it is from, for the report; ``places`` where each
+    workload's model stands."""
 
     services: Mapping[str, PodModel]
     think_seconds: float
     propagation_seconds: float
     origins: tuple[tuple[str, str], ...]
+    places: Mapping[str, Location] = field(default_factory=dict)
 
     def of(self, workload: str) -> PodModel:
         return self.services.get(workload) or assumed_model()
@@ -220,6 +222,7 @@ def load_models(directory: Path, workloads: tuple[str, ...]) -> Models:
         _seconds(document, parsed.users.think_time, ("users", "thinkTime"), least=0.001),
         _seconds(document, parsed.proxy.propagation, ("proxy", "propagation")),
         _origins(parsed, services, workloads, document),
+        {name: document.at("services", name) for name in parsed.services},
     )
 
 
@@ -295,6 +298,12 @@ def _at_least(document: Document, value: float, least: float, path: tuple[str, .
     return value
 
 
+def _share(document: Document, value: float, path: tuple[str, ...]) -> float:
+    if not 0 <= value <= 1:
+        raise document.error(f"{path[-1]}: {value:g} is not possible", *path, fix="between 0 and 1")
+    return value
+
+
 def _bytes(document: Document, value: str | int, path: tuple[str, ...]) -> int:
     try:
         size = whole(value)
@@ -323,7 +332,7 @@ def _pod_model(document: Document, name: str, given: ServiceFile) -> PodModel:
         backlog=int(_at_least(document, given.backlog, 1, (*here, "backlog"))),
         startup=_seconds(document, startup.duration, (*here, "startup", "duration")),
         startup_cpu=_at_least(document, startup.cpu, 0, (*here, "startup", "cpu")),
-        startup_spread=_at_least(document, startup.spread, 0, (*here, "startup", "spread")),
+        startup_spread=_share(document, startup.spread, (*here, "startup", "spread")),
         warm_factor=_at_least(document, warm.factor, 1, (*here, "warmup", "factor")),
         warm_seconds=_seconds(document, warm.duration, (*here, "warmup", "duration"), least=0.001),
         memory=Memory(

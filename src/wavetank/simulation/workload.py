@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,19 +26,20 @@ from wavetank.errors import InputError, Location
 from wavetank.limits import LOAD_RATE_MAX, SIMULATION_SECONDS_MAX, SIMULATION_TRACE_ROWS_MAX
 from wavetank.load.stages import parse_duration
 from wavetank.simulation import EPOCH
-from wavetank.yamlfile import decode, load_documents
+from wavetank.yamlfile import Document, decode, load_documents
 
 __all__ = ["History", "Workload", "WorkloadFile", "load_workload", "rates_from_history", "shape_rates"]
 
 Floats = npt.NDArray[np.float64]
 Rate = Annotated[float, Meta(ge=0, le=LOAD_RATE_MAX)]
+Factor = Annotated[float, Meta(ge=0, le=LOAD_RATE_MAX)]
 
 
 class FlashCrowd(Struct, forbid_unknown_fields=True, rename="camel"):
     """``factor`` times the load there would be, ``at`` after the begin, with a linear rise and fall."""
 
     at: str
-    factor: Annotated[float, Meta(ge=0)]
+    factor: Factor
     rise: str = "60s"
     hold: str = "10m"
     fall: str = "20m"
@@ -51,7 +53,7 @@ class Shape(Struct, forbid_unknown_fields=True, rename="camel"):
     base: Rate
     peak: Rate | None = None
     peak_at: Annotated[float, Meta(ge=0, lt=24)] = 14.0
-    weekend: Annotated[float, Meta(ge=0)] = 1.0
+    weekend: Factor = 1.0
     flash_crowds: list[FlashCrowd] = []
 
 
@@ -60,7 +62,7 @@ class Trace(Struct, forbid_unknown_fields=True, rename="camel"):
 
     csv: str
     gaps: Literal["refuse", "hold", "zero", "interpolate"] = "refuse"
-    scale: float = 1.0
+    scale: Factor = 1.0
 
 
 class History(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -73,7 +75,7 @@ class History(Struct, forbid_unknown_fields=True, rename="camel"):
     end: str
     step: str = "60s"
     gaps: Literal["refuse", "hold", "zero", "interpolate"] = "hold"
-    scale: float = 1.0
+    scale: Factor = 1.0
 
 
 class WorkloadFile(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -111,16 +113,44 @@ def load_workload(path: Path) -> Workload:
         raise document.error(f"a workload is one of shape, trace and history, this is {shown}")
     poisson = given.arrivals == "poisson"
     if given.shape is not None:
-        return Workload(shape_rates(given.shape), EPOCH, poisson, "a shape over the day")
+        try:
+            rates = shape_rates(given.shape)
+        except InputError as error:
+            raise document.error(error.message, "shape", fix=error.fix) from None
+        return Workload(_bounded(rates, document.at("shape")), EPOCH, poisson, "a shape over the day")
     if given.trace is not None:
-        points, repairs = read_csv(path.parent / given.trace.csv)
-        rates, more = to_seconds(points, given.trace.gaps, str(path.parent / given.trace.csv))
+        file = path.parent / given.trace.csv
+        points, repairs = read_csv(file)
+        rates, more = to_seconds(points, given.trace.gaps, str(file), lambda time: _line_of(file, time))
+        rates = _bounded(rates * given.trace.scale, document.at("trace", "scale"))
         start = points[0][0] if points[0][0] > 1e8 else EPOCH
         shown = f"the trace {given.trace.csv}"
-        return Workload(rates * given.trace.scale, start, poisson, shown, (*repairs, *more))
+        return Workload(rates, start, poisson, shown, (*repairs, *more))
     assert given.history is not None
-    start = _instant(given.history.start, str(path))
+    start, end = (
+        _moment(document, getattr(given.history, name), ("history", name)) for name in ("start", "end")
+    )
+    if end <= start:
+        fix = "give the earlier moment as start"
+        raise document.error("history ends before it starts", "history", "end", fix=fix)
     return Workload(np.zeros(0), start, poisson, f"history of {given.history.prometheus}", (), given.history)
+
+
+def _bounded(rates: Floats, at: Location) -> Floats:
+    """Refuses what a scale or a crowd makes too much of."""
+    most = float(rates.max(initial=0.0))
+    if not most <= LOAD_RATE_MAX:
+        fix = f"at most {LOAD_RATE_MAX:g}"
+        raise InputError(f"the load reaches {most:g} requests a second", at=at, fix=fix)
+    return rates
+
+
+def _moment(document: Document, text: str, path: tuple[str, ...]) -> float:
+    try:
+        return _instant(text, "history")
+    except ValueError:
+        fix = "write 2026-11-01T00:00:00Z"
+        raise document.error(f"{text!r} is not a moment", *path, fix=fix) from None
 
 
 def _checked_length(seconds: float, what: str) -> int:
@@ -140,6 +170,9 @@ def shape_rates(shape: Shape) -> Floats:
     rates = np.where((at // 86_400) % 7 >= 5, rates * shape.weekend, rates)
     for crowd in shape.flash_crowds:
         begin = parse_duration(crowd.at, "at")
+        if begin >= length:
+            fix = "give it a moment within the shape's duration"
+            raise InputError(f"a flash crowd at {crowd.at} of a shape of {shape.duration}", fix=fix)
         spans = [parse_duration(text, "rise, hold, fall") for text in (crowd.rise, crowd.hold, crowd.fall)]
         edges = begin + np.cumsum([0.0, *spans])
         rates = rates * np.interp(at, edges, [1.0, crowd.factor, crowd.factor, 1.0])
@@ -211,9 +244,23 @@ def _instant(text: str, at: str) -> float:
     return moment.timestamp()
 
 
-def to_seconds(points: list[tuple[float, float]], gaps: str, where: str) -> tuple[Floats, tuple[str, ...]]:
+def _line_of(path: Path, time: float) -> int | None:
+    """The line of the first row after ``time``."""
+    for number, row in _rows(path):
+        with suppress(ValueError):
+            if _time(row[0]) > time:
+                return number
+    return None
+
+
+def to_seconds(
+    points: list[tuple[float, float]],
+    gaps: str,
+    where: str,
+    line_after: Callable[[float], int | None] = lambda time: None,
+) -> tuple[Floats, tuple[str, ...]]:
     """(arrivals a second, repairs): linear between points that are near each other. A gap is more than five
-    times the usual step."""
+    times the usual step. ``line_after`` finds the place of an error."""
     times, rates = (np.array(column, np.float64) for column in zip(*points, strict=True))
     steps = np.diff(times)
     usual = float(np.median(steps))
@@ -226,7 +273,11 @@ def to_seconds(points: list[tuple[float, float]], gaps: str, where: str) -> tupl
     first = holes[0]
     if gaps == "refuse":
         gap = f"a gap of {steps[first]:g} s after time {times[first]:.0f}"
-        raise InputError(f"{where}: {gap} ({len(holes)} in all, usual step {usual:g} s)", fix="gaps: hold")
+        fix = "gaps: hold (or zero, interpolate)"
+        if abs(steps[first] - 3600 - usual) < 1:
+            fix = f"write times in UTC: local time leaves out an hour in spring; else {fix}"
+        place = Location(where, line_after(float(times[first])))
+        raise InputError(f"{gap} ({len(holes)} in all, usual step {usual:g} s)", at=place, fix=fix)
     for i in holes.tolist() if gaps != "interpolate" else ():
         inside = (at > times[i]) & (at < times[i + 1])
         found[inside] = rates[i] if gaps == "hold" else 0.0
