@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import time
 from dataclasses import replace
 
@@ -58,10 +59,14 @@ def main() -> None:
             Knob("hpa/web.spec.maxReplicas", tuple(range(10, 30))),
         ]
         points = list(grid_points(knobs))[:count]
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), sum(os.times()[:4])
         run_sweep(model, points, 0, cores=cores)
         spent = time.perf_counter() - begun
-        print(f"{count} settings x 24 h on {cores} core(s): {spent:.1f} s, {count / spent:.0f} a second")
+        used = sum(os.times()[:4]) - used  # of the processes too, which have ended
+        print(
+            f"{count} settings x 24 h on {cores} core(s): {spent:.1f} s, {count / spent:.0f} a second; "
+            f"{used:.1f} CPU-s, {used / count * 1000:.2f} ms a setting"
+        )
 
 
 def _day() -> SweepModel:

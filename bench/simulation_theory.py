@@ -6,7 +6,8 @@ requests is only known to 3 %. Each row therefore shows how far off theory it is
 95 % interval, by the means of 40 batches of one run; samples are chosen so that this stays below a percent.
 What remains of a percentile's error is its bin (1/64 of an octave), within which it is interpolated here.
 
-Run: ``python bench/simulation_theory.py [--requests 4000000] [--share 1.0]`` (share: of the samples).
+Run: ``python bench/simulation_theory.py [--requests 4000000] [--share 1.0] [speeds] [theory]
+[resolutions]`` (share: of the samples).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from wavetank.clock import VirtualClock
 from wavetank.rehearsal.plan import make_plan
+from wavetank.rehearsal.report.model import Report
 from wavetank.rehearsal.simulated import Options as Simulate
 from wavetank.rehearsal.simulated import simulate_plan
 from wavetank.rehearsal.sweeping import Options as Sweep
@@ -34,6 +36,7 @@ from wavetank.simulation.model import PodModel, assumed_model
 from wavetank.simulation.sweep_model import evaluate
 from wavetank.simulation.traffic import Route, Traffic
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SERVICE = 0.001
 BATCHES = 40
 #: Student's t at 97.5 % with 39 degrees of freedom.
@@ -191,31 +194,56 @@ def _error(found: float, off: float, expected: float) -> str:
 
 
 def resolutions() -> None:
-    """Pods over the load: the whole simulation's, and the stepped resolution's, on the examples."""
-    for name in ("flash-crowd", "cold-pull", "httpbin"):
-        directory = Path(__file__).parents[1] / "examples" / name
-        plan = make_plan(directory, simulated=True)
-        with tempfile.TemporaryDirectory() as temporary:
-            report = simulate_plan(plan, Simulate(directory, Path(temporary)), Path(temporary))
-        begin, end = report.stages[0].start_seconds, report.stages[-1].end_seconds
-        full = sum(
-            max(0.0, min(end, p.ended_at_seconds or end) - max(begin, p.created_at_seconds or 0.0))
-            for p in report.pods
-        )
-        options = Sweep(directory, directory)
-        stepped = evaluate(sweep_model(plan, options), {}).replicas_mean * (end - begin)
-        difference = stepped / full - 1
-        print(f"{name:12} pod-seconds: per request {full:.0f}, stepped {stepped:.0f} ({difference:+.1%})")
+    """Pods over the load: the whole simulation's, and the stepped resolution's. Days, with a flash crowd and
+    without; and the examples' stages, which are bursts of minutes."""
+    httpbin = EXAMPLES / "httpbin"
+    with tempfile.TemporaryDirectory() as temporary:
+        day = (httpbin / "day.yaml").read_text()
+        calm = Path(temporary) / "calm.yaml"
+        calm.write_text("\n".join(line for line in day.splitlines() if "flashCrowds" not in line))
+        cases: list[tuple[str, Path, Path | None]] = [
+            ("a day", httpbin, calm),
+            ("a day with a flash crowd", httpbin, httpbin / "day.yaml"),
+            *(
+                (f"stages of {name}", EXAMPLES / name, None)
+                for name in ("flash-crowd", "cold-pull", "httpbin")
+            ),
+        ]
+        for name, directory, workload in cases:
+            plan = make_plan(directory, simulated=True)
+            with tempfile.TemporaryDirectory() as run:
+                report = simulate_plan(plan, Simulate(directory, Path(run), workload=workload), Path(run))
+            figures = evaluate(sweep_model(plan, Sweep(directory, directory, workload=workload)), {})
+            full, stepped = pods_mean(report), figures.replicas_mean
+            print(
+                f"{name:26} pods: per request {full:.3f}, stepped {stepped:.3f} ({stepped / full - 1:+.1%})"
+            )
+
+
+def pods_mean(report: Report) -> float:
+    """Pods over the load, from their creation to their end."""
+    arrivals = [t for t, v in zip(report.timeline.at_seconds, report.timeline.arrival_rps, strict=True) if v]
+    begin, end = arrivals[0] - report.timeline.step_seconds, arrivals[-1]
+    whole = sum(
+        max(0.0, min(end, p.ended_at_seconds or end) - max(begin, p.created_at_seconds or 0.0))
+        for p in report.pods
+    )
+    return whole / (end - begin)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=4_000_000)
     parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("parts", nargs="*", help="speeds, theory, resolutions")
     arguments = parser.parse_args()
-    speeds(arguments.requests)
-    theory(arguments.share)
-    resolutions()
+    parts = {
+        "speeds": lambda: speeds(arguments.requests),
+        "theory": lambda: theory(arguments.share),
+        "resolutions": resolutions,
+    }
+    for name in arguments.parts or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":
