@@ -38,7 +38,6 @@ from wavetank.simulation.kernels import (
     NOW,
     OK,
     REFUSED,
-    RETRIES,
     ROUND_ROBIN,
     SECOND,
     TIMED_OUT,
@@ -46,7 +45,6 @@ from wavetank.simulation.kernels import (
     bin_of,
     first_of,
     other_of,
-    rate_of,
     refuse,
     settle,
     warmed,
@@ -123,7 +121,7 @@ def advance(
     while stream[NOW] < until:
         index = place[SECOND]
         end = min(index + 1.0, until)
-        rate = rate_of(index, rates, rows, int(p[RETRIES]))
+        rate = rates[index] if index < len(rates) else 0.0
         second = rows[min(index, len(rows) - 1)]
         now, need = stream[NOW], stream[NEED]
         gap = 1.0 / rate if rate > 0.0 else 0.0

@@ -120,27 +120,22 @@ def _destinations(objects: Sequence[Applied], host: str | None) -> list[_Routed]
         if not http:
             continue
         rule = next((r for r in http if not r.get("match")), http[-1])
-        timeout, retries = _patience(rule)
+        timeout = _patience(rule)
         found = []
         for route in rule.get("route") or ():
             destination = route.get("destination") or {}
             name, _, rest = str(destination.get("host", "")).partition(".")
             namespace = rest.partition(".")[0] or item.namespace
             weight = float(route.get("weight", 0) or (100 if len(rule["route"]) == 1 else 0))
-            found.append(
-                (namespace, name, destination.get("subset"), weight, Route(timeout, retries=retries))
-            )
+            found.append((namespace, name, destination.get("subset"), weight, Route(timeout)))
         return found
     return []
 
 
-def _patience(rule: Mapping[str, Any]) -> tuple[float, int]:
-    """(timeout of a try, retries). Retries are those the rule asks for; Istio's default of two, which is for
-    connections that fail, is left out."""
-    retries = rule.get("retries") or {}
-    text = retries.get("perTryTimeout") or rule.get("timeout")
-    timeout = parse_duration(text, "timeout") if text else DEFAULT_TIMEOUT_SECONDS
-    return timeout, int(retries.get("attempts") or 0)
+def _patience(rule: Mapping[str, Any]) -> float:
+    """The timeout of a try. Routes that retry more than connections that fail go through ``graph``."""
+    text = (rule.get("retries") or {}).get("perTryTimeout") or rule.get("timeout")
+    return parse_duration(text, "timeout") if text else DEFAULT_TIMEOUT_SECONDS
 
 
 def _destination(

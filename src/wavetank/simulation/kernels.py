@@ -35,8 +35,8 @@ POD_FLOATS: Final = 16
 ACTIVE, HEAD, QUEUED, PERIOD, PERIODS, THROTTLED_PERIODS, DONE, TIMED_OUT, REFUSED = range(9)
 POD_INTS: Final = 10
 # Parameters of the service.
-CONCURRENCY, CORES, CPU_SHARE, QUOTA, BACKLOG, TIMEOUT, BALANCER, RETRIES = range(8)
-PARAMETERS: Final = 8
+CONCURRENCY, CORES, CPU_SHARE, QUOTA, BACKLOG, TIMEOUT, BALANCER = range(7)
+PARAMETERS: Final = 7
 # Columns of a second's row.
 ARRIVED, COMPLETED, FAILED, P50, P95, P99, LATENCY_SUM, IN_FLIGHT = range(8)
 ROW: Final = 8
@@ -72,22 +72,6 @@ def bin_bounds(index: int) -> tuple[float, float]:
     octave, part = divmod(index, 64)
     scale = 2.0 ** (octave + LOWEST_OCTAVE)
     return scale * (0.5 + part / 128), scale * (0.5 + (part + 1) / 128)
-
-
-@kernel(inline=True, always=True, allocates=False)
-def rate_of(index: int, rates: Any, rows: Any, retries: int) -> float:
-    """Arrivals a second in second ``index``, with those that are tried again: each failed try is, so what
-    failed a second ago is on its way once more."""
-    if index >= len(rates):
-        return 0.0
-    rate = rates[index]
-    if retries > 0 and 0 < index < len(rows) and rows[index - 1, COMPLETED] > 0.0:
-        failing = rows[index - 1, FAILED] / rows[index - 1, COMPLETED]
-        again = 1.0
-        for _ in range(retries):
-            again *= failing
-            rate += rates[index] * again
-    return rate  # type: ignore[no-any-return]
 
 
 @kernel(inline=True, always=True, allocates=False)

@@ -40,7 +40,6 @@ from wavetank.simulation.kernels import (
     QUEUED,
     QUOTA,
     REFUSED,
-    RETRIES,
     ROUND_ROBIN,
     SECOND,
     THROTTLED,
@@ -50,7 +49,6 @@ from wavetank.simulation.kernels import (
     complete,
     first_of,
     other_of,
-    rate_of,
     refuse,
     settle,
     warmed,
@@ -245,7 +243,7 @@ def advance(
     while stream[NOW] < until:
         index = place[SECOND]
         end = min(index + 1.0, until)
-        rate = rate_of(index, rates, rows, int(p[RETRIES]))
+        rate = rates[index] if index < len(rates) else 0.0
         second = rows[min(index, len(rows) - 1)]
         now, need = stream[NOW], stream[NEED]
         gap = 1.0 / rate if rate > 0.0 else 0.0

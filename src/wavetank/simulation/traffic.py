@@ -36,13 +36,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How requests reach the pods: the VirtualService's timeout (seconds; of a try where there are retries)
-    and retries, the DestinationRule's balancer."""
+    """How requests reach the pods: the VirtualService's timeout (seconds; of a try where one is given), the
+    DestinationRule's balancer. Retries are for ``graph``."""
 
     timeout: float = 15.0
     balancer: int = k.LEAST_REQUEST
     poisson: bool = False
-    retries: int = 0
 
 
 class Traffic:
@@ -85,7 +84,6 @@ class Traffic:
         p[k.CONCURRENCY], p[k.CORES], p[k.CPU_SHARE] = model.concurrency, model.cores, model.cpu_share
         p[k.QUOTA] = limit_cores
         p[k.TIMEOUT], p[k.BALANCER] = route.timeout, route.balancer
-        p[k.RETRIES] = route.retries
         p[k.BACKLOG] = min(model.backlog, SIMULATION_BACKLOG_MAX)
         return p
 
