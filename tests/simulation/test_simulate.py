@@ -11,12 +11,17 @@ from wavetank.rehearsal.plan import make_plan
 from wavetank.rehearsal.report.model import Report
 from wavetank.rehearsal.simulated import Options, simulate_plan
 
-HTTPBIN = Path(__file__).parents[2] / "examples" / "httpbin"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HTTPBIN = EXAMPLES / "httpbin"
+STORM = EXAMPLES / "retry-storm"
 
 
-def simulated(directory: Path, *, seed: int = 0, until: str = "100s") -> Report:
-    plan = make_plan(HTTPBIN, simulated=True)
-    return simulate_plan(plan, Options(HTTPBIN, directory, seed=seed, until=until), directory)
+def simulated(
+    directory: Path, *, seed: int = 0, until: str = "100s", example: Path = HTTPBIN, stepped: bool = False
+) -> Report:
+    plan = make_plan(example, simulated=True)
+    options = Options(example, directory, seed=seed, until=until, stepped=stepped)
+    return simulate_plan(plan, options, directory)
 
 
 def blocks(directory: Path) -> dict[str, bytes]:
@@ -52,3 +57,25 @@ def check_what_is_there(report: Report) -> None:
     assert "HPA sync" in stages
     assert any(m.what == "resolution" for m in report.modelled)
     assert report.environment.machine.cpu_count == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stepped", [False, True])
+def test_services_that_call_each_other_are_equal_to_the_byte_too(tmp_path: Path, *, stepped: bool) -> None:
+    runs = [tmp_path / name for name in "abc"]
+    for run in runs:
+        run.mkdir()
+    reports = [
+        simulated(run, seed=seed, until="15s", example=STORM, stepped=stepped)
+        for run, seed in zip(runs, (3, 3, 4), strict=True)
+    ]
+    assert blocks(runs[0]) == blocks(runs[1])
+    assert blocks(runs[0]) != blocks(runs[2])
+    first = reports[0]
+    services = {service.name: service for service in first.services}
+    assert set(services) == {"default/cart", "default/shop"}
+    shop = services["default/shop"]
+    assert shop.requests == pytest.approx(15 * 270, rel=0.05)
+    assert services["default/cart"].requests == pytest.approx(shop.requests, rel=0.01)
+    resolution = next(m.how for m in first.modelled if m.what == "resolution")
+    assert resolution.startswith("stepped" if stepped else "each request")

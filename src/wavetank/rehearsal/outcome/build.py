@@ -14,6 +14,7 @@ from wavetank.analysis.slo import Objective, Verdict, evaluate
 from wavetank.errors import WavetankError
 from wavetank.journal import read_journals
 from wavetank.rehearsal.outcome.alerts import alert_events
+from wavetank.rehearsal.outcome.causes import with_causes
 from wavetank.rehearsal.outcome.environment import describe, usable_cpus
 from wavetank.rehearsal.outcome.gateway import gateway_load
 from wavetank.rehearsal.outcome.nodes import node_seconds, nodes, nodes_over_time
@@ -76,7 +77,7 @@ async def build_report(
     workloads = tuple([await workload_over_time(w, records, axis, query) for w in record.workloads])
     verdicts = await _verdicts(record, query, axis, end)
     slos = tuple(_slo(v, f, record.started_at) for v, f in verdicts)
-    scaled = scalings(records, record.started_at)
+    scaled = with_causes(scalings(records, record.started_at), records, timeline, record.started_at)
     outcome, reason = _outcome(record, slos)
     return Report(
         name=record.name,
@@ -97,7 +98,7 @@ async def build_report(
         stages=load_stages(records, record.started_at, record.load_ended_at or end, rows),
         timeline=timeline,
         workloads=workloads,
-        services=await services_over_time(query, axis, record.load_ended_at or end),
+        services=await services_over_time(query, axis, end),
         scalings=scaled,
         events=(*events(records, record.started_at), *await alert_events(query, axis)),
         bottleneck=_bottleneck(record.started_at, axis, timeline, workloads, verdicts),
