@@ -9,8 +9,8 @@ Their runs were phase-locked (each a little later in the loops than the one befo
 interval of a mean, which takes runs for independent, is too narrow; the one by the effective number of runs,
 from the correlation of neighbours, stands beside it. And so there are two variants of ours: at random phases,
 as a user would meet it, and at their phases: each scrape as late after the producer's start as they saw it,
-and the sync as in their first run, creeping on by 0.3 s a run as its queue does (from their data). What is left
-to get right there is that nothing else takes time, and which sync is the first to see the metric.
+and the sync as in their first run, creeping on by 0.3 s a run as its queue does (from their data). What is
+left to get right there is that nothing else takes time, and which sync is the first to see the metric.
 
 Run: python bench/hpa_measured.py [--runs 200].
 """
