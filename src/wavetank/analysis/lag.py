@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["PodLag", "Scaling", "Stage", "attribute_scalings"]
+__all__ = ["NO_CHANGE_OF_LOAD", "PodLag", "Scaling", "Stage", "attribute_scalings"]
 
 Record = Mapping[str, Any]
 ORDER_SLACK_SECONDS = 0.002  # two processes' clocks reads may interleave by this much without being wrong
@@ -77,6 +77,7 @@ class Scaling:
         return sum(s.seconds for s in self.stages if s.name == UNEXPLAINED)
 
 
+NO_CHANGE_OF_LOAD = "no change of the offered load: usage moved by itself"
 UNEXPLAINED = "unexplained"
 
 
@@ -181,7 +182,7 @@ def _cause(log: _Log, sync: Record, previous: Record | None, up: bool) -> tuple[
     if same_way and previous is not None and (rose is None or previous["at"] > rose):
         return float(previous["at"]), f"{text or 'load unchanged'}; continued from the scaling before"
     if rose is None:
-        return _first_seen(log, sync, up), "no change of the offered load: usage moved by itself"
+        return _first_seen(log, sync, up), NO_CHANGE_OF_LOAD
     return rose, text
 
 

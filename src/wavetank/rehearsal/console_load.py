@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -42,6 +43,7 @@ class ConsoleLoad:
         self._state = "idle"
         self._wish = LoadWish("stages")
         self._error = ""
+        self._ui_port: int | None = None
         self._began_at = 0.0
         self._idle = Results()
         self._resources = AsyncExitStack()
@@ -73,8 +75,11 @@ class ConsoleLoad:
             now = self._generator.snapshot()
             shown["now"] = {
                 "users": now.users, "rps": now.rps, "failure_ratio": now.failure_ratio,
-                "workers": now.workers, "warnings": list(now.warnings),
+                "workers": now.workers, "task_exceptions": now.task_exceptions,
+                "warnings": list(now.warnings),
             }  # fmt: skip
+            running = self._state in ("running", "stopping")
+            shown["locust_ui"] = f"http://127.0.0.1:{self._ui_port}/" if running and self._ui_port else ""
             shown["totals"] = load_summary(now, max(1.0, self._clock.now() - self._began_at))
         return shown
 
@@ -86,6 +91,7 @@ class ConsoleLoad:
         self._state, self._wish, self._error = "starting", wish, ""
         try:
             plan = await asyncio.to_thread(make_plan, self._plan_directory)
+            self._ui_port = _free_port() if wish.locust_ui else None
             self._generator = generator = self._make(plan)
             await generator.start()
         except WavetankError as error:
@@ -128,6 +134,7 @@ class ConsoleLoad:
             target=LoadTarget(url, plan.target.host),
             cwd=plan.directory,
             processes=plan.spec.load.processes,
+            web_port=self._ui_port,
         )
         if plan.spec.load.users_max is not None:
             options = replace(options, users_max=plan.spec.load.users_max)
@@ -161,6 +168,13 @@ class ConsoleLoad:
 
 def _write(write: Callable[[bytes], object], second: Second) -> None:
     write(msgspec.json.encode(load_row(second)) + b"\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _check(wish: LoadWish) -> None:

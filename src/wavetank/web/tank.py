@@ -18,11 +18,16 @@ Record = Mapping[str, Any]
 
 
 class LoadWish(Struct, frozen=True, forbid_unknown_fields=True):
-    """The load that somebody asks for: the file's own stages, a rate, or a number of users."""
+    """The load that somebody asks for: the file's own stages, a rate, or a number of users.
+
+    ``locust_ui``: Locust's own page too, on this machine. It asks nobody for a password, so it is never
+    there unasked.
+    """
 
     mode: Literal["stages", "rps", "users"]
     rps: float = 0.0
     users: int = 0
+    locust_ui: bool = False
 
 
 class LoadControl(Protocol):

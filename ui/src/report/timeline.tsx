@@ -127,6 +127,20 @@ function firstShown(report: Report): number {
   return Math.max(0, index);
 }
 
+/** Rate, latency, success and users alone: what Locust draws. */
+export function LoadCharts({ report, axis }: { report: Report; axis: TimeAxis }) {
+  const marks: Marks = useMemo(() => ({ stages: report.stages, events: [] }), [report]);
+  const charts = useMemo(() => [...clientCharts(report), ...generatorCharts(report).filter((chart) => chart.id === "users")], [report]);
+  const onKey = (e: KeyboardEvent) => {
+    if (e.target === e.currentTarget && !e.ctrlKey && !e.metaKey && !e.altKey && axis.key(e.key)) e.preventDefault();
+  };
+  return (
+    <div class="timeline" tabIndex={0} role="group" aria-label="Load charts on one time axis; arrow keys move the cursor" onKeyDown={onKey}>
+      {charts.map((chart) => <Plot key={chart.id} chart={chart} marks={marks} axis={axis} />)}
+    </div>
+  );
+}
+
 export function TimelineSection({ report, axis }: { report: Report; axis: TimeAxis }) {
   const [chosen, setChosen] = useState(firstShown(report));
   const section = useRef<HTMLDivElement>(null);

@@ -1,13 +1,15 @@
 // The load: starting, changing and stopping it, and what Locust's own page shows of it.
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
+import { TimeAxis } from "../../report/axis";
 import { count, milliseconds, percent, plain, rate } from "../../report/format";
-import type { Load } from "../../report/model";
+import type { Load, Report } from "../../report/model";
+import { LoadCharts } from "../../report/timeline";
 import { ask, get, message } from "../api";
 import { usePoll } from "../hooks";
 import type { PageProps } from "../main";
-import { Empty, Failure, Page, Scroll, Segmented, Warnings } from "../ui";
+import { Check, Empty, Failure, Page, Scroll, Segmented, Warnings } from "../ui";
 
 export type Mode = "stages" | "rps" | "users";
 
@@ -18,7 +20,8 @@ export interface LoadState {
   users: number;
   error: string;
   locustfile?: string;
-  now?: { users: number; rps: number; failure_ratio: number; workers: number; warnings: string[] };
+  locust_ui?: string; // the address of Locust's own page, "" where it does not run
+  now?: { users: number; rps: number; failure_ratio: number; workers: number; task_exceptions: number; warnings: string[] };
   totals?: Load;
 }
 
@@ -29,6 +32,7 @@ export function LoadControls({ state, refresh }: { state: LoadState; refresh: ()
   const [mode, setMode] = useState<Mode>(running ? state.mode : "rps");
   const [rps, setRps] = useState(state.rps || 20);
   const [users, setUsers] = useState(state.users || 10);
+  const [ui, setUi] = useState(false);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
   const act = async (what: string, body: unknown = {}) => {
@@ -45,10 +49,12 @@ export function LoadControls({ state, refresh }: { state: LoadState; refresh: ()
   const wish = mode === "rps" ? { mode, rps } : mode === "users" ? { mode, users } : { mode };
   const changeable = running && state.mode !== "stages";
   return (
-    <form class="load-controls" aria-label="Load" onSubmit={(event) => (event.preventDefault(), void act(running ? "change" : "start", wish))}>
+    <form class="load-controls" aria-label="Load" onSubmit={(event) => (event.preventDefault(), void act(running ? "change" : "start", running ? wish : { ...wish, locust_ui: ui }))}>
       <Segmented label="Kind of load" value={mode} onChange={(value) => setMode(value as Mode)} choices={running ? MODES.filter(([value]) => (state.mode === "stages") === (value === "stages")) : MODES} />
       {mode === "rps" && <Amount label="Requests per second" unit="req/s" value={rps} max={500} step={0.5} set={setRps} />}
       {mode === "users" && <Amount label="Users" unit="users" value={users} max={500} step={1} set={setUsers} />}
+      {!running && <Check checked={ui} onChange={setUi}>Locust's own page too</Check>}
+      {running && state.locust_ui && <a href={state.locust_ui} target="_blank" rel="noopener noreferrer">Locust's own page</a>}
       {!running && <button class="primary" disabled={busy || state.state !== "idle"}>{state.state === "starting" || busy ? "Starting…" : "Start load"}</button>}
       {changeable && <button class="primary" disabled={busy}>Apply</button>}
       {running && <button type="button" class="primary stop" disabled={busy} onClick={() => void act("stop")}>Stop</button>}
@@ -113,6 +119,13 @@ function Errors({ load }: { load: Load }) {
   );
 }
 
+/** The load of the last five minutes, whoever drives it: measured at the clients, or at the gateway. */
+function Charts({ running }: { running: boolean }) {
+  const { data } = usePoll<Report>((signal) => get("api/wavetank/rehearsal", { window: "5m" }, signal), running ? 3 : 10, [running]);
+  const axis = useMemo(() => data && new TimeAxis(data.timeline.at_seconds, data.duration_seconds), [data]);
+  return data && axis?.times.length ? <LoadCharts key={data.ended_at} report={data} axis={axis} /> : null;
+}
+
 export function LoadPage({ info }: PageProps) {
   const { data, error, refresh } = usePoll<LoadState>((signal) => get("api/wavetank/load", {}, signal), 1);
   const { now, totals } = data ?? {};
@@ -128,10 +141,12 @@ export function LoadPage({ info }: PageProps) {
           <div><dt>Rate, last 5 s</dt><dd>{plain(now.rps)} <small>req/s</small></dd></div>
           <div class={now.failure_ratio > 0 ? "bad" : ""}><dt>Failing</dt><dd>{percent(now.failure_ratio)}</dd></div>
           <div><dt>p95</dt><dd>{milliseconds(totals?.total?.p95_ms)}</dd></div>
+          <div class={now.task_exceptions ? "bad" : ""}><dt>Exceptions in tasks</dt><dd>{count(now.task_exceptions)}</dd></div>
           <div><dt>Locust processes</dt><dd>{count(now.workers)}</dd></div>
         </dl>
       )}
       {now && <Warnings texts={now.warnings} />}
+      <Charts running={data?.state === "running"} />
       {totals && <Requests load={totals} />}
       {totals && <Errors load={totals} />}
     </Page>
