@@ -8,6 +8,7 @@ release the GIL, so callers may run queries in threads.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import le
 
 import numpy as np
 
@@ -133,9 +134,7 @@ class Engine:
             vector = merge_same_labels(vector)
         vector = vector.without_empty()
         if not instant:
-            order = sorted(range(len(vector.labels)), key=lambda i: vector.labels[i].pairs)
-            if order != list(range(len(order))):
-                vector = vector.rows(np.array(order, np.int64))
+            vector = _in_order(vector)
         kind = "vector" if instant else "matrix"
         return Result(
             kind,  # type: ignore[arg-type]
@@ -145,6 +144,15 @@ class Engine:
             vector.mask,
             vector.histograms,
         )
+
+
+def _in_order(vector: Vector) -> Vector:
+    """Rows sorted by labels, which they mostly are."""
+    pairs = [labels.pairs for labels in vector.labels]
+    if all(map(le, pairs, pairs[1:])):
+        return vector
+    order = sorted(range(len(pairs)), key=pairs.__getitem__)
+    return vector.rows(np.array(order, np.int64))
 
 
 def _parsed(text: str, options: ParserOptions) -> ast.Expr:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wavetank.errors import CheckFailed
 from wavetank.model.histogram import CounterResetHint, FloatHistogram, IncompatibleSchemaError
@@ -92,7 +94,7 @@ class Selection:
         """The time each step looks at."""
         if node.at_ms is not None:
             return np.full(len(steps), node.at_ms - node.offset_ms, np.int64)
-        return steps.times - node.offset_ms
+        return steps.times - node.offset_ms if node.offset_ms else steps.times
 
     def instant(self, node: VectorSelector, steps: Steps) -> Vector:
         """The selector at each step."""
@@ -348,9 +350,18 @@ def _extended(window: RangeVector, node: VectorSelector) -> SeriesBatch:
 
 def _writable(batch: SeriesBatch) -> SeriesBatch:
     """Columns as the kernels' signatures want them: contiguous, of the right type, not read-only."""
+    whole = _is_plain(batch.offsets, _INT64) and _is_plain(batch.timestamps_ms, _INT64)
+    if whole and _is_plain(batch.values, _FLOAT64):
+        return batch
     offsets = np.require(batch.offsets, np.int64, ("C_CONTIGUOUS", "WRITEABLE"))
     times = np.require(batch.timestamps_ms, np.int64, ("C_CONTIGUOUS", "WRITEABLE"))
     values = np.require(batch.values, np.float64, ("C_CONTIGUOUS", "WRITEABLE"))
-    if offsets is batch.offsets and times is batch.timestamps_ms and values is batch.values:
-        return batch
     return replace(batch, offsets=offsets, timestamps_ms=times, values=values)
+
+
+_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
+
+
+def _is_plain(column: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    flags = column.flags
+    return column.dtype == dtype and flags.c_contiguous and flags.writeable

@@ -38,7 +38,7 @@ class Steps:
     @classmethod
     def of(cls, start: int, end: int, interval: int) -> Steps:
         count = (end - start) // interval + 1 if end >= start else 0
-        return cls(start + interval * np.arange(count, dtype=np.int64), interval)
+        return cls(np.arange(start, start + count * interval, interval, dtype=np.int64), interval)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -84,7 +84,7 @@ class Vector:
 
     @property
     def size_samples(self) -> int:
-        count = int(self.mask.sum())
+        count = int(np.count_nonzero(self.mask))
         if self.histograms is not None:
             assert self.is_histogram is not None
             count += sum(h.size_samples - 1 for h in self.histograms[self.is_histogram])
@@ -109,7 +109,10 @@ class Vector:
 
     def without_empty(self) -> Vector:
         """Only the rows that have a sample at some step."""
-        filled: Bools = np.asarray(self.mask.any(axis=1))
+        mask = self.mask
+        if mask.size and np.count_nonzero(mask) == mask.size:
+            return self
+        filled: Bools = np.asarray(mask.any(axis=1))
         return self if filled.all() else self.rows(filled)
 
     def with_mask(self, mask: Bools) -> Vector:
