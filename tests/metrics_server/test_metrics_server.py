@@ -19,12 +19,13 @@ from wavetank.kube.client import ApiError, Object
 from wavetank.kube.kinds.catalog import register_built_in
 from wavetank.kube.local_client import LocalClient
 from wavetank.kube.metrics_server.decode import decode
-from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions, go_duration, quantities
+from wavetank.kube.metrics_server.server import MetricsServer, MetricsServerOptions, quantities
 from wavetank.kube.metrics_server.storage import Point, Storage
 from wavetank.kube.quantity import canonical, format_bytes, parse_quantity, whole
 from wavetank.kube.registry import Registry
 from wavetank.kube.resources import NAMESPACES, NODES, PODS
 from wavetank.kube.storage import Storage as ObjectStorage
+from wavetank.model.quoting import go_duration
 
 TABLE = json.loads((Path(__file__).parent / "data" / "metrics_server_storage.json").read_text())
 

@@ -497,13 +497,15 @@ def tsdb_list(path: Path, human_readable: bool) -> None:
 
 @tsdb.command("analyze")
 @click.argument("path", default="data/", type=_FILES)
+@click.argument("block", default="")
 @click.option("--limit", default=20, show_default=True, help="How many items to show in each list.")
+@click.option("--extended", is_flag=True, help="Analyze the chunks too.")
 @click.option("--match", default="", help="Series selector.")
-def tsdb_analyze(path: Path, limit: int, match: str) -> None:
-    """Analyze churn, label pair cardinality."""
-    from wavetank.monitoring.promtool.data_dir import analyze
+def tsdb_analyze(path: Path, block: str, limit: int, extended: bool, match: str) -> None:
+    """Analyze churn, label pair cardinality and chunks of a block, the newest unless one is named."""
+    from wavetank.monitoring.promtool.analyze import analyze
 
-    for line in analyze(path, limit=limit, match=match):
+    for line in analyze(path, block=block, limit=limit, match=match, extended=extended):
         click.echo(line)
 
 

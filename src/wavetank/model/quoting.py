@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["format_float", "format_float_f", "format_float_g", "quote"]
+__all__ = ["format_float", "format_float_f", "format_float_g", "go_duration", "quote"]
 
 _SHORT: Final = {
     '"': '\\"',
@@ -114,3 +114,16 @@ def format_float(value: float) -> str:
     if value != 0 and not 1e-6 <= abs(value) < 1e21:
         return _exponential(*_digits(value)).replace("e-0", "e-")
     return format_float_f(value)
+
+
+def go_duration(seconds: float) -> str:
+    """A duration as Go prints it, to the millisecond: 15.2s, 1m0.5s, 250ms."""
+    milliseconds = round(seconds * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds else "0s"
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    shown = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{shown}"
+    return f"{minutes}m{shown}" if minutes else shown

@@ -13,9 +13,10 @@ from wavetank.autoscaling.prometheus import Prometheus
 from wavetank.clock import Clock
 from wavetank.errors import WavetankError
 from wavetank.kube.client import ApiError, Client, Object, Resource
-from wavetank.kube.metrics_server.server import NODE_METRICS, POD_METRICS, go_duration, quantities
+from wavetank.kube.metrics_server.server import NODE_METRICS, POD_METRICS, quantities
 from wavetank.kube.resources import NODES, PODS
 from wavetank.kube.times import format_time
+from wavetank.model.quoting import go_duration
 
 __all__ = ["ResourceMetricsApi"]
 

@@ -22,6 +22,7 @@ from wavetank.kube.metrics_server.storage import PodKey, PodUsage, Point, Storag
 from wavetank.kube.resources import NODES, PODS
 from wavetank.kube.selectors import LabelSelector, parse_labels
 from wavetank.kube.times import format_time
+from wavetank.model.quoting import go_duration
 
 __all__ = ["MetricsServer", "MetricsServerOptions", "NodeScraper", "ScrapeError"]
 
@@ -289,16 +290,3 @@ def _scaled(value: int, step: int, suffixes: Sequence[str]) -> str:
 @lru_cache(maxsize=4096)
 def _stamp(second: int) -> str:
     return format_time(second)
-
-
-def go_duration(seconds: float) -> str:
-    """A duration as Go prints it, to the millisecond: 15.2s, 1m0.5s, 250ms."""
-    milliseconds = round(seconds * 1000)
-    if milliseconds < 1000:
-        return f"{milliseconds}ms" if milliseconds else "0s"
-    minutes, rest = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    shown = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{hours}h{minutes}m{shown}"
-    return f"{minutes}m{shown}" if minutes else shown

@@ -1,28 +1,30 @@
-"""Looking into a data directory: ``promtool tsdb list|analyze|dump``.
+"""Looking into a data directory: ``promtool tsdb list|dump``.
 
 Mirrors cmd/promtool/tsdb.go.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from wavetank.clock import RealClock
 from wavetank.errors import InputError
+from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import METRIC_NAME, Labels, is_legacy_label
-from wavetank.model.quoting import format_float, format_float_g, quote
+from wavetank.model.quoting import format_float, format_float_g, go_duration, quote
+from wavetank.model.value import is_stale_nan
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.promql.parser import parse_metric_selector
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.meta import read_meta
 from wavetank.tsdb.options import Options
 
-__all__ = ["analyze", "dump", "list_blocks"]
+__all__ = ["dump", "dump_openmetrics", "list_blocks"]
 
+_COLUMN_MIN: Final = 13  # characters
 _ALL: Final = '{__name__=~"(?s:.*)"}'
 
 
@@ -54,65 +56,33 @@ def list_blocks(path: Path, *, human: bool) -> list[str]:
                 meta.ulid,
                 format_time(meta.min_time / 1000) if human else str(meta.min_time),
                 format_time(meta.max_time / 1000) if human else str(meta.max_time),
-                f"{(meta.max_time - meta.min_time) / 1000:g}s",
+                go_duration((meta.max_time - meta.min_time) / 1000),
                 str(meta.stats.num_samples),
                 str(meta.stats.num_chunks),
                 str(meta.stats.num_series),
                 f"{size / 1024:.0f}KiB" if human else str(size),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def analyze(path: Path, *, limit: int, match: str) -> list[str]:
-    """Which labels and metrics have the most series."""
-    with _opened(path) as db:
-        series = db.series(parse_metric_selector(match or _ALL), -(1 << 62), 1 << 62)
-    names: Counter[str] = Counter()
-    pairs: Counter[str] = Counter()
-    metrics: Counter[str] = Counter()
-    values: dict[str, set[str]] = {}
-    for labels in series:
-        metrics[labels.get(METRIC_NAME)] += 1
-        for name, value in labels:
-            names[name] += 1
-            pairs[f"{name}={value}"] += 1
-            values.setdefault(name, set()).add(value)
-    lines = [f"Total Series: {len(series)}", f"Label names: {len(names)}", f"Label pairs: {len(pairs)}"]
-    for title, counts in (
-        ("Label pairs most involved in churning:", pairs),
-        ("Label names most involved in churning:", names),
-        ("Most common label pairs:", pairs),
-        (
-            "Label names with highest cumulative label value length:",
-            Counter({n: sum(map(len, v)) for n, v in values.items()}),
-        ),
-        ("Highest cardinality labels:", Counter({n: len(v) for n, v in values.items()})),
-        ("Highest cardinality metric names:", metrics),
-    ):
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        lines += ["", title, *(f"{count} {name}" for name, count in ranked)]
-    return lines
+    widths = [max(_COLUMN_MIN, 2 + max(len(row[i]) for row in rows)) for i in range(len(rows[0]) - 1)]
+    return ["".join([*map(str.ljust, row[:-1], widths), row[-1]]) for row in rows]
 
 
 def dump_openmetrics(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> Iterator[str]:
     """Every float sample as OpenMetrics text, which ``create-blocks-from openmetrics`` takes back."""
     for labels, value, at_ms in _samples(path, mint_ms, maxt_ms, matches):
-        yield f"{_compact(labels)} {format_float(value)} {at_ms / 1000:.3f}"
+        if isinstance(value, float) and not is_stale_nan(value):
+            yield f"{_compact(labels)} {format_float(value)} {at_ms / 1000:.3f}"
     yield "# EOF"
 
 
 def dump(path: Path, *, mint_ms: int, maxt_ms: int, matches: Sequence[str]) -> Iterator[str]:
-    """Every float sample, as upstream prints it: labels, value, milliseconds."""
+    """Every sample, as upstream prints it: labels, value or histogram, milliseconds."""
     for labels, value, at_ms in _samples(path, mint_ms, maxt_ms, matches):
         shown: object = labels
         if labels.name:
             rest = "".join(f', {n}="{v}"' for n, v in labels.without(METRIC_NAME))
             shown = f'{{__name__="{labels.name}"{rest}}}'
-        yield f"{shown} {format_float_g(value)} {at_ms}"
+        yield f"{shown} {format_float_g(value) if isinstance(value, float) else value} {at_ms}"
 
 
 def _compact(labels: Labels) -> str:
@@ -127,7 +97,7 @@ def _compact(labels: Labels) -> str:
 
 def _samples(
     path: Path, mint_ms: int, maxt_ms: int, matches: Sequence[str]
-) -> Iterator[tuple[Labels, float, int]]:
+) -> Iterator[tuple[Labels, float | FloatHistogram, int]]:
     with _opened(path) as db:
         seen: set[Labels] = set()
         for match in matches or [_ALL]:
@@ -137,6 +107,10 @@ def _samples(
                     continue
                 seen.add(labels)
                 part = slice(int(found.offsets[i]), int(found.offsets[i + 1]))
-                columns = (found.values[part].tolist(), found.timestamps_ms[part].tolist())
-                for value, at_ms in zip(*columns, strict=True):
+                values: list[Any] = found.values[part].tolist()
+                if found.histograms is not None:
+                    values = [
+                        v if h is None else h for v, h in zip(values, found.histograms[part], strict=True)
+                    ]
+                for value, at_ms in zip(values, found.timestamps_ms[part].tolist(), strict=True):
                     yield labels, value, at_ms
