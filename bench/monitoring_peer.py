@@ -3,8 +3,10 @@
 Usage: python bench/monitoring_peer.py [targets series interval_seconds seconds rules]
 
 One process answers for all targets, from bodies made beforehand whose counters move between scrapes. The
-servers run one after the other. Prints CPU time used per second of wall time, resident memory, samples
-stored per second, and the ratios; with rules, each is `sum by (code) (rate(...[1m]))` over one target.
+servers run one after the other. Prints CPU time used per second of wall time, resident memory, how long a
+sample takes from the target's answer to a query's, the 99th percentile of a dashboard's queries meanwhile,
+how long the server takes to be ready again after a restart, and the ratios; with rules, each is
+`sum by (code) (rate(...[1m]))` over one target.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ import multiprocessing
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -46,6 +51,7 @@ class Exporter(asyncio.Protocol):
 
     answers: dict[int, list[bytes]]
     turn: dict[int, int]
+    answered: Any  # when the first target was answered last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -59,10 +65,13 @@ class Exporter(asyncio.Protocol):
             target = int(head.split(b" ", 2)[1].split(b"/")[1])
             turn = self.turn[target] = self.turn.get(target, 0) + 1
             self.transport.write(self.answers[target][turn % VARIANTS])
+            if target == 0:
+                self.answered.value = time.time()
 
 
-def serve(targets: int, series: int, sock: socket.socket) -> None:
+def serve(targets: int, series: int, sock: socket.socket, answered: Any) -> None:
     """The exporter process."""
+    Exporter.answered = answered
     Exporter.answers = {}
     for target in range(targets):
         made = [body(target, series, variant) for variant in range(VARIANTS)]
@@ -110,21 +119,64 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def fetch(url: str, path: str, **parameters: object) -> list[Any]:
+    text = urllib.parse.urlencode(parameters)
+    with urllib.request.urlopen(f"{url}/api/v1/{path}?{text}", timeout=60) as response:
+        return list(json.loads(response.read())["data"]["result"])
+
+
 def ask(url: str, query: str) -> float:
-    text = urllib.parse.urlencode({"query": query})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{text}", timeout=60) as response:
-        result = json.loads(response.read())["data"]["result"]
+    result = fetch(url, "query", query=query)
     return float(result[0]["value"][1]) if result else 0.0
 
 
-def wait_until_ready(url: str) -> None:
+def visible_seconds(url: str, answered: Any, interval: float) -> float:
+    """From the answer of the first target to the first query that shows it; the median of three."""
+    found = []
+    query = 'app_requests_total{path="/v1/items/6",pod="web-0"}'
+    before = ask(url, query)
+    ends = time.monotonic() + 4 * interval + 10
+    while len(found) < 3 and time.monotonic() < ends:
+        now = ask(url, query)
+        if now != before:
+            found.append(max(0.0, time.time() - answered.value))
+            before = now
+        time.sleep(0.02)
+    return statistics.median(found) if found else float("nan")
+
+
+def dashboard_seconds(url: str, targets: int) -> list[float]:
+    """How long the queries of a dashboard take, one after the other, sorted."""
+    taken = []
+    for turn in range(25):
+        pod = turn * 37 % targets
+        end = time.time()
+        window = {"start": end - 300, "end": end, "step": 15}
+        for query in (
+            f'sum by (code) (rate(app_requests_total{{pod="web-{pod}"}}[1m]))',
+            f'topk(5, rate(app_requests_total{{pod="web-{pod}"}}[1m]))',
+            f'app_requests_total{{pod="web-{pod}",code="200"}}',
+            f'histogram_quantile(0.9, rate(app_requests_total{{pod="web-{pod}"}}[1m]))',
+        ):
+            began = time.monotonic()
+            fetch(url, "query_range", query=query, **window)
+            taken.append(time.monotonic() - began)
+        began = time.monotonic()
+        fetch(url, "query", query="sum(up)")
+        taken.append(time.monotonic() - began)
+    return sorted(taken)
+
+
+def wait_until_ready(url: str) -> float:
+    """How long it took."""
+    began = time.monotonic()
     while True:
         try:
             with urllib.request.urlopen(url + "/-/ready", timeout=5) as response:
                 if response.status == 200:
-                    return
+                    return time.monotonic() - began
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.02)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -132,11 +184,22 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def measure(argv: list[str], directory: Path, seconds: float) -> tuple[float, float, float, float]:
-    """(CPU seconds a second, RSS MB, targets up, series) of one server."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    child = subprocess.Popen(
+@dataclass
+class Measured:
+    """Of one server: CPU seconds a second, RSS in MB, targets up, series, and what its users wait for."""
+
+    cpu: float
+    rss: float
+    up: float
+    series: float
+    visible_seconds: float
+    p50_seconds: float
+    p99_seconds: float
+    ready_seconds: float = 0.0
+
+
+def start(argv: list[str], directory: Path, port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [
             *argv,
             f"--config.file={directory}/prometheus.yml",
@@ -145,18 +208,43 @@ def measure(argv: list[str], directory: Path, seconds: float) -> tuple[float, fl
         ],
         stderr=subprocess.DEVNULL,
     )
+
+
+def measure(
+    argv: list[str], directory: Path, seconds: float, targets: int, interval: float, answered: Any
+) -> Measured:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    child = start(argv, directory, port)
     try:
         wait_until_ready(url)
-        time.sleep(WARM_UP_SECONDS)
+        time.sleep(max(WARM_UP_SECONDS, 2 * interval))
         process = psutil.Process(child.pid)
         before, began = cpu_seconds(process), time.monotonic()
         time.sleep(seconds)
         cpu = (cpu_seconds(process) - before) / (time.monotonic() - began)
         rss = process.memory_info().rss / (1 << 20)
-        return cpu, rss, ask(url, "sum(up)"), ask(url, "count(app_requests_total)")
+        up, series = ask(url, "sum(up)"), ask(url, "count(app_requests_total)")
+        taken = dashboard_seconds(url, targets)
+        found = Measured(
+            cpu,
+            rss,
+            up,
+            series,
+            visible_seconds(url, answered, interval),
+            statistics.median(taken),
+            taken[int(len(taken) * 0.99)],
+        )
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait()
+    child = start(argv, directory, port)
+    try:
+        found.ready_seconds = wait_until_ready(url)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+    return found
 
 
 def main() -> None:
@@ -164,7 +252,10 @@ def main() -> None:
     targets, series, interval, seconds, rules = [*given, *(200, 1000, 5, 20, 0)[len(given) :]]
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
-    exporter = multiprocessing.Process(target=serve, args=(int(targets), int(series), sock), daemon=True)
+    answered = multiprocessing.Value("d", 0.0)
+    exporter = multiprocessing.Process(
+        target=serve, args=(int(targets), int(series), sock, answered), daemon=True
+    )
     exporter.start()
     shown = f"{int(targets)} targets x {int(series)} series every {interval:g} s"
     print(f"{shown}, {int(rules)} rules, measured for {seconds:g} s")
@@ -176,15 +267,30 @@ def main() -> None:
         directory = Path(name)
         write_config(directory, sock.getsockname()[1], int(targets), interval, int(rules))
         for server, argv in names.items():
-            cpu, rss, up, stored = results[server] = measure(argv, directory, seconds)
+            found = measure(argv, directory, seconds, int(targets), interval, answered)
+            results[server] = found
             rate = targets * series / interval
             print(
-                f"{server:>11}: {cpu * 100:6.1f} % of a core ({cpu / rate * 1e6:5.2f} us a sample),"
-                f" RSS {rss:6.0f} MB, {up:.0f} up, {stored:.0f} series"
+                f"{server:>11}: {found.cpu * 100:6.1f} % of a core ({found.cpu / rate * 1e6:5.2f} us/sample),"
+                f" RSS {found.rss:6.0f} MB, {found.up:.0f} up, {found.series:.0f} series\n"
+                f"{'':13}visible after {found.visible_seconds * 1000:.0f} ms, dashboard p50"
+                f" {found.p50_seconds * 1000:.1f} ms p99 {found.p99_seconds * 1000:.1f} ms,"
+                f" ready after a restart {found.ready_seconds:.2f} s",
+                flush=True,
             )
     if len(results) == 2:
         ours, theirs = results["wavetank"], results["prometheus"]
-        print(f"      ratio: CPU {ours[0] / theirs[0]:.2f}, RSS {ours[1] / theirs[1]:.2f}")
+        named = {
+            "CPU": "cpu",
+            "RSS": "rss",
+            "p50": "p50_seconds",
+            "p99": "p99_seconds",
+            "ready": "ready_seconds",
+        }
+        ratios = [
+            f"{shown} {getattr(ours, name) / getattr(theirs, name):.2f}" for shown, name in named.items()
+        ]
+        print(f"      ratio: {', '.join(ratios)}")
     exporter.terminate()
     exporter.join()
 

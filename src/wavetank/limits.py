@@ -19,6 +19,7 @@ YAML_NODES_MAX: Final = 2_000_000  # after aliases are expanded; more: refused
 # HTTP bodies
 REQUEST_BODY_BYTES_MAX: Final = 16 * MIB  # API servers answer 413
 SCRAPE_BODY_BYTES_MAX: Final = 256 * MIB  # uncompressed; the scrape fails
+SCRAPE_ASIDE_BYTES: Final = 2 * MIB  # bodies from this size on are read in a thread
 SCRAPE_HEAD_BYTES_MAX: Final = 256 * 1024  # status line and headers of a scrape's answer; the scrape fails
 
 # Child processes

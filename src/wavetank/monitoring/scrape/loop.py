@@ -12,9 +12,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 from wavetank.clock import Clock
 from wavetank.errors import InputError
+from wavetank.limits import SCRAPE_ASIDE_BYTES
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.http_client import HTTPClient
 from wavetank.monitoring.scrape.body import BodyTooLarge, ScrapeFailed
@@ -25,6 +28,7 @@ from wavetank.monitoring.scrape.target import Target, first_scrape
 __all__ = ["Observe", "TargetLoop"]
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Called after every scrape: the loop, the time, whether it went well.
 Observe = Callable[["TargetLoop", float, bool], None]
@@ -36,6 +40,19 @@ class _Health:
     error: str = ""
     at: float = 0.0
     seconds: float = 0.0
+
+
+async def _aside(body_bytes: int, work: Callable[..., T], *arguments: Any) -> T:
+    """What a scrape has to do for a body: here if that is soon done, or in a thread, so that a target with a
+    million series does not hold up the others. The work is over when this returns, even if cancelled."""
+    if body_bytes < SCRAPE_ASIDE_BYTES:
+        return work(*arguments)
+    running = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 class TargetLoop:
@@ -113,7 +130,7 @@ class TargetLoop:
                 raise ScrapeFailed(self.refuse)
             fetched = await self._fetcher.fetch()
             size = len(fetched.body)
-            appended = self.store.append(fetched.body, fetched.content_type, now_ms)
+            appended = await _aside(size, self.store.append, fetched.body, fetched.content_type, now_ms)
         except (ScrapeFailed, InputError) as failure:
             error = str(failure)
             size = -1 if isinstance(failure, BodyTooLarge) else size
@@ -121,7 +138,8 @@ class TargetLoop:
         seconds = self._clock.monotonic() - started
         up = not error
         try:
-            self.store.report(
+            report = partial(
+                self.store.report,
                 now_ms,
                 up=up,
                 seconds=seconds,
@@ -129,6 +147,7 @@ class TargetLoop:
                 timeout_seconds=self.target.timeout.seconds,
                 body_bytes=size,
             )
+            await _aside(size, report)
         except OSError as failure:  # the disk is full or broken: the target is well, its samples are lost
             error = error or f"storing the scrape failed: {failure.strerror or failure}"
             self._storage_failed(failure)
