@@ -133,6 +133,18 @@ def test_the_second_of_two_scalings_begins_at_the_first() -> None:
     assert second.cause.endswith("continued from the scaling before")
 
 
+def test_a_scaling_hours_after_another_has_a_cause_of_its_own() -> None:
+    records = [
+        *scale_up(),
+        {"at": 7320.0, "kind": "metrics_server.scrape", "pods": {OLD: [0.9, 7315.0, 10.0]}},
+        {"at": 7327.0, "kind": "hpa.sync", **sync(2, 4, 4, 7315.0)},
+        {"at": 7327.01, "kind": "scale", "target": "Deployment/shop/web", "from": 2, "to": 4, "by": "hpa"},
+    ]
+    _, second = attribute_scalings(records)
+    assert second.began == 7320.0
+    assert "usage moved by itself" in second.cause
+
+
 @given(st.sets(st.integers(0, 17), max_size=10), st.randoms(use_true_random=False))
 def test_stages_always_add_up_whatever_is_lost_or_shifted(lost: set[int], random: Any) -> None:
     records = [r for i, r in enumerate(scale_up()) if i not in lost]

@@ -20,6 +20,8 @@ from typing import Any, Literal
 __all__ = ["NO_CHANGE_OF_LOAD", "PodLag", "Scaling", "Stage", "attribute_scalings"]
 
 Record = Mapping[str, Any]
+#: A scaling this long after one in its direction has a cause of its own: a day's load rises all morning.
+CONTINUED_SECONDS_MAX = 300.0
 ORDER_SLACK_SECONDS = 0.002  # two processes' clocks reads may interleave by this much without being wrong
 
 
@@ -180,7 +182,9 @@ def _cause(log: _Log, sync: Record, previous: Record | None, up: bool) -> tuple[
             rose, text = float(stopped["at"]), "load stopped"
     same_way = previous is not None and (previous["desired"] > previous["current"]) == up
     if same_way and previous is not None and (rose is None or previous["at"] > rose):
-        return float(previous["at"]), f"{text or 'load unchanged'}; continued from the scaling before"
+        if sync["at"] - previous["at"] <= CONTINUED_SECONDS_MAX:
+            return float(previous["at"]), f"{text or 'load unchanged'}; continued from the scaling before"
+        rose = None
     if rose is None:
         return _first_seen(log, sync, up), NO_CHANGE_OF_LOAD
     return rose, text
