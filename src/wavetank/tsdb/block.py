@@ -31,23 +31,73 @@ Int64s = npt.NDArray[np.int64]
 CHUNKS_HEADER: Final = bytes.fromhex("85bd40dd01000000")
 
 
+@kernel(inline=True)
+def _place(data: Bytes, at: Word, size: Word) -> tuple[Word, Word]:
+    """Where the data of a chunk begins and how long it is, its checksum tested; -1 if it is bad."""
+    if at < 8 or at >= size:
+        return -1, 0
+    raw, at = uvarint_at(data, at, size)
+    length = np.int64(raw)
+    if at < 0 or length < 2 or length > size - at - 5:
+        return -1, 0
+    if u32_at(data, at + 1 + length) != np.int64(crc32c(data, at, at + 1 + length)):
+        return -1, 0
+    return at + 1, length
+
+
 @kernel("int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
 def _locate(data: Bytes, offsets: Int64s, starts: Int64s, lengths: Int64s, encodings: Int64s) -> Word:
     """Where the data of chunks is, their checksums tested; returns -1 or the index of a bad one."""
     size = len(data)
     for i in range(len(offsets)):
-        at = offsets[i]
-        if at < 8 or at >= size:
+        start, length = _place(data, offsets[i], size)
+        if start < 0:
             return i
-        raw, at = uvarint_at(data, at, size)
-        length = np.int64(raw)
-        if at < 0 or length < 2 or length > size - at - 5:
-            return i
-        if u32_at(data, at + 1 + length) != np.int64(crc32c(data, at, at + 1 + length)):
-            return i
-        encodings[i] = data[at]
-        starts[i] = at + 1
+        encodings[i] = data[start - 1]
+        starts[i] = start
         lengths[i] = length
+    return -1
+
+
+@kernel("int64(int64[::1], int64[::1], int64, int64)", allocates=False)
+def _count_inside(mint: Int64s, maxt: Int64s, low: Word, high: Word) -> Word:
+    count = 0
+    for i in range(len(mint)):
+        count += mint[i] <= high and maxt[i] >= low
+    return count
+
+
+@kernel("int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64[:, ::1])")
+def _choose(
+    data: Bytes,
+    refs: Int64s,
+    series: Int64s,
+    mint: Int64s,
+    maxt: Int64s,
+    low: Word,
+    high: Word,
+    out: npt.NDArray[np.int64],
+) -> Word:
+    """The chunks in the range, where they are in the only segment; returns -1 or the index of a bad one.
+
+    Rows of ``out``: series, source, start, length, encoding, mint, maxt.
+    """
+    size = len(data)
+    n = 0
+    for i in range(len(mint)):
+        if mint[i] > high or maxt[i] < low:
+            continue
+        start, length = _place(data, refs[i], size)  # a ref into another segment is beyond this one's end
+        if start < 0:
+            return i
+        out[0, n] = series[i]
+        out[1, n] = 0
+        out[2, n] = start
+        out[3, n] = length
+        out[4, n] = data[start - 1]
+        out[5, n] = mint[i]
+        out[6, n] = maxt[i]
+        n += 1
     return -1
 
 
@@ -131,18 +181,15 @@ class Block:
         """
         if series is None:
             series = np.repeat(np.arange(len(entries.chunk_offsets) - 1), np.diff(entries.chunk_offsets))
+        if len(self._segments) == 1:
+            return self._chunks_of_one(entries, mint_ms, maxt_ms, series)
         inside = (entries.mint <= maxt_ms) & (entries.maxt >= mint_ms)
         series, refs = series[inside], entries.refs[inside]
         source = refs >> 32
         offsets = refs & 0xFFFF_FFFF
         starts, lengths, encodings = (np.empty(len(refs), np.int64) for _ in range(3))
         run: Any = _locate
-        one = len(self._segments) == 1 and not source.any()
-        if one:
-            bad = run(self._segments[0], offsets, starts, lengths, encodings)
-            if bad >= 0:
-                raise self._damaged(0, int(offsets[bad]))
-        for segment in [] if one else np.unique(source).tolist():
+        for segment in np.unique(source).tolist():
             if not 0 <= segment < len(self._segments):
                 raise CorruptionError(f"chunk segment {segment + 1} does not exist", at=self.directory)
             which = np.flatnonzero(source == segment)
@@ -161,6 +208,20 @@ class Block:
             entries.maxt[inside],
             list(self._segments),
         )
+
+    def _chunks_of_one(self, entries: SeriesEntries, mint_ms: int, maxt_ms: int, series: Int64s) -> ChunkSet:
+        """The same where there is one segment, as nearly always: two passes over the chunks' entries."""
+        count = _count_inside(entries.mint, entries.maxt, mint_ms, maxt_ms)
+        out = np.empty((7, count), np.int64)
+        data = self._segments[0]
+        bad = _choose(data, entries.refs, series, entries.mint, entries.maxt, mint_ms, maxt_ms, out)
+        if bad >= 0:
+            ref = int(entries.refs[bad])
+            if ref >> 32:
+                raise CorruptionError(f"chunk segment {(ref >> 32) + 1} does not exist", at=self.directory)
+            raise self._damaged(0, ref)
+        series, source, start, length, encoding, mint, maxt = out
+        return ChunkSet(series, source, start, length, encoding, mint, maxt, [data])
 
     def _damaged(self, segment: int, offset: int) -> CorruptionError:
         return CorruptionError(

@@ -75,10 +75,13 @@ class Budget:
         if not (self._samples_max or self._bytes_max):
             return
         counts = count_samples(chunks)
+        samples = int(counts.sum()) + len(loose)
         self._series += series
-        self._samples += int(counts.sum()) + len(loose)
-        self._bytes += series * _SERIES_BYTES + _SAMPLE_BYTES * (int(counts.sum()) + len(loose))
-        self._bytes += _HISTOGRAM_BYTES * int(counts[_holds_histograms(chunks.encoding)].sum())
+        self._samples += samples
+        self._bytes += series * _SERIES_BYTES + _SAMPLE_BYTES * samples
+        rare = _holds_histograms(chunks.encoding)
+        if np.count_nonzero(rare):
+            self._bytes += _HISTOGRAM_BYTES * int(counts[rare].sum())
         if self._samples_max and self._samples > self._samples_max:
             raise QueryLimitExceeded(
                 f"query would load {self._samples} samples of {self._series} series into memory, "
@@ -111,6 +114,8 @@ def find_in_block(
 
 
 def _distinct(series: Int64s, count: int) -> int:
+    if count == 1:
+        return 1
     has = np.zeros(count, np.bool_)
     has[series] = True
     return int(np.count_nonzero(has))
@@ -120,6 +125,8 @@ def compacted(
     labels: Sequence[Labels], chunks: ChunkSet, loose: LooseSamples, starts: Starts | None = None
 ) -> Found | None:
     """Without the series that have nothing in the range."""
+    if len(labels) == 1 and len(chunks.series):
+        return Found(labels, chunks, loose, starts)
     has = np.zeros(len(labels), np.bool_)
     has[chunks.series] = True
     if len(loose):
@@ -251,8 +258,8 @@ def select(
 
 
 def _without_empty(labels: Sequence[Labels], columns: Any) -> SeriesBatch:
-    sizes = np.diff(columns.offsets)
     offsets = columns.offsets
+    sizes = offsets[1:] - offsets[:-1]
     if not sizes.all():
         keep = np.flatnonzero(sizes)
         labels = taken(labels, keep)
