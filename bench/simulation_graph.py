@@ -1,5 +1,5 @@
-"""Services that call each other: tries a second through the graph's kernel, its figures beside closed forms, and
-the flow (``--stepped``) beside the requests at rising load.
+"""Services that call each other: tries a second through the graph's kernel, its figures beside closed forms,
+and the flow (``--stepped``) beside the requests at rising load.
 
 Run: ``python bench/simulation_graph.py``.
 """

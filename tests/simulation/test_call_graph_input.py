@@ -104,6 +104,49 @@ def test_calls_are_followed_from_service_to_service(tmp_path: Path) -> None:
     assert stock.steps == ()
 
 
+GATEWAY_API = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart}
+spec:
+  parentRefs: [{name: front}]
+  hostnames: [cart.example.com]
+  rules: [{timeouts: {request: 4s}, backendRefs: [{name: cart, port: 80}]}]
+"""
+
+
+def test_the_load_may_come_in_by_an_http_route_or_at_a_service(tmp_path: Path) -> None:
+    models = load_models(tmp_path, NAMES)
+    by_route = plan_graph(objects(GATEWAY_API), "cart.example.com", 8080, models)
+    assert [w.name for w in by_route.workloads] == ["cart"]
+    assert by_route.edges[0].policy.timeout == 4.0
+    assert [w.name for w in plan_graph(objects(), None, None, models).workloads] == ["shop"]
+
+
+REDIRECT = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: old}
+spec:
+  hosts: [shop.example.com]
+  gateways: [web]
+  http:
+    - {match: [{uri: {prefix: /api}}], route: [{destination: {host: stock}}]}
+    - {redirect: {uri: /new}}
+"""
+
+
+def test_routes_that_lead_to_no_pods_are_passed_over(tmp_path: Path) -> None:
+    given = [o for o in objects(REDIRECT) if o["metadata"]["name"] != "shop" or o["kind"] != "VirtualService"]
+    found = plan_graph(given, "shop.example.com", 80, load_models(tmp_path, NAMES))
+    assert [w.name for w in found.workloads] == ["stock"]
+
+
 def test_istio_retries_a_connection_that_fails_twice_where_nothing_is_said(tmp_path: Path) -> None:
     policy = graph(tmp_path, CALLS).edges[1].policy
     assert (policy.retries, policy.retry_on, policy.timeout) == (2, 1 << REFUSED, float("inf"))

@@ -132,13 +132,13 @@ class _Plan:
         )
 
     def _entry(self, host: str | None, port: int | None) -> Mapping[str, Any] | None:
-        """The gateway's action for the load. The paths that it asks for are not known: the route that takes
-        everything, else the last."""
+        """The gateway's action for the load. The paths that it asks for are not known: of the routes that
+        lead to pods the one that takes everything, else the last."""
         names = [http_route_name(port)] if port is not None else sorted(self._envoy.routes)
         for name in names:
             config = self._envoy.routes.get(name)
             vhost = choose_host(config["virtual_hosts"], host) if config and host else None
-            routes = (vhost or {}).get("routes") or ()
+            routes = [route for route in (vhost or {}).get("routes") or () if "route" in route]
             if routes:
                 found = next((r for r in routes if is_catch_all(r["match"])), routes[-1])
                 return _action(found, f"requests for {host}", None)
