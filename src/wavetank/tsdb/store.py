@@ -511,6 +511,7 @@ class Store:
         known = [s for s in samples if self.head.row(s.ref) >= 0]
         counts.unknown_series = len(samples) - len(known)
         known = self._of_one_kind(known)
+        given = len(known)
         if self.options.created_zeros and self.restore is None:
             known = with_zeros(self.head, known)
         if not self.options.start_storage:
@@ -519,6 +520,7 @@ class Store:
             self._log_histograms(self.wal, known)
         if self.restore is None:
             counts.add(self._place_histograms(known))
+            counts.appended -= len(known) - given  # nobody sent the zeros
         else:
             added = [sample for sample in known if self.restore.histograms.add(sample) is None]
             counts.appended += len(added)

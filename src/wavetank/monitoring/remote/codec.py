@@ -58,13 +58,17 @@ class MetadataEntry:
 
 @dataclass(slots=True)
 class Incoming:
-    """One series of a request. ``samples`` are (ms, value), ``histograms`` (ms, histogram)."""
+    """One series of a request. ``samples`` are (ms, value), ``histograms`` (ms, histogram).
+
+    ``starts`` says of times since when the samples then count, where that is known.
+    """
 
     labels: Labels
     samples: list[tuple[int, float]] = field(default_factory=list)
     histograms: list[tuple[int, FloatHistogram]] = field(default_factory=list)
     exemplars: list[IncomingExemplar] = field(default_factory=list)
     metadata: MetadataEntry | None = None
+    starts: dict[int, int] = field(default_factory=dict)
 
 
 def unpack_array(body: bytes) -> npt.NDArray[np.uint8]:
@@ -151,6 +155,7 @@ def _series_v2(entry: Any, symbols: Sequence[str]) -> Incoming:
             for e in entry.exemplars
         ],
         metadata,
+        {s.timestamp: s.start_timestamp for s in (*entry.samples, *entry.histograms) if s.start_timestamp},
     )
 
 

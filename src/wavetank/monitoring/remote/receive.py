@@ -69,6 +69,8 @@ def store_body(db: DB, body: bytes, message: str, known: KnownSeries | None = No
     ``known`` remembers the series of earlier requests, which makes most of the work unnecessary.
     """
     data = unpack_array(body)
+    if message == V2 and (db.options.created_zeros or db.options.start_storage):
+        known = None  # only the full decoder looks at start timestamps
     if known is not None:
         found = scan_v1(data) if message == V1 else scan_v2(data)
         written = None if found is None else _store_plain(db, data, message, found, known)
@@ -153,6 +155,7 @@ def store(db: DB, series: Sequence[Incoming], metadata: Mapping[str, MetadataEnt
     refs: list[int] = []
     times: list[int] = []
     values: list[float] = []
+    starts: list[int] = []
     histograms = 0
     named = [entry for entry in series if entry.labels.name]
     nameless = len(series) - len(named)
@@ -164,8 +167,9 @@ def store(db: DB, series: Sequence[Incoming], metadata: Mapping[str, MetadataEnt
             refs.append(ref)
             times.append(at_ms)
             values.append(value)
+            starts.append(entry.starts.get(at_ms, 0))
         for at_ms, histogram in entry.histograms:
-            appender.append_histogram(ref, None, at_ms, histogram)
+            appender.append_histogram(ref, None, at_ms, histogram, entry.starts.get(at_ms, 0))
             histograms += 1
         for exemplar in entry.exemplars:
             appender.append_exemplar(
@@ -177,7 +181,10 @@ def store(db: DB, series: Sequence[Incoming], metadata: Mapping[str, MetadataEnt
             appender.update_metadata(ref, known.type, known.help, known.unit)
     if refs:
         appender.append_batch(
-            np.array(refs, np.int64), np.array(times, np.int64), np.array(values, np.float64)
+            np.array(refs, np.int64),
+            np.array(times, np.int64),
+            np.array(values, np.float64),
+            np.array(starts, np.int64),
         )
     counts = appender.commit()
     refused = counts.out_of_order + counts.duplicate + counts.unknown_series
