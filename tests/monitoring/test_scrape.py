@@ -311,3 +311,32 @@ async def test_exemplars_are_kept(scraped: Scraped, exporter: Exporter) -> None:
     ((series, (exemplar, *_)),) = scraped.db.exemplars([[matcher]], 0, 1 << 50)
     assert series.get("job") == "j"
     assert (exemplar.labels, exemplar.value) == (Labels.of(trace_id="x"), 1.5)
+
+
+@pytest.mark.parametrize("scraped", ["sample_limit: 2"], indirect=True)
+async def test_too_many_samples_fail_each_time_and_make_no_series(
+    scraped: Scraped, exporter: Exporter
+) -> None:
+    exporter.answer = lambda request: text("a 1\nb 2\n")
+    await scraped.loop.scrape(1000.0)
+    exporter.answer = lambda request: text("a 1\nb 2\nc 3\nd 4\n")
+    for at in (1005.0, 1010.0):
+        await scraped.loop.scrape(at)
+        assert scraped.loop.health.error == "sample limit exceeded"
+    assert [is_stale_nan(value) for _, value in scraped.series("a")[""]] == [False, True]
+    assert scraped.series("c") == {}
+    series = len(scraped.db.store.head)
+    exporter.answer = lambda request: text("a 3\nc 4\n")
+    await scraped.loop.scrape(1015.0)
+    assert scraped.series("c")[""] == [(1_015_000, 4.0)]
+    assert scraped.series("a")[""][-1] == (1_015_000, 3.0)
+    assert len(scraped.db.store.head) == series + 1
+
+
+@pytest.mark.parametrize("scraped", ["label_value_length_limit: 5"], indirect=True)
+async def test_a_limit_is_broken_as_long_as_the_label_is_there(scraped: Scraped, exporter: Exporter) -> None:
+    exporter.answer = lambda request: text('a 1\nb{x="123456789"} 2\n')
+    for at in (1000.0, 1005.0):
+        await scraped.loop.scrape(at)
+        assert "label_value_length_limit exceeded" in scraped.loop.health.error
+    assert scraped.series("a") == {}

@@ -10,6 +10,7 @@ results and error texts are the same either way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.exposition.decimal_kernel import read_float
+from wavetank.exposition.fresh_series import FreshSeries, type_at
 from wavetank.exposition.numbers import parse_float
 from wavetank.exposition.parser import format_of
 from wavetank.exposition.parser import parse as parse_whole
 from wavetank.exposition.samples import Metadata, ScrapedExemplar, ScrapedHistogram, ScrapedSamples
-from wavetank.exposition.text import parse_series, parse_text
+from wavetank.exposition.text import parse_text
 from wavetank.jit import kernel
 from wavetank.model.labels import Labels
 
@@ -32,6 +34,7 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 Word = Any
 
+_WITH_CREATED: Final = ("counter", "histogram", "summary")
 _DONE, _GROW, _IRREGULAR = 0, 1, 2
 _ENTRIES, _KEY_BYTES, _SAMPLES, _NEW, _META_HASH, _POSITION, _TYPE_LINE, _DOUBTFUL = range(8)
 UNBOUND: Final = -1
@@ -55,11 +58,18 @@ class Scrape:
     values: Float64s
     explicit: npt.NDArray[np.bool_]
     entries: Int64s
-    new: list[tuple[int, Labels]]
+    new: Sequence[tuple[int, Labels]]
     metadata: dict[str, Metadata] | None = None
     exemplars: list[ScrapedExemplar] = field(default_factory=list)
     histograms: list[ScrapedHistogram] = field(default_factory=list)
     start_timestamps_ms: Int64s | None = None
+
+    @property
+    def new_samples(self) -> Int64s:
+        """int64[k]: the samples of ``new``."""
+        if isinstance(self.new, FreshSeries):
+            return self.new.samples
+        return np.array([index for index, _ in self.new], np.int64)
 
     @property
     def refs(self) -> Int64s:
@@ -311,6 +321,7 @@ class ScrapeCache:
     def __init__(self, *, track_explicit: bool = False) -> None:
         self._track_explicit = track_explicit
         self._scrape = 0
+        self._samples = 0  # of the last scrape
         self._meta_hash = 0
         self._metadata: dict[str, Metadata] = {}
         self._by_labels: dict[Labels, int] = {}
@@ -362,6 +373,7 @@ class ScrapeCache:
         self._scrape += 1
         explicit = np.zeros(len(scrape.explicit), np.bool_) if self._track_explicit else scrape.explicit
         _mark_seen(scrape.entries, explicit, self._scrape, self._seen)
+        self._samples = len(scrape.entries)
         return scrape
 
     def _fast(self, body: bytes, default_ms: int, *, openmetrics: bool) -> Scrape | None:
@@ -405,23 +417,22 @@ class ScrapeCache:
             self._forget_after(known)
             return None
         try:
-            return self._finished(body, columns, openmetrics)
+            return self._finished(data, body, columns, openmetrics)
         except ValueError:
             self._forget_after(known)
             return None
 
-    def _finished(self, body: bytes, columns: _Columns, openmetrics: bool) -> Scrape:
+    def _finished(self, data: Bytes, body: bytes, columns: _Columns, openmetrics: bool) -> Scrape:
         control = self._control
         n = int(control[_SAMPLES])
         values = columns.values[:n]
         for sample, begin, end, _ in columns.doubtful[: control[_DOUBTFUL]].tolist():
             values[sample] = parse_float(body[begin:end])
-        new = []
-        for sample, begin, end, type_line in columns.new[: control[_NEW]].tolist():
-            kind = _type_at(body, type_line)
-            if openmetrics and kind in ("counter", "histogram", "summary") and b"_created" in body[begin:end]:
+        spans = columns.new[: control[_NEW]]
+        for _, begin, end, type_line in spans.tolist() if openmetrics else ():
+            if b"_created" in body[begin:end] and type_at(body, type_line) in _WITH_CREATED:
                 raise ValueError("start timestamps are for the whole parser")
-            new.append((sample, parse_series(body[begin:end], kind, openmetrics=openmetrics)))
+        new = FreshSeries(data, body, spans, openmetrics=openmetrics) if len(spans) else []
         metadata = None
         if control[_META_HASH] != self._meta_hash:
             metadata = self._metadata = _metadata_of(body, openmetrics)
@@ -498,6 +509,10 @@ class ScrapeCache:
         """Tell what a new sample's series is stored as; 0 drops it, now and in later scrapes."""
         self._refs[scrape.entries[index]] = ref
 
+    def bind_all(self, scrape: Scrape, samples: Int64s, refs: Int64s) -> None:
+        """As ``bind``, for many samples."""
+        self._refs[scrape.entries[samples]] = refs
+
     def refs_of(self, entries: Int64s) -> Int64s:
         """What entries are bound to."""
         return self._refs[entries]
@@ -510,11 +525,17 @@ class ScrapeCache:
         if not len(before):  # almost always: whatever was seen again has moved on to this scrape
             return before
         # A series under two spellings is still there if either was seen.
-        return np.setdiff1d(before, self._refs_seen_at(self._scrape))
+        return np.unique(before[~np.isin(before, self._refs_seen_at(self._scrape))])
 
     def all_refs(self) -> Int64s:
         """Refs seen at the last scrape: what goes stale when the target does."""
         return np.unique(self._refs_seen_at(self._scrape))
+
+    def last_refs(self) -> Int64s:
+        """Refs seen at the last scrape or the one before it."""
+        return np.unique(
+            np.concatenate((self._refs_seen_at(self._scrape), self._refs_seen_at(self._scrape - 1)))
+        )
 
     def missed(self) -> Int64s:
         """Count a failed scrape: every series of the scrape before goes stale; returns their refs."""
@@ -528,7 +549,7 @@ class ScrapeCache:
     def _evict(self) -> None:
         """Forget entries not seen in the last two scrapes, once they are the greater part."""
         n = len(self)
-        if n < 256:
+        if n < 256 or n <= 2 * self._samples:
             return
         keep = self._seen[:n] >= self._scrape - 1
         if np.count_nonzero(keep) * 2 > n:
@@ -595,13 +616,6 @@ class _Columns:
                 setattr(self, name, new)
                 grown = True
         return grown
-
-
-def _type_at(body: bytes, type_line: int) -> str:
-    if type_line < 0:
-        return "unknown"
-    end = body.find(b"\n", type_line)
-    return body[type_line : end if end >= 0 else len(body)].split()[-1].decode("utf-8", "replace")
 
 
 def _metadata_of(body: bytes, openmetrics: bool) -> dict[str, Metadata]:

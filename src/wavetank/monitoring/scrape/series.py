@@ -13,7 +13,7 @@ from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.relabel import Relabeling
 from wavetank.monitoring.scrape.fetch import ScrapeFailed
 
-__all__ = ["Mutate", "check_label_limits", "mutator", "report_labels"]
+__all__ = ["Mutate", "adds_only", "check_label_limits", "mutator", "report_labels"]
 
 _EXPORTED: Final = "exported_"
 
@@ -49,6 +49,17 @@ def mutator(config: ScrapeConfig, target: Labels) -> Mutate:
         return labels
 
     return mutate
+
+
+def adds_only(config: ScrapeConfig) -> bool:
+    """Whether series are stored as exposed with the target's labels, nothing dropped, checked or renamed but
+    labels of the same name."""
+    return not (
+        config.metric_relabel_configs
+        or config.label_limit
+        or config.label_name_length_limit
+        or config.label_value_length_limit
+    )
 
 
 def _honored(exposed: Labels, target: Labels) -> dict[str, str]:

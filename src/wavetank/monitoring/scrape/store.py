@@ -14,13 +14,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.exposition.fresh_series import FixedLabels, FreshSeries
 from wavetank.exposition.samples import Metadata, ScrapedExemplar, ScrapedHistogram
 from wavetank.exposition.scrape_cache import Scrape, ScrapeCache
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.scrape.fetch import ScrapeFailed
-from wavetank.monitoring.scrape.series import Mutate, report_labels
+from wavetank.monitoring.scrape.series import Mutate, adds_only, report_labels
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.series_table import key_of
 
@@ -36,7 +37,7 @@ _REPORT: Final = (
     "scrape_series_added",
 )
 _EXTRA_REPORT: Final = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
-_EXEMPLAR_SUFFIXES: Final = ("_bucket", "_total")
+_SERIES_AT_ONCE: Final = 10_000
 _NONE: Final = np.zeros(0, np.int64)
 _NO_VALUES: Final = np.zeros(0, np.float64)
 
@@ -59,13 +60,16 @@ class TargetStore:
         self._config = config
         self._labels = labels
         self._mutate = mutate
-        self._cache = ScrapeCache(track_explicit=config.track_timestamps_staleness)
+        self._fixed = FixedLabels(labels) if adds_only(config) else None  # all that is done to series
+        self._cache = self._new_cache()
         self._pending = db.appender()
         self._inherited: set[int] = set()
         self._reports: dict[str, int] = {}
-        self._with_exemplars: dict[int, Labels] = {}
         self._histograms: dict[Labels, int] = {}
         self._histograms_seen: set[int] = set()
+
+    def _new_cache(self) -> ScrapeCache:
+        return ScrapeCache(track_explicit=self._config.track_timestamps_staleness)
 
     def append(self, body: bytes, content_type: str, now_ms: int) -> Appended:
         """Gather a scrape, which ``report`` then stores. Raises InputError for a body that is not an
@@ -76,15 +80,20 @@ class TargetStore:
             default_timestamp_ms=now_ms,
             fallback=self._config.fallback_scrape_protocol or None,
         )
-        added = self._bind(scrape)
-        keep = scrape.refs > 0
-        kept = int(np.count_nonzero(keep))
-        if self._config.sample_limit and kept > self._config.sample_limit:
-            raise ScrapeFailed("sample limit exceeded")
+        try:
+            added = self._bind(scrape)
+            keep = scrape.refs > 0
+            kept = int(np.count_nonzero(keep))
+            if self._config.sample_limit and kept > self._config.sample_limit:
+                raise ScrapeFailed("sample limit exceeded")
+        except ScrapeFailed:
+            self._start_over(scrape)
+            raise
         times = scrape.timestamps_ms
         if not self._config.honor_timestamps:
             times = np.full(len(scrape.refs), now_ms, np.int64)
-        keep &= times <= now_ms + _FUTURE_MS
+        if scrape.explicit.any():
+            keep &= times <= now_ms + _FUTURE_MS
         gone = set(self._cache.vanished().tolist())
         if self._inherited:
             gone |= self._inherited - set(scrape.refs.tolist())
@@ -107,6 +116,13 @@ class TargetStore:
         count = len(scrape.refs) + len(histograms)
         return Appended(count, kept + len(histograms), added)
 
+    def _start_over(self, scrape: Scrape) -> None:
+        """A limit is broken. Series that are new with this scrape are not stored, and must be new again at
+        the next; those that were there before end here."""
+        before = set(self._cache.last_refs().tolist())
+        self._inherited |= before - set(scrape.refs[scrape.new_samples].tolist())
+        self._cache = self._new_cache()
+
     def _native(self, scrape: Scrape) -> list[tuple[int, ScrapedHistogram]]:
         """Native histograms with their references; none unless the job asks for them."""
         found = []
@@ -122,27 +138,49 @@ class TargetStore:
 
     def _exemplars(self, scrape: Scrape) -> list[tuple[int, Labels, ScrapedExemplar]]:
         """Exemplars of stored series."""
-        found = []
-        for exemplar in scrape.exemplars:
-            ref = int(scrape.refs[exemplar.index])
-            if ref in self._with_exemplars:
-                found.append((ref, self._with_exemplars[ref], exemplar))
-        return found
+        every = [(int(scrape.refs[exemplar.index]), exemplar) for exemplar in scrape.exemplars]
+        stored = self._labels_of({ref for ref, _ in every if ref > 0})
+        return [(ref, stored[ref], exemplar) for ref, exemplar in every if ref in stored]
+
+    def _labels_of(self, refs: Iterable[int]) -> dict[int, Labels]:
+        """What series are stored as: kept by the storage alone, for exemplars are rare."""
+        head = self._db.store.head
+        with head.lock:
+            rows = {ref: head.row(ref) for ref in refs}
+            return {ref: head.table.labels([row])[0] for ref, row in rows.items() if row >= 0}
 
     def _bind(self, scrape: Scrape) -> int:
         """Give the series that were never seen before their references; how many are stored."""
         if not scrape.new:
             return 0
+        if isinstance(scrape.new, FreshSeries) and self._fixed is not None:
+            return self._bind_keys(scrape, scrape.new, self._fixed)
         every = [self._mutate(exposed) for _, exposed in scrape.new]
         refs = iter(self._refs_of([labels for labels in every if labels is not None]))
         added = 0
-        for (index, exposed), stored in zip(scrape.new, every, strict=True):
+        for (index, _), stored in zip(scrape.new, every, strict=True):
             ref = 0 if stored is None else next(refs)
             self._cache.bind(scrape, index, ref)
             added += ref != 0
-            if ref and stored is not None and exposed.name.endswith(_EXEMPLAR_SUFFIXES):
-                self._with_exemplars[ref] = stored
         return added
+
+    def _bind_keys(self, scrape: Scrape, fresh: FreshSeries, fixed: FixedLabels) -> int:
+        """As ``_bind`` where series just get the target's labels: without making any."""
+        if 0 < self._config.sample_limit < len(scrape.entries):
+            raise ScrapeFailed("sample limit exceeded")
+        keys, offsets = fresh.keys(fixed)
+        left = np.flatnonzero(np.diff(offsets) == 0).tolist()
+        refs = np.zeros(len(fresh), np.int64)
+        for first in range(0, len(fresh), _SERIES_AT_ONCE):  # queries get the head's lock in between
+            part = offsets[first : first + _SERIES_AT_ONCE + 1]
+            if part[-1] > part[0]:
+                made = self._db.series_refs(keys[part[0] : part[-1]], part - part[0])
+                refs[first : first + _SERIES_AT_ONCE] = made  # 0 for those that are left
+        if left:
+            stored = [self._mutate(fresh[i][1]) for i in left]
+            refs[left] = self._refs_of([labels for labels in stored if labels is not None])
+        self._cache.bind_all(scrape, fresh.samples, refs)
+        return int(np.count_nonzero(refs))
 
     def _refs_of(self, series: Sequence[Labels]) -> list[int]:
         """Their references, all asked for at once: that is several times as fast as one by one."""
@@ -206,10 +244,9 @@ class TargetStore:
         """Store what was gathered: a scrape and the series about it become visible together."""
         if self._pending.commit().unknown_series:
             # The storage has let go of series without samples; learn them anew at the next scrape.
-            self._cache = ScrapeCache(track_explicit=self._config.track_timestamps_staleness)
+            self._cache = self._new_cache()
             self._reports.clear()
             self._histograms.clear()
-            self._with_exemplars.clear()
 
     def _report_ref(self, name: str) -> int:
         ref = self._reports.get(name)
