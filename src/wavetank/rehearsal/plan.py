@@ -21,6 +21,7 @@ from wavetank.load.stages import Stage, total_seconds
 from wavetank.mesh.validation import check_documents
 from wavetank.rehearsal.image_model import image_model
 from wavetank.rehearsal.manifests import Manifest, apply_order, check_manifests, load_manifests
+from wavetank.rehearsal.outcome.dashboards import check_dashboards
 from wavetank.rehearsal.outcome.record import SloFacts, WorkloadFacts
 from wavetank.rehearsal.patches import patched
 from wavetank.rehearsal.scrape import check_monitoring
@@ -97,6 +98,7 @@ def make_plan(directory: Path, *, simulated: bool = False, patches: Sequence[Pat
         raise document.error(message, "spec", "load", "locustfile")
     if spec.monitoring.prometheus is not None:
         check_monitoring(directory, spec.monitoring, document)
+    check_dashboards(directory, spec.monitoring.dashboards, document)
     url = spec.monitoring.adapter_url
     if url is not None and urlsplit(url).scheme not in ("http", "https"):
         fix = "write it as http://127.0.0.1:9090"

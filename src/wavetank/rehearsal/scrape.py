@@ -25,6 +25,12 @@ SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 #: Job name -> (scheme, metrics path, addresses) of the parts of a tank.
 InternalTargets = dict[str, tuple[str, str, list[str]]]
 
+#: Job name -> the labels that the field's dashboards and rules go by: those of kube-prometheus.
+_USUAL: Final = {
+    "wavetank/kube-state": {"job": "kube-state-metrics"},
+    "wavetank/cadvisor": {"job": "kubelet", "metrics_path": "/metrics/cadvisor"},
+}
+
 MONITORING_PORT: Final = 9090
 KUBELET_PORT: Final = 10250
 LOAD_EXPORTER_PORT: Final = 9646
@@ -137,6 +143,9 @@ def _job(
         "scrape_interval": interval,
         "scrape_timeout": interval,
     }
+    job["relabel_configs"] = [
+        {"target_label": label, "replacement": value} for label, value in _USUAL.get(name, {}).items()
+    ]
     if addresses:
         job["static_configs"] = [{"targets": addresses}]
     else:

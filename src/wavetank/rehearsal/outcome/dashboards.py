@@ -24,8 +24,9 @@ from wavetank.limits import REPORT_DASHBOARDS_MAX
 from wavetank.rehearsal.outcome.marks import marks_of
 from wavetank.rehearsal.outcome.record import RunRecord
 from wavetank.rehearsal.report.model import Report
+from wavetank.yamlfile import Document
 
-__all__ = ["with_dashboards"]
+__all__ = ["check_dashboards", "with_dashboards"]
 
 _SCRAPE_MS: Final = 2000  # what a run scrapes its own parts by
 
@@ -73,6 +74,24 @@ def _embedded(
         except WavetankError as error:
             notes.append(f"dashboard {name}: {error.message}")
     return tuple(found), tuple(notes)
+
+
+def check_dashboards(directory: Path, names: Sequence[str], spec: Document) -> None:
+    """Raises InputError for a name that is neither a file or folder of dashboards nor one that ships."""
+    for index, name in enumerate(names):
+        at = ("spec", "monitoring", "dashboards", index)
+        path = directory / name
+        if not path.exists():
+            if Store().get(name) is None:
+                fix = "name a file or folder, or one of `wavetank dashboard list`"
+                raise spec.error(f"monitoring: no such dashboard: {path}", *at, fix=fix)
+            continue
+        store = Store(providers_of(path), shipped=False)
+        found = store.all()
+        for file, why in store.broken.items():
+            raise spec.error(f"monitoring: dashboard {file}: {why}", *at)
+        if not found:
+            raise spec.error(f"monitoring: no dashboard in {path}", *at)
 
 
 def _boards(directory: Path, name: str) -> list[Dashboard]:
