@@ -112,7 +112,7 @@ def test_a_full_chunk_says_that_the_next_goes_on() -> None:
 counts = st.dictionaries(st.integers(-5, 12), st.integers(0, 40), max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(counts, counts, st.booleans()), min_size=1, max_size=30), st.booleans())
 def test_any_histograms_read_back(
     steps: list[tuple[dict[int, int], dict[int, int], bool]], whole: bool

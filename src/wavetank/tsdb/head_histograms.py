@@ -48,8 +48,8 @@ class HeadHistograms:
     def __contains__(self, ref: int) -> bool:
         return ref in self._open
 
-    def __len__(self) -> int:
-        return len(self._open.keys() | self._full.keys())
+    def __bool__(self) -> bool:
+        return bool(self._open or self._full)
 
     def append(self, ref: int, timestamp_ms: int, histogram: FloatHistogram) -> None:
         """Add a sample that is newer than all others of its series."""

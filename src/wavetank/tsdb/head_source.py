@@ -59,7 +59,7 @@ class HeadSource:
         refs = head.ref_of_row[rows]
         chunks = head.collect(rows, mint_ms, maxt_ms)
         loose = LooseSamples()
-        if len(self._histograms):
+        if self._histograms:
             more, loose = self._histograms.collect(refs, mint_ms, maxt_ms)
             chunks = joined([chunks, more])
         if len(self._out_of_order):

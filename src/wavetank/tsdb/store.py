@@ -382,7 +382,7 @@ class Store:
         with self.head.lock:
             self._log_series()
             for batch in gathered.batches:
-                rest = batch if not len(self.histograms) else self._without_markers(batch, gathered)
+                rest = batch if not self.histograms else self._without_markers(batch, gathered)
                 total.add(self._commit_floats(*rest))
             if gathered.histograms:
                 total.add(self._commit_histograms(gathered.histograms))
