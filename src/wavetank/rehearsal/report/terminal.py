@@ -112,8 +112,8 @@ def _lines(report: Report, console_width: int) -> Table:
     ]
     rows += [(f"{w.name} ready", w.ready, _replicas(w)) for w in _scaled(report)]
     if any(node.autoscaled for node in report.nodes):
-        spent = significant((report.figures.node_seconds or 0.0) / 3600)
-        rows.append(("nodes", timeline.nodes, f"{_largest(timeline.nodes):g}, {spent} node-h"))
+        hours = (report.figures.node_seconds or 0.0) / 3600
+        rows.append(("nodes", timeline.nodes, f"{_largest(timeline.nodes):g}, {hours:.2g} h"))
     for name, values, peak in rows:
         if any(v is not None for v in values):
             table.add_row(_said(name, "dim"), Text(sparkline(values, width), "cyan"), f"max {peak}")

@@ -1,6 +1,12 @@
-"""Envoy's own statistics of the clusters of a graph, under the names that Envoy exposes them by."""
+"""Envoy's own statistics of the clusters of a graph, under the names that Envoy exposes them by.
+
+Envoy takes a cluster's name to end at its first dot: of ``outbound|80||cart.shop.svc.cluster.local`` the
+label ``envoy_cluster_name`` is ``outbound|80||cart``, and the rest stands in the metric's name.
+"""
 
 from __future__ import annotations
+
+import re
 
 from wavetank.exposition.render import MetricFamily, Sample
 from wavetank.simulation.graph import state as c
@@ -30,16 +36,15 @@ _GAUGES = {
 
 
 def cluster_stats(traffic: GraphTraffic) -> list[MetricFamily]:
-    clusters = traffic.state.clusters
-    names = [{"envoy_cluster_name": cluster.name} for cluster in traffic.graph.clusters]
     found = []
-    for kind, columns in (("counter", _COUNTERS), ("gauge", _GAUGES)):
-        for stat, column in columns.items():
-            name = f"envoy_cluster_{stat}"
-            values = clusters[:, column].tolist()
-            samples = [Sample(name, labels, value) for labels, value in zip(names, values, strict=True)]
-            found.append(MetricFamily(name, kind, samples=samples))
-    healthy = (clusters[:, c.MEMBERS] - clusters[:, c.EJECTED]).tolist()
-    name = "envoy_cluster_membership_healthy"
-    samples = [Sample(name, labels, value) for labels, value in zip(names, healthy, strict=True)]
-    return [*found, MetricFamily(name, "gauge", samples=samples)]
+    for cluster, row in zip(traffic.graph.clusters, traffic.state.clusters.tolist(), strict=True):
+        label, _, rest = cluster.name.partition(".")
+        infix = re.sub(r"[^a-zA-Z0-9_:]", "_", f"{rest}." if rest else "")
+        values = [("counter", stat, row[column]) for stat, column in _COUNTERS.items()]
+        values += [("gauge", stat, row[column]) for stat, column in _GAUGES.items()]
+        values.append(("gauge", "membership_healthy", row[c.MEMBERS] - row[c.EJECTED]))
+        for kind, stat, value in values:
+            name = f"envoy_cluster_{infix}{stat}"
+            sample = Sample(name, {"envoy_cluster_name": label}, value)
+            found.append(MetricFamily(name, kind, samples=[sample]))
+    return found
