@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from web_data import OBJECTS, RECORDS
@@ -293,6 +296,55 @@ def test_no_page_breaks_an_accessibility_rule(site: Site, scheme: str) -> None:
         for broken in result["violations"]:
             found[f"{address}: {broken['id']}"] = [node["html"][:160] for node in broken["nodes"][:3]]
     assert found == {}
+
+
+#: Pages that are the same whenever they are looked at, but for what is painted over.
+PICTURES = ("rehearsal", "cluster", "traffic", "load", "service-discovery")
+GOLDENS = Path(__file__).parent / "goldens"
+MOVING = "time, .dim, .age, .banner, nav small, pre, .series output, td.number, [aria-live]"
+#: Luminance is compared in blocks of this many pixels, so that another machine's fonts make no difference.
+BLOCK = 16
+
+
+def picture(page: Any) -> Any:
+    """A page in blocks of luminance, 0 to 255."""
+    shot = page.screenshot(mask=[page.locator(MOVING)], mask_color="#808080", animations="disabled")
+    with Image.open(io.BytesIO(shot)) as image:
+        return image.convert("L").resize((image.width // BLOCK, image.height // BLOCK), Image.Resampling.BOX)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light")])
+def test_pages_look_as_they_did_when_somebody_looked(site: Site, width: int, scheme: str) -> None:
+    """Renew after a change that is meant, and look at what changed:
+    ``WAVETANK_RENEW_GOLDENS=1 pytest tests/web/test_console_browser.py -k look_as``."""
+    page = site.open("#/query", width=width, color_scheme=scheme)
+    apart = {}
+    for address in PICTURES:
+        visit(page, address)
+        page.wait_for_load_state("networkidle")
+        found = picture(page)
+        golden = GOLDENS / f"{address}-{scheme}-{width}.png"
+        if os.environ.get("WAVETANK_RENEW_GOLDENS"):
+            found.save(golden, optimize=True)
+        with Image.open(golden) as kept:
+            assert kept.size == found.size
+            apart[address] = far(np.asarray(kept, float), np.asarray(found, float))
+    assert {address: share for address, share in apart.items() if share > 0.3} == {}
+
+
+def far(kept: Any, found: Any) -> float:
+    """The share of blocks with something in them that have no counterpart in or beside their place, since
+    another font breaks lines elsewhere; of both pictures, the larger."""
+    return max(_without_counterpart(kept, found), _without_counterpart(found, kept))
+
+
+def _without_counterpart(one: Any, other: Any) -> float:
+    inked = np.abs(one - np.median(one)) > 8
+    padded = np.pad(other, 1, mode="edge")
+    rows, columns = other.shape
+    near = [padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    alone = (one < np.min(near, axis=0) - 12) | (one > np.max(near, axis=0) + 12)
+    return float(alone[inked].mean()) if inked.any() else 0.0
 
 
 def test_a_page_survives_a_restart_of_the_server(site: Site) -> None:
