@@ -69,10 +69,11 @@ def pack_policies(rules: ScalingRules | None) -> Any:
 
 @kernel(inline=True, always=True, allocates=False)
 def _ratio(total: float, count: int, p: Any) -> float:
-    """Usage over target of ``count`` pods that use ``total`` milli-cores together."""
+    """Usage over target of ``count`` pods that use ``total`` milli-cores together. Whole numbers this small
+    have the floor of their quotient's float for their integer quotient; ``//`` would call fmod."""
     if p[AVERAGE] > 0:
-        return (total // count) / p[TARGET]  # type: ignore[no-any-return]
-    return ((total * 100.0) // (count * p[REQUEST])) / p[TARGET]  # type: ignore[no-any-return]
+        return math.floor(total / count) / p[TARGET]  # type: ignore[no-any-return]
+    return math.floor(total * 100.0 / (count * p[REQUEST])) / p[TARGET]  # type: ignore[no-any-return]
 
 
 @kernel(inline=True, always=True, allocates=False)

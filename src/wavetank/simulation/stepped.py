@@ -313,7 +313,8 @@ def run_day(
             now = state[NEXT_SYNC]
             count = _observe(now, origin, case, pods, state, used, view)
             desired = h.decide(origin + now, count, view, count, p, ups, downs, memory)
-            apply_scale(now, min(desired, PODS_MAX), case, pods, state, result)
+            if desired != count:
+                apply_scale(now, min(desired, PODS_MAX), case, pods, state, result)
             state[NEXT_SYNC] += case[SYNC]
             if len(replicas):
                 replicas[second - 1] = int(state[COUNT])
