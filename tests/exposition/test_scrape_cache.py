@@ -40,7 +40,7 @@ def test_reads_what_the_whole_parser_reads(name: str, content_type: str) -> None
     if content_type == OPENMETRICS and not body.endswith(b"# EOF\n"):
         body += b"# EOF\n"
     whole = parse(body, content_type, default_timestamp_ms=5)
-    cache = ScrapeCache()
+    cache = ScrapeCache(read_starts=True)
     first = cache.parse(body, content_type, default_timestamp_ms=5)
     assert [labels for _, labels in first.new] == whole.labels
     assert np.array_equal(first.values.view(np.uint64), whole.values.view(np.uint64))

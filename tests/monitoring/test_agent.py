@@ -108,9 +108,8 @@ tracing: {endpoint: "localhost:1"}
 runtime: {gogc: 50}
 storage: {tsdb: {chunk_encoding: {floats: xor2}, stale_series_compaction_threshold: 0.5}}
 remote_write: [{url: "http://a", round_robin_dns: true}]
-scrape_configs: [{job_name: a, convert_classic_histograms_to_nhcb: true, native_histogram_bucket_limit: 5}]
 """
-    assert len(without_effect(parse_config(text))) == 7
+    assert len(without_effect(parse_config(text))) == 4
     assert without_effect(parse_config("scrape_configs: [{job_name: a}]")) == []
 
 

@@ -46,16 +46,24 @@ def format_of(content_type: str, fallback: str | None = None) -> str:
 
 
 def parse(
-    body: bytes, content_type: str, *, default_timestamp_ms: int, fallback: str | None = None
+    body: bytes,
+    content_type: str,
+    *,
+    default_timestamp_ms: int,
+    fallback: str | None = None,
+    read_starts: bool = True,
 ) -> ScrapedSamples:
     """Read a scraped body of any format.
 
-    Samples without a timestamp of their own get ``default_timestamp_ms``. Raises ExpositionError with line
-    and text, UnsupportedContentType if neither the type nor ``fallback`` names a format.
+    With ``read_starts``, OpenMetrics' ``_created`` samples become start timestamps; without, they are samples
+    like others. Samples without a timestamp of their own get ``default_timestamp_ms``.
+
+    Raises ExpositionError with line and text, UnsupportedContentType if neither the type nor ``fallback``
+    names a format.
     """
     match format_of(content_type, fallback):
         case "openmetrics":
-            return parse_openmetrics(body, default_timestamp_ms)
+            return parse_openmetrics(body, default_timestamp_ms, read_starts=read_starts)
         case "protobuf":
             from wavetank.exposition.protobuf import parse_protobuf
 

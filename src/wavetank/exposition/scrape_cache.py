@@ -80,7 +80,7 @@ class Scrape:
         return self.cache.refs_of(self.entries)
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def _entry(
     data: Bytes,
     start: Word,
@@ -318,8 +318,10 @@ class ScrapeCache:
     the scrape before and are not now. ``track_explicit`` includes samples with timestamps of their own.
     """
 
-    def __init__(self, *, track_explicit: bool = False) -> None:
+    def __init__(self, *, track_explicit: bool = False, read_starts: bool = False) -> None:
+        """``read_starts`` takes ``_created`` series as start timestamps, which costs the fast path."""
         self._track_explicit = track_explicit
+        self._read_starts = read_starts
         self._scrape = 0
         self._samples = 0  # of the last scrape
         self._meta_hash = 0
@@ -367,7 +369,11 @@ class ScrapeCache:
             scrape = self._fast(body, default_timestamp_ms, openmetrics=kind == "openmetrics")
         if scrape is None:
             whole = parse_whole(
-                body, content_type, default_timestamp_ms=default_timestamp_ms, fallback=fallback
+                body,
+                content_type,
+                default_timestamp_ms=default_timestamp_ms,
+                fallback=fallback,
+                read_starts=self._read_starts,
             )
             scrape = self._slow(whole)
         self._scrape += 1
@@ -429,7 +435,7 @@ class ScrapeCache:
         for sample, begin, end, _ in columns.doubtful[: control[_DOUBTFUL]].tolist():
             values[sample] = parse_float(body[begin:end])
         spans = columns.new[: control[_NEW]]
-        for _, begin, end, type_line in spans.tolist() if openmetrics else ():
+        for _, begin, end, type_line in spans.tolist() if openmetrics and self._read_starts else ():
             if b"_created" in body[begin:end] and type_at(body, type_line) in _WITH_CREATED:
                 raise ValueError("start timestamps are for the whole parser")
         new = FreshSeries(data, body, spans, openmetrics=openmetrics) if len(spans) else []

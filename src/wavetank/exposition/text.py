@@ -311,8 +311,11 @@ def _text_sample(reader: _Reader, token: str) -> None:
     reader.add(labels, stamp, value)
 
 
-def parse_openmetrics(body: bytes, default_timestamp_ms: int) -> ScrapedSamples:
-    """OpenMetrics 0.0.1 or 1.0.0. ``_created`` samples become start timestamps. Raises ExpositionError."""
+def parse_openmetrics(body: bytes, default_timestamp_ms: int, *, read_starts: bool = True) -> ScrapedSamples:
+    """OpenMetrics 0.0.1 or 1.0.0. With ``read_starts``, ``_created`` samples become start timestamps.
+
+    Raises ExpositionError.
+    """
     lexer = Lexer(body, OPENMETRICS)
     reader = _Reader(body, lexer, default_timestamp_ms)
     while True:
@@ -329,7 +332,7 @@ def parse_openmetrics(body: bytes, default_timestamp_ms: int) -> ScrapedSamples:
         if token == "EOFWORD":
             if lexer.next() != "EOF" or lexer.position < len(body):
                 raise reader.fail("unexpected data after # EOF")
-            return _without_created(reader)
+            return _without_created(reader) if read_starts else _without_starts(reader)
         if token == "EOF":
             raise reader.fail("data does not end with # EOF")
         if token in ("HELP", "TYPE", "UNIT"):
@@ -395,6 +398,10 @@ def _exemplar(reader: _Reader) -> ScrapedExemplar:
     return ScrapedExemplar(len(reader.labels), labels, value, stamp)
 
 
+def _without_starts(reader: _Reader) -> ScrapedSamples:
+    return reader.finish(lambda r: np.zeros(len(r.labels), np.int64))
+
+
 def _without_created(reader: _Reader) -> ScrapedSamples:
     """Turn ``_created`` samples into start timestamps of the other samples of their series."""
     created: dict[tuple[str, Labels], int] = {}
@@ -407,7 +414,7 @@ def _without_created(reader: _Reader) -> ScrapedSamples:
         else:
             keep.append(i)
     if len(keep) == len(reader.labels):
-        return reader.finish(lambda r: np.zeros(len(r.labels), np.int64))
+        return _without_starts(reader)
     starts = []
     for i in keep:
         labels, kind = reader.labels[i], reader.types[i]

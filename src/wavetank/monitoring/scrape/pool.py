@@ -16,6 +16,7 @@ from wavetank.clock import Clock
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.discovery.group import TargetGroup
 from wavetank.monitoring.http_client import HTTPClient
+from wavetank.monitoring.scrape.classic import Switches
 from wavetank.monitoring.scrape.loop import Observe, TargetLoop
 from wavetank.monitoring.scrape.series import mutator
 from wavetank.monitoring.scrape.store import TargetStore
@@ -76,7 +77,13 @@ class ScrapePool:
             self.loops[target].refuse = refuse
 
     def _start(self, target: Target, old: TargetStore | None = None) -> None:
-        store = TargetStore(self._db, self.config, target.labels, mutator(self.config, target.labels))
+        store = TargetStore(
+            self._db,
+            self.config,
+            target.labels,
+            mutator(self.config, target.labels),
+            Switches(*target.switches),
+        )
         if old is not None:
             store.take_over(old)
         loop = TargetLoop(
