@@ -107,3 +107,23 @@ def test_many_histograms_of_one_series_in_one_commit(open_db: Callable[..., DB])
     assert (counts.appended, counts.backfilled) == (3, 0)
     batch = db.select(matching("job", "test"), *EVER)
     assert (batch.timestamps_ms - BASE_MS).tolist() == [400, 1000, 2000, 2500, 3000]
+
+
+def test_many_floats_of_one_series_in_one_commit(open_db: Callable[..., DB]) -> None:
+    """Each zero stands before its sample, between the others."""
+    db = open_db(created_zeros=True, start_storage=True, float_chunks="xor2")
+    ref = db.series_ref(COUNTER)
+    other = db.series_ref(Labels.of(__name__="other"))
+    appender = db.appender()
+    refs = np.array([ref, other, ref, ref, ref])
+    times = BASE_MS + np.array([1000, 1000, 2000, 3000, 4000])
+    starts = BASE_MS + np.array([400, 500, 400, 2500, 2500])
+    appender.append_batch(refs, times, np.array([5.0, 1.0, 7.0, 1.0, 2.0]), starts)
+    counts = appender.commit()
+    assert (counts.appended, counts.backfilled, counts.duplicate) == (5, 0, 0)
+    for _ in range(2):
+        assert stored(db) == [(400, 0), (1000, 5), (2000, 7), (2500, 0), (3000, 1), (4000, 2)]
+        begun = db.select(matching("job", "test"), *EVER).start_timestamps_ms
+        assert begun is not None
+        assert begun.tolist() == [0, BASE_MS + 400, BASE_MS + 400, 0, BASE_MS + 2500, BASE_MS + 2500]
+        db.flush()

@@ -18,9 +18,10 @@ from wavetank.tsdb.head import Head
 from wavetank.tsdb.head_append import HAS_SAMPLE, LAST_T, PACKED
 from wavetank.tsdb.wal.rare_records import HistogramRecord
 
-__all__ = ["float_zeros", "with_zeros"]
+__all__ = ["with_float_zeros", "with_zeros"]
 
 Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
 _NO_SAMPLE: Final = -(1 << 62)
 
 
@@ -30,14 +31,34 @@ def _oldest_ms(head: Head) -> int:
     return max(head.min_valid_ms, head.maxt_ms - head.chunk_range_ms // 2)
 
 
-def float_zeros(head: Head, refs: Int64s, times_ms: Int64s, starts_ms: Int64s) -> tuple[Int64s, Int64s]:
-    """Refs and times of the zeros that belong before these samples of known series, one each."""
+def with_float_zeros(
+    head: Head, refs: Int64s, times_ms: Int64s, values: Float64s, starts_ms: Int64s
+) -> tuple[Int64s, Int64s, Float64s, Int64s]:
+    """Samples of known series with the zeros that belong before them, whose own start is unknown."""
+    chosen = (starts_ms != 0) & (starts_ms < times_ms) & (starts_ms >= _oldest_ms(head))
     state = head.state[head.row_of_ref[refs]]
     last = np.where((state[:, PACKED] & HAS_SAMPLE) != 0, state[:, LAST_T], _NO_SAMPLE)
-    chosen = (starts_ms != 0) & (starts_ms < times_ms) & (starts_ms > last) & (starts_ms >= _oldest_ms(head))
-    refs, starts_ms = refs[chosen], starts_ms[chosen]
-    _, first = np.unique(refs, return_index=True)
-    return refs[first], starts_ms[first]
+    chosen &= starts_ms > last
+    if not chosen.any():
+        return refs, times_ms, values, starts_ms  # as nearly always
+    at = np.flatnonzero(chosen & (starts_ms > _newest_before(last, refs, times_ms)))
+    return (
+        np.insert(refs, at, refs[at]),
+        np.insert(times_ms, at, starts_ms[at]),
+        np.insert(values, at, 0.0),
+        np.insert(starts_ms, at, 0),
+    )
+
+
+def _newest_before(last_ms: Int64s, refs: Int64s, times_ms: Int64s) -> Int64s:
+    """int64[n]: the newest time of each sample's series before it: ``last_ms``, or among these samples."""
+    last = last_ms.copy()
+    order = np.argsort(refs, kind="stable")
+    again = np.flatnonzero(refs[order][1:] == refs[order][:-1]) + 1
+    for k in again.tolist():  # few: a scrape has a series once
+        here, before = order[k], order[k - 1]
+        last[here] = max(last[before], times_ms[before])
+    return last
 
 
 def with_zeros(head: Head, samples: Sequence[HistogramRecord]) -> list[HistogramRecord]:

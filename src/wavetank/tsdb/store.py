@@ -26,7 +26,7 @@ from wavetank.tsdb import head_append
 from wavetank.tsdb.appender import AppendCounts, Gathered
 from wavetank.tsdb.chunk_snapshot import Snapshot, save_snapshot, usable_snapshot
 from wavetank.tsdb.chunks_head import HeadChunkFiles
-from wavetank.tsdb.created_zeros import float_zeros, with_zeros
+from wavetank.tsdb.created_zeros import with_float_zeros, with_zeros
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.exemplars import Exemplar, ExemplarRing
 from wavetank.tsdb.head import Head
@@ -416,8 +416,9 @@ class Store:
             starts = None if starts is None else starts[known]
         if not len(refs):
             return AppendCounts(unknown_series=unknown)
+        given = len(refs)
         if starts is not None and self.options.created_zeros and self.restore is None:
-            self._commit_zeros(refs, times, starts)
+            refs, times, values, starts = with_float_zeros(self.head, refs, times, values, starts)
         if not self.options.start_storage:
             starts = None
         self._log_floats(self.wal, refs, times, values, starts)
@@ -426,6 +427,7 @@ class Store:
             self.starts.note_late(refs, times, starts)
             return AppendCounts(appended=len(refs), unknown_series=unknown)
         counts = self._place_floats(refs, times, values, starts)
+        counts.appended -= len(refs) - given  # nobody sent the zeros
         counts.unknown_series += unknown
         return counts
 
@@ -446,13 +448,6 @@ class Store:
                     yield records.encode_samples(refs[part], times[part], values[part])
 
         log.log(encoded())
-
-    def _commit_zeros(self, refs: Int64s, times: Int64s, starts: Int64s) -> None:
-        refs, times = float_zeros(self.head, refs, times, starts)
-        if len(refs):
-            zeros = np.zeros(len(refs), np.float64)
-            self._log_floats(self.wal, refs, times, zeros, None)
-            self._place_floats(refs, times, zeros, None)
 
     def _place_floats(
         self, refs: Int64s, times: Int64s, values: Float64s, starts: Int64s | None
