@@ -224,7 +224,7 @@ def measure(
         time.sleep(seconds)
         cpu = (cpu_seconds(process) - before) / (time.monotonic() - began)
         rss = process.memory_info().rss / (1 << 20)
-        up, series = ask(url, "sum(up)"), ask(url, "count(app_requests_total)")
+        up, series = ask(url, "sum(up)"), ask(url, "sum(scrape_samples_scraped)")
         taken = dashboard_seconds(url, targets)
         found = Measured(
             cpu,
