@@ -276,13 +276,12 @@ def bench_memory() -> None:
         if os.fork():  # a process of its own: memory freed by the other would be used again unseen
             os.wait()
             continue
+        every = labels_of(200_000)
         gc.collect()
         before = resident_bytes()
         db = DB.open(Path(tempfile.mkdtemp()), FOREVER, VirtualClock())
         count = 200_000
-        refs = np.concatenate(
-            [registered(db, labels_of(count)[i : i + 20_000]) for i in range(0, count, 20_000)]
-        )
+        refs = np.concatenate([registered(db, every[i : i + 20_000]) for i in range(0, count, 20_000)])
         rng = np.random.default_rng(1)
         values = np.zeros(count)
         for step in range(60):
