@@ -167,7 +167,7 @@ def test_every_page_opens_and_fits_400_pixels(site: Site) -> None:
 
 
 def test_a_query_is_written_completed_run_and_drawn(site: Site) -> None:
-    page = site.open("#/query")
+    page = site.open("#/query?g0.expr=&g0.range_input=1m")  # steps of a second: the server is young
     page.wait_for_selector(".input.loaded .cm-content")
     page.click(".cm-content")
     page.keyboard.type("scrape_dur")
