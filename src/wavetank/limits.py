@@ -71,6 +71,7 @@ PROMQL_QUERY_BYTES_MAX: Final = 1 * MIB  # longer query texts are refused before
 PROMQL_NESTING_MAX: Final = 120  # parentheses, calls and signs inside each other; deeper: parse error
 PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators included; higher: parse error
 PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
+PROMQL_WALKED_SAMPLES: Final = 50_000_000  # of windows walked between two looks at the deadline
 PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subquery
 PROMQL_CACHED_QUERIES: Final = 1024  # parsed queries kept; the least recently used goes
 TSDB_ORDERED_ROWS_MAX: Final = 4_000_000  # of selections whose order is remembered; then forgotten

@@ -14,6 +14,7 @@ from wavetank.clock import VirtualClock
 from wavetank.errors import CheckFailed, InputError
 from wavetank.model.labels import Labels, Matcher
 from wavetank.model.value import STALE_NAN
+from wavetank.promql import range_functions
 from wavetank.promql.context import EngineOptions, QueryContext
 from wavetank.promql.engine import Engine, QueryCanceled, QueryError, QueryTimeout, QueryTooBig
 from wavetank.promql.options import EXPERIMENTAL
@@ -297,3 +298,29 @@ def test_the_deepest_queries_that_parse_also_run(text: str) -> None:
     store.add_series(Labels.of(__name__="foo"), [(0, 1.0)])
     assert len(Engine().query_instant(store, text, 0).labels) == 1
     assert len(Engine().query_range(store, text, 0, MINUTE, MINUTE).labels) == 1
+
+
+def test_count_values_is_refused_before_its_result_is_made() -> None:
+    engine = Engine(EngineOptions(memory_bytes_max=300_000))
+    distinct, steps = storage(20, 100), 99 * MINUTE
+    assert len(engine.query_range(distinct, "sum(requests_total)", 0, steps, MINUTE).labels) == 1
+    with pytest.raises(QueryTooBig, match="would use about"):
+        engine.query_range(distinct, 'count_values("v", requests_total)', 0, steps, MINUTE)
+
+
+def test_long_walks_over_windows_stop_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, many = "quantile_over_time(0.5, requests_total[50m])", storage(50, 100)
+    whole = Engine().query_range(many, text, 0, 99 * MINUTE, MINUTE)
+    monkeypatch.setattr(range_functions, "PROMQL_WALKED_SAMPLES", 1000)
+    parts = Engine().query_range(many, text, 0, 99 * MINUTE, MINUTE)
+    assert np.array_equal(parts.values, whole.values) and np.array_equal(parts.mask, whole.mask)
+    context = QueryContext()
+    looks = 0
+
+    def check(stage: str = "") -> None:
+        nonlocal looks
+        looks += 1
+
+    monkeypatch.setattr(context, "check", check)
+    Engine().query_range(many, text, 0, 99 * MINUTE, MINUTE, context)
+    assert looks > 50

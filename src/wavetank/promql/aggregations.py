@@ -7,7 +7,7 @@ the labels; a kernel then folds the rows. Groups that hold native histograms are
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -271,8 +271,11 @@ def _ratio_offset(labels: Labels) -> float:
     return float(xxhash.xxh64_intdigest(bytes(out))) / float(2**64 - 1)
 
 
-def count_values(node: AggregateExpr, vector: Vector) -> Vector:
-    """One series per group and distinct value: how often it occurs at each step."""
+def count_values(node: AggregateExpr, vector: Vector, charge: Callable[[int, int], None]) -> Vector:
+    """One series per group and distinct value: how often it occurs at each step.
+
+    ``charge`` hears of the result's samples and bytes before it is made, and raises if they are too many.
+    """
     assert isinstance(node.param, StringLiteral)
     label = node.param.value
     if not is_valid_label_name(label):
@@ -284,7 +287,7 @@ def count_values(node: AggregateExpr, vector: Vector) -> Vector:
     by = node.grouping if node.without else tuple(n for n in node.grouping if n != label)
     grouping = group_rows(without_label, by, node.without)
     kept = not (node.without and label in node.grouping)
-    groups, texts, counts = _count_floats(vector, grouping)
+    groups, texts, counts = _count_floats(vector, grouping, charge)
     if vector.is_histogram is not None:
         more_groups, more_texts, more_counts = _count_histograms(vector, grouping)
         groups, texts = groups + more_groups, texts + more_texts
@@ -304,7 +307,9 @@ def _with_pair(labels: Labels, name: str, value: str) -> Labels:
     return Labels(tuple(sorted((*labels.pairs, (name, value)))))
 
 
-def _count_floats(vector: Vector, grouping: Grouping) -> tuple[list[int], list[str], Floats]:
+def _count_floats(
+    vector: Vector, grouping: Grouping, charge: Callable[[int, int], None]
+) -> tuple[list[int], list[str], Floats]:
     """Groups, texts of the values, and how often each value occurs in the group at each step."""
     rows, steps = np.nonzero(vector.float_mask)
     if not len(rows):
@@ -317,7 +322,9 @@ def _count_floats(vector: Vector, grouping: Grouping) -> tuple[list[int], list[s
     bits, groups = bits[order], groups[order]
     first = np.concatenate([[True], (np.diff(bits) != 0) | (np.diff(groups) != 0)])
     which = np.cumsum(first) - 1
-    counts = np.zeros((int(which[-1]) + 1, vector.values.shape[1]))
+    shape = int(which[-1]) + 1, vector.values.shape[1]
+    charge(len(which), 8 * shape[0] * shape[1])
+    counts = np.zeros(shape)
     np.add.at(counts, (which, steps[order]), 1)
     texts = [format_float_f(v) for v in bits[first].view(np.float64).tolist()]
     return groups[first].tolist(), texts, counts

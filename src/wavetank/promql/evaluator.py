@@ -172,7 +172,7 @@ class Evaluator:
     def _aggregate(self, node: ast.AggregateExpr, steps: Steps) -> Vector:
         instant = len(steps) == 1
         if node.op == "count_values":
-            return count_values(node, self.vector(node.expr, steps))
+            return count_values(node, self.vector(node.expr, steps), self._context.charge)
         param = np.full(len(steps), np.nan)
         if node.param is not None:
             param = self.scalar(node.param, steps)
@@ -398,7 +398,7 @@ class Evaluator:
         call = RangeCall(
             node, node.args[index], window, scalars, steps.times, anchored, smoothed, self._annotations
         )
-        result = call_range_function(call)
+        result = call_range_function(call, self._context.check)
         if name == "absent_over_time":
             return self._nameless(self._absent(node, np.asarray(result.mask.any(axis=0))))
         if name in ("rate", "increase"):

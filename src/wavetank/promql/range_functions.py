@@ -7,11 +7,13 @@ start timestamps where the function minds them, are then done again by ``window_
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
+from wavetank.limits import PROMQL_WALKED_SAMPLES
 from wavetank.model.histogram import FloatHistogram
 from wavetank.promql import range_kernels as kernels
 from wavetank.promql.annotations import Annotations
@@ -25,6 +27,10 @@ __all__ = ["ANCHORED_SAFE", "SMOOTHED_SAFE", "USES_START_TIMES", "RangeCall", "c
 
 ANCHORED_SAFE: Final = frozenset(("resets", "changes", "rate", "increase", "delta"))
 SMOOTHED_SAFE: Final = frozenset(("rate", "increase", "delta"))
+# These look at every sample of every window, so that one call may take minutes.
+_WALKS: Final = frozenset(
+    ("deriv", "mad_over_time", "predict_linear", "quantile_over_time", "stddev_over_time", "stdvar_over_time")
+)
 USES_START_TIMES: Final = frozenset(("rate", "irate", "increase", "resets"))
 
 
@@ -42,18 +48,30 @@ class RangeCall:
     annotations: Annotations
 
 
-def call_range_function(call: RangeCall) -> Vector:
-    """The instant vector of the call's results; labels still with their names."""
+def call_range_function(call: RangeCall, check: Callable[[], None] = lambda: None) -> Vector:
+    """The instant vector of the call's results; labels still with their names.
+
+    ``check`` is called now and then during long work; what it raises ends it.
+    """
     w = call.window
     shape = w.shape
     values, mask = np.zeros(shape), np.zeros(shape, np.bool_)
     name = call.node.func.name
-    if shape[0]:
-        _KERNELS[name](call, values, mask)
+    for first, last in _portions(call) if name in _WALKS else [(0, shape[0])] if shape[0] else []:
+        check()
+        part = call if last - first == shape[0] else replace(call, window=w.part(first, last))
+        _KERNELS[name](part, values[first:last], mask[first:last])
     vector = Vector.of_floats(w.labels, values, mask, w.drop)
     for row in _slow_rows(call):
         _redo_row(call, vector, row)
     return vector
+
+
+def _portions(call: RangeCall) -> list[tuple[int, int]]:
+    """Series in groups, each of whose windows hold about ``PROMQL_WALKED_SAMPLES`` samples together."""
+    work = np.cumsum(call.window.counts.sum(axis=1)) // PROMQL_WALKED_SAMPLES
+    cuts = [0, *(np.flatnonzero(np.diff(work)) + 1).tolist(), len(work)]
+    return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def _slow_rows(call: RangeCall) -> list[int]:

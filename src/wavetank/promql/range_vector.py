@@ -7,7 +7,7 @@ gave them; a window is a pair of positions, found for all steps in one pass beca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,18 @@ class RangeVector:
             window_bounds(self.offsets, self.times, starts, ends, low, high)
             self._bounds = low, high
         return self._bounds
+
+    def part(self, first: int, last: int) -> RangeVector:
+        """The series ``first:last``, over the same columns."""
+        low, high = self._positions()
+        rows = slice(first, last)
+        return replace(
+            self,
+            labels=self.labels[rows],
+            offsets=self.offsets[first : last + 1],
+            drop=self.drop[rows],
+            _bounds=(low[rows], high[rows]),
+        )
 
     @property
     def low(self) -> Ints:
