@@ -34,7 +34,7 @@ from numba.core.registry import CPUDispatcher  # noqa: E402
 _njit: Any = numba.njit
 
 
-class _Leaf(CPUDispatcher):  # type: ignore[misc]
+class _Leaf(CPUDispatcher):  # type: ignore[misc, unused-ignore]
     """A leaf is machine code for other kernels only: it has no entry point that Python could call, and
     calling it regardless would end the process. From Python it is the function it was written as."""
 

@@ -46,8 +46,8 @@ def _meant(manifests: Sequence[Manifest], document: Document) -> int:
         if same and namespace in (None, manifest.namespace):
             return index
     wanted = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-    fix = did_you_mean(wanted, [str(m) for m in manifests])
-    raise document.error(f"there is no {wanted} among the manifests", "metadata", "name", fix=fix)
+    near = did_you_mean(wanted, [str(m) for m in manifests])
+    raise document.error(f"there is no {wanted} among the manifests", "metadata", "name", fix=near)
 
 
 def _merged(manifest: Manifest, document: Document) -> dict[str, Any]:

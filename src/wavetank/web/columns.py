@@ -1,13 +1,14 @@
 """``/query_range`` for the console's graph: numbers as a block that a typed array can be laid over.
 
-Upstream's JSON writes each sample as a pair of a time and a text; for 50 series of 2,000 points a browser then
-parses 2.5 MB and makes 200,000 small arrays, which takes longer than to draw them. Here all series share the
-steps of the query. The answer is, in this order:
+Upstream's JSON writes each sample as a pair of a time and a text; for 50 series of 2,000 points a browser
+then parses 2.5 MB and makes 200,000 small arrays, which takes longer than to draw them. Here all series share
+the steps of the query. The answer is, in this order:
 
     8 bytes        little-endian length of the block in bytes
     block          float64, little-endian, [series][step]; NaN where there is no finite number
     the rest       JSON: ``resultType``, ``columns`` with one label set a series, ``startMs``, ``stepMs``,
-                   ``points``, ``total`` (series there were before the limit), ``stats``, ``warnings``, ``infos``
+                   ``points``, ``total`` (series there were before the limit), ``stats``, ``warnings``,
+                   ``infos``
 
 Results with native histograms have no block: their JSON is the one of ``/api/v1/query_range``.
 """

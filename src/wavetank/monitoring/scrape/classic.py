@@ -110,7 +110,9 @@ class ClassicParts:
         whose counts contradict each other is left out, as upstream does.
         """
         none = np.zeros(len(refs), np.bool_)
-        at = np.flatnonzero(refs <= _FIRST_REF) if self._parts else ()
+        if not self._parts:
+            return none, []
+        at = np.flatnonzero(refs <= _FIRST_REF)
         if not len(at):
             return none, []
         taken = {self._groups[each] for each in native if each in self._groups}
