@@ -213,3 +213,8 @@ AT_ONCE_SAMPLES_MAX: Final = 50_000  # read by such a query
 AT_ONCE_BYTES_MAX: Final = 2 * MIB  # held by such a query
 AT_ONCE_CPU_SECONDS_MAX: Final = 0.005  # used by such a query; one that uses more goes back to the threads
 AT_ONCE_HEADS_MAX: Final = 256  # header blocks of requests that are known; then they are learned anew
+
+# --- promtool
+
+#: Bytes of one answer of a server that promtool asks.
+PROMTOOL_ANSWER_BYTES_MAX: Final = 1 << 30

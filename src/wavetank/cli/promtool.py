@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from wavetank.cli._servers import header_option, headers_of, http_of, http_option
+from wavetank.cli.promtool_query import query
+
 if TYPE_CHECKING:
     from wavetank.monitoring.promtool.check import Report
     from wavetank.promql.options import ParserOptions
@@ -172,25 +175,29 @@ def _seconds(name: str, text: str) -> float:
         raise click.UsageError(f"--{name}: {error}") from None
 
 
-def _probe(name: str, url: str) -> None:
+def _probe(context: click.Context, name: str, url: str) -> None:
     from wavetank.monitoring.promtool.remote import fetch_text
 
-    fetch_text(f"{url.rstrip('/')}/-/{name}", {})
+    fetch_text(f"{url.rstrip('/')}/-/{name}", {}, http_of(context))
     click.echo("  SUCCESS: ")
 
 
 @check.command("healthy")
+@http_option
 @click.option("--url", default="http://localhost:9090", show_default=True)
-def check_healthy(url: str) -> None:
+@click.pass_context
+def check_healthy(context: click.Context, url: str) -> None:
     """Check if the Prometheus server is healthy."""
-    _probe("healthy", url)
+    _probe(context, "healthy", url)
 
 
 @check.command("ready")
+@http_option
 @click.option("--url", default="http://localhost:9090", show_default=True)
-def check_ready(url: str) -> None:
+@click.pass_context
+def check_ready(context: click.Context, url: str) -> None:
     """Check if the Prometheus server is ready."""
-    _probe("ready", url)
+    _probe(context, "ready", url)
 
 
 # --- test
@@ -244,157 +251,33 @@ def test_promql(files: tuple[Path, ...]) -> None:
         sys.exit(1)
 
 
-# --- query
-
-
-@command.group()
-@click.option("-o", "--format", "output", type=click.Choice(["promql", "json"]), default="promql")
-@click.pass_context
-def query(context: click.Context, output: str) -> None:
-    """Run query against a Prometheus server."""
-    context.obj = {"output": output}
-
-
-def _also_output(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.obj["output"] = value
-
-
-def _output(function: F) -> F:
-    """``-o`` after the command too: promtool takes flags anywhere."""
-    return click.option(
-        "-o",
-        "--format",
-        "output",
-        type=click.Choice(["promql", "json"]),
-        expose_value=False,
-        callback=_also_output,
-        help="Output format.",
-    )(function)
-
-
-def _headers(values: tuple[str, ...]) -> dict[str, str]:
-    return dict(value.split("=", 1) if "=" in value else value.split(":", 1) for value in values)
-
-
-def _print(context: click.Context, data: Any, lines: Callable[[Any], list[str]]) -> None:
-    import msgspec
-
-    if context.obj["output"] == "json":
-        click.echo(msgspec.json.encode(data).decode())
-        return
-    for line in lines(data):
-        click.echo(line)
-
-
-@query.command("instant")
-@_output
-@click.argument("server")
-@click.argument("expr")
-@click.option("--time", help="Query evaluation time (RFC3339 or Unix timestamp).")
-@click.option("--header", multiple=True, help="Extra headers, name=value.")
-@click.pass_context
-def query_instant(
-    context: click.Context, server: str, expr: str, time: str | None, header: tuple[str, ...]
-) -> None:
-    """Run instant query."""
-    from wavetank.monitoring.promtool.remote import ask, show
-
-    params = [("query", expr), *([("time", time)] if time else [])]
-    _print(context, ask(server, "query", params, _headers(header)), show)
-
-
-@query.command("range")
-@_output
-@click.argument("server")
-@click.argument("expr")
-@click.option("--start", help="Query range start time. [default: 5 minutes ago]")
-@click.option("--end", help="Query range end time. [default: now]")
-@click.option("--step", help="Query step size (duration).")
-@click.option("--header", multiple=True, help="Extra headers, name=value.")
-@click.pass_context
-def query_range(
-    context: click.Context,
-    server: str,
-    expr: str,
-    start: str | None,
-    end: str | None,
-    step: str | None,
-    header: tuple[str, ...],
-) -> None:
-    """Run range query."""
-    from wavetank.clock import RealClock
-    from wavetank.monitoring.promtool.remote import ask, show
-    from wavetank.monitoring.rfc3339 import parse_time_ms
-
-    end_ms = parse_time_ms(end) if end else round(RealClock().now() * 1000)
-    start_ms = parse_time_ms(start) if start else end_ms - 300_000
-    # Upstream's default resolution: 250 points over the range
-    width = step or str(max((end_ms - start_ms) // 250_000, 1))
-    params = [("query", expr), ("start", str(start_ms / 1000)), ("end", str(end_ms / 1000)), ("step", width)]
-    _print(context, ask(server, "query_range", params, _headers(header)), show)
-
-
-@query.command("series")
-@_output
-@click.argument("server")
-@click.option("--match", "matches", multiple=True, required=True, help="Series selector.")
-@click.option("--start", help="Start time.")
-@click.option("--end", help="End time.")
-@click.pass_context
-def query_series(
-    context: click.Context, server: str, matches: tuple[str, ...], start: str | None, end: str | None
-) -> None:
-    """Run series query."""
-    from wavetank.model.labels import Labels, braced
-    from wavetank.monitoring.promtool.remote import ask
-
-    params = [("match[]", match) for match in matches]
-    params += [(name, value) for name, value in (("start", start), ("end", end)) if value]
-    found = ask(server, "series", params, {})
-    _print(context, found, lambda data: [braced(Labels.of(entry)) for entry in data])
-
-
-@query.command("labels")
-@_output
-@click.argument("server")
-@click.argument("name")
-@click.option("--match", "matches", multiple=True, help="Series selector.")
-@click.option("--start", help="Start time.")
-@click.option("--end", help="End time.")
-@click.pass_context
-def query_labels(
-    context: click.Context,
-    server: str,
-    name: str,
-    matches: tuple[str, ...],
-    start: str | None,
-    end: str | None,
-) -> None:
-    """Run labels query."""
-    from wavetank.monitoring.promtool.remote import ask
-
-    params = [("match[]", match) for match in matches]
-    params += [(key, value) for key, value in (("start", start), ("end", end)) if value]
-    _print(context, ask(server, f"label/{name}/values", params, {}), list)
-
-
 # --- push
 
 
+command.add_command(query)
+
+
 @command.group("push")
+@http_option
 def push_group() -> None:
     """Push to a Prometheus server."""
 
 
 @push_group.command("metrics")
+@http_option
 @click.argument("url")
 @click.argument("files", nargs=-1, type=_FILES)
 @click.option("--label", "labels", multiple=True, help="Label to attach, name=value. [default: job=promtool]")
-@click.option("--header", multiple=True, help="Extra headers, name=value.")
+@header_option
 @click.option("--timeout", default="30s", show_default=True)
+@click.pass_context
 def push_metrics(
-    url: str, files: tuple[Path, ...], labels: tuple[str, ...], header: tuple[str, ...], timeout: str
+    context: click.Context,
+    url: str,
+    files: tuple[Path, ...],
+    labels: tuple[str, ...],
+    header: tuple[str, ...],
+    timeout: str,
 ) -> None:
     """Push metrics to a prometheus remote write (for testing purpose only)."""
     from wavetank.clock import RealClock
@@ -404,14 +287,14 @@ def push_metrics(
     if any("=" not in label for label in labels):
         raise click.UsageError("--label is name=value")
     attached = {"job": "promtool", **dict(label.split("=", 1) for label in labels)}
-    failed = False
+    failed, http = False, http_of(context)
     sources: list[tuple[str, Path | None]] = [(str(path), path) for path in files]
     sources = sources or [("standard input", None)]
     for name, path in sources:
         try:
             body = sys.stdin.buffer.read() if path is None else path.read_bytes()
             request = write_request(body, attached, round(RealClock().now() * 1000))
-            push(url, request, _headers(header), _seconds("timeout", timeout))
+            push(url, request, headers_of(header), _seconds("timeout", timeout), http)
         except (WavetankError, OSError) as error:
             click.echo(f"  FAILED: {name}: {error}", err=True)
             failed = True
@@ -425,21 +308,23 @@ def push_metrics(
 
 
 @command.group()
+@http_option
 def debug() -> None:
     """Fetch debug information."""
 
 
-def _write_debug(server: str, parts: tuple[tuple[str, str], ...]) -> None:
+def _write_debug(context: click.Context, server: str, parts: tuple[tuple[str, str], ...]) -> None:
     import io
     import tarfile
 
     from wavetank.monitoring.promtool.remote import fetch_text
 
+    http = http_of(context)
     base = server.rstrip("/") if "://" in server else f"http://{server.rstrip('/')}"
     with tarfile.open("debug.tar.gz", "w:gz") as archive:
         for name, path in parts:
             click.echo(f"collecting: {base}{path}")
-            body = fetch_text(base + path, {})
+            body = fetch_text(base + path, {}, http)
             entry = tarfile.TarInfo(name)
             entry.size = len(body)
             archive.addfile(entry, io.BytesIO(body))
@@ -454,17 +339,21 @@ _STATUS_PARTS: Final = tuple(
 
 
 @debug.command("metrics")
+@http_option
 @click.argument("server")
-def debug_metrics(server: str) -> None:
+@click.pass_context
+def debug_metrics(context: click.Context, server: str) -> None:
     """Fetch metrics debug information."""
-    _write_debug(server, _METRICS_PART)
+    _write_debug(context, server, _METRICS_PART)
 
 
 @debug.command("all")
+@http_option
 @click.argument("server")
-def debug_all(server: str) -> None:
+@click.pass_context
+def debug_all(context: click.Context, server: str) -> None:
     """Fetch all debug information: metrics and status; there are no Go profiles to fetch."""
-    _write_debug(server, _METRICS_PART + _STATUS_PARTS)
+    _write_debug(context, server, _METRICS_PART + _STATUS_PARTS)
 
 
 @debug.command("pprof")
@@ -584,13 +473,14 @@ def create_blocks_from_openmetrics(
 
 
 @create_blocks.command("rules")
+@http_option
 @click.argument("files", nargs=-1, required=True, type=_FILES)
 @click.option("--url", default="http://localhost:9090", show_default=True, help="The server to evaluate on.")
 @click.option("--start", required=True, help="From when on, RFC3339 or Unix seconds.")
 @click.option("--end", default="", help="Until when. [default: three hours ago]")
 @click.option("--output-dir", "output", default="data/", show_default=True, type=_FILES)
 @click.option("--eval-interval", default="60s", show_default=True, help="Where a group gives no interval.")
-@click.option("--header", multiple=True, help="Extra headers, name=value.")
+@header_option
 @click.pass_context
 def create_blocks_from_rules(
     context: click.Context,
@@ -625,7 +515,8 @@ def create_blocks_from_rules(
         start_ms=start_ms,
         end_ms=end_ms,
         step_ms=step_ms,
-        headers=_headers(header),
+        headers=headers_of(header),
+        http=http_of(context),
         width_ms=_width_ms(duration),
     )
     if not quiet:

@@ -17,6 +17,7 @@ from wavetank.errors import InputError
 from wavetank.exposition.errors import ExpositionError
 from wavetank.exposition.scrape_cache import ScrapeCache
 from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.monitoring.config.http import HTTPClientConfig
 from wavetank.monitoring.promtool.remote import ask
 from wavetank.monitoring.rules.file import load_rule_file
 from wavetank.tsdb.bulk import BulkWriter
@@ -105,6 +106,7 @@ def blocks_from_rules(
     step_ms: int,
     headers: Mapping[str, str],
     width_ms: int,
+    http: HTTPClientConfig | None = None,
 ) -> list[Path]:
     """Evaluate recording rules over the past of a server and write the results as blocks.
 
@@ -121,23 +123,17 @@ def blocks_from_rules(
                 labels = dict(group.labels) | dict(rule.labels) | {METRIC_NAME: rule.record}
                 for first in range(start_ms, end_ms + 1, step * _STEPS_MAX):
                     last = min(end_ms, first + step * (_STEPS_MAX - 1))
-                    _add_query(writer, url, rule.expr, first, last, step, headers, labels)
+                    data = ask(url, "query_range", _params(rule.expr, first, last, step), headers, http)
+                    _add_result(writer, data, labels)
     return writer.finish()
 
 
-def _add_query(
-    writer: BulkWriter,
-    url: str,
-    expr: str,
-    start_ms: int,
-    end_ms: int,
-    step_ms: int,
-    headers: Mapping[str, str],
-    labels: Mapping[str, str],
-) -> None:
-    params = [("query", expr)]
-    params += [(n, f"{ms / 1000:.3f}") for n, ms in (("start", start_ms), ("end", end_ms), ("step", step_ms))]
-    data: Any = ask(url, "query_range", params, headers)
+def _params(expr: str, start_ms: int, end_ms: int, step_ms: int) -> list[tuple[str, str]]:
+    times = (("start", start_ms), ("end", end_ms), ("step", step_ms))
+    return [("query", expr), *((name, f"{ms / 1000:.3f}") for name, ms in times)]
+
+
+def _add_result(writer: BulkWriter, data: Any, labels: Mapping[str, str]) -> None:
     for entry in data["result"]:
         points = entry.get("values", ())
         row = int(writer.rows([Labels.of(entry["metric"], **labels)])[0])

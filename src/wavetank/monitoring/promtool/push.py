@@ -5,13 +5,13 @@ Mirrors cmd/promtool/metrics.go: samples without a timestamp get the time of sen
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 
-from wavetank.errors import CheckFailed, InputError
+from wavetank.errors import CheckFailed
 from wavetank.exposition import parse
 from wavetank.model.labels import Labels
+from wavetank.monitoring.config.http import HTTPClientConfig
+from wavetank.monitoring.promtool.transport import send
 from wavetank.monitoring.remote.codec import MetadataEntry, pack
 from wavetank.monitoring.remote.payload import Item, metadata_request, request_v1
 
@@ -32,7 +32,13 @@ def write_request(body: bytes, labels: Mapping[str, str], now_ms: int) -> bytes:
     return request_v1(list(items.values())) + metadata_request(metadata)
 
 
-def push(url: str, request: bytes, headers: Mapping[str, str], timeout_seconds: float) -> None:
+def push(
+    url: str,
+    request: bytes,
+    headers: Mapping[str, str],
+    timeout_seconds: float,
+    http: HTTPClientConfig | None = None,
+) -> None:
     """Send. Raises CheckFailed where it is refused, InputError where the server is not reached."""
     sent = {
         "Content-Encoding": "snappy",
@@ -41,15 +47,7 @@ def push(url: str, request: bytes, headers: Mapping[str, str], timeout_seconds: 
         "X-Prometheus-Remote-Write-Version": "0.1.0",
         **headers,
     }
-    try:
-        asked = urllib.request.Request(url, pack(request), sent, method="POST")
-        with urllib.request.urlopen(asked, timeout=timeout_seconds):
-            return
-    except urllib.error.HTTPError as error:
-        text = error.read(512).decode("utf-8", "replace").strip()
-        error.close()
-        raise CheckFailed(f"server returned HTTP status {error.code}: {text}") from None
-    except ValueError as error:
-        raise InputError(f"{url!r} is not a URL: {error}") from None
-    except OSError as error:
-        raise InputError(f"cannot reach {url}: {error}") from None
+    status, body = send("POST", url, sent, pack(request), http=http, timeout_seconds=timeout_seconds)
+    if status >= 300:
+        text = body[:512].decode("utf-8", "replace").strip()
+        raise CheckFailed(f"server returned HTTP status {status}: {text}")

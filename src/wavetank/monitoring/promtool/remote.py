@@ -5,26 +5,30 @@ Mirrors the query commands of cmd/promtool/query.go. Results print as promtool p
 
 from __future__ import annotations
 
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from wavetank.errors import CheckFailed, InputError
 from wavetank.model.labels import Labels
+from wavetank.monitoring.config.http import HTTPClientConfig
+from wavetank.monitoring.promtool.transport import send
 
 __all__ = ["ask", "fetch_text", "show"]
 
-_TIMEOUT_SECONDS: Final = 120.0
 
-
-def ask(server: str, path: str, params: Sequence[tuple[str, str]], headers: Mapping[str, str]) -> Any:
+def ask(
+    server: str,
+    path: str,
+    params: Sequence[tuple[str, str]],
+    headers: Mapping[str, str],
+    http: HTTPClientConfig | None = None,
+) -> Any:
     """``data`` of an API answer. Raises CheckFailed for an error of the server, InputError if it is not
     reached."""
-    body = fetch_text(f"{_base(server)}/api/v1/{path}?{urllib.parse.urlencode(params)}", headers)
+    body = fetch_text(f"{_base(server)}/api/v1/{path}?{urllib.parse.urlencode(params)}", headers, http)
     try:
         answer = msgspec.json.decode(body)
         if answer["status"] != "success":
@@ -41,21 +45,12 @@ def _base(server: str) -> str:
     return server.rstrip("/")
 
 
-def fetch_text(url: str, headers: Mapping[str, str]) -> bytes:
+def fetch_text(url: str, headers: Mapping[str, str], http: HTTPClientConfig | None = None) -> bytes:
     """The body of an answer, errors of the API included."""
-    request = urllib.request.Request(url, headers=dict(headers))
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-            body: bytes = response.read()
-            return body
-    except urllib.error.HTTPError as error:
-        body = error.read()
-        error.close()
-        if not body.startswith(b"{"):
-            raise CheckFailed(f"query error: {error.code} {body[:200].decode('utf-8', 'replace')}") from None
-        return body
-    except OSError as error:
-        raise InputError(f"cannot reach {url.partition('?')[0]}: {error}") from None
+    status, body = send("GET", url, headers, http=http)
+    if status >= 300 and not body.startswith(b"{"):
+        raise CheckFailed(f"query error: {status} {body[:200].decode('utf-8', 'replace')}")
+    return body
 
 
 def show(data: Any) -> list[str]:
@@ -63,17 +58,36 @@ def show(data: Any) -> list[str]:
     match data["resultType"]:
         case "vector":
             return [
-                f"{Labels.of(entry['metric'])} => {entry['value'][1]} @[{entry['value'][0]}]"
+                f"{Labels.of(entry['metric'])} => {line}"
                 for entry in data["result"]
+                for line in _points(entry)
             ]
         case "matrix":
             lines = []
             for entry in data["result"]:
-                lines.append(f"{Labels.of(entry['metric'])} =>")
-                lines += [f"{value} @[{moment}]" for moment, value in entry["values"]]
+                lines += [f"{Labels.of(entry['metric'])} =>", *_points(entry)]
             return lines
         case "scalar":
             moment, value = data["result"]
             return [f"scalar: {value} @[{moment}]"]
         case _:
             return [str(data["result"][1])]
+
+
+def _points(entry: Mapping[str, Any]) -> list[str]:
+    """Floats, then native histograms, each with its time."""
+    floats = entry.get("values", [entry["value"]] if "value" in entry else [])
+    histograms = entry.get("histograms", [entry["histogram"]] if "histogram" in entry else [])
+    lines = [f"{value} @[{moment}]" for moment, value in floats]
+    return lines + [f"{_histogram(value)} @[{moment}]" for moment, value in histograms]
+
+
+def _histogram(value: Mapping[str, Any]) -> str:
+    """As model.SampleHistogram prints itself."""
+    buckets = " ".join(_bucket(*bucket) for bucket in value.get("buckets") or ())
+    return f"Count: {float(value['count']):f}, Sum: {float(value['sum']):f}, Buckets: [{buckets}]"
+
+
+def _bucket(rule: int, low: str, high: str, count: str) -> str:
+    left, right = "[" if rule in (1, 3) else "(", "]" if rule in (0, 3) else ")"
+    return f"{left}{float(low):g},{float(high):g}{right}:{count}"
