@@ -165,7 +165,7 @@ def check_scrape_configs(
 
 
 def _check_sections(place: _Place, config: SDConfigs, refuse_not_built_in: bool) -> None:
-    for key in ("static", "file_sd", "http_sd", "dns_sd", "kubernetes_sd"):
+    for key in ("static", "file_sd", "http_sd", "dns_sd", "consul_sd", "kubernetes_sd"):
         for i, section in enumerate(getattr(config, f"{key}_configs")):
             here = place / f"{key}_configs" / i
             if key in ("http_sd", "kubernetes_sd"):

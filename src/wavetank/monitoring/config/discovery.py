@@ -1,8 +1,8 @@
 # ruff: noqa: RUF012 -- msgspec gives every instance its own copy of an empty default
 """The ``*_sd_configs`` sections: what is discovered, and which mechanisms are not built in.
 
-Mirrors discovery/{file,http,dns,kubernetes} of prometheus/prometheus. The other mechanisms are known by
-name, so that a file that uses one is answered with what to do instead of "unknown field".
+Mirrors discovery/{file,http,dns,consul,kubernetes} of prometheus/prometheus. The other mechanisms are known
+by name, so that a file that uses one is answered with what to do instead of "unknown field".
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from wavetank.monitoring.config.http import HTTPClientConfig
-from wavetank.monitoring.config.values import Duration
+from wavetank.monitoring.config.http import BasicAuth, HTTPClientConfig, check_http
+from wavetank.monitoring.config.values import Duration, Secret
 
 __all__ = [
     "DNSSD",
     "HTTPSD",
     "NOT_BUILT_IN",
+    "ConsulSD",
     "FileSD",
     "KubernetesSD",
     "SDConfigs",
@@ -32,7 +33,6 @@ NOT_BUILT_IN: Final = tuple(
     for name in [
         "aws",
         "azure",
-        "consul",
         "digitalocean",
         "docker",
         "dockerswarm",
@@ -127,6 +127,34 @@ class KubernetesSD(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw
     attach_metadata: AttachMetadata = AttachMetadata()
 
 
+class ConsulSD(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    server: str = "localhost:8500"
+    path_prefix: str = ""
+    token: Secret = Secret()
+    datacenter: str = ""
+    namespace: str = ""
+    partition: str = ""
+    tag_separator: str = ","
+    scheme: str = "http"
+    username: str = ""
+    password: Secret = Secret()
+    allow_stale: bool = True
+    refresh_interval: Duration = Duration(30_000)
+    services: list[str] = []
+    tags: list[str] = []
+    node_meta: dict[str, str] = {}
+    filter: str = ""
+    health_filter: str = ""
+
+    def client(self) -> HTTPClientConfig:
+        """The HTTP options, with ``username`` and ``password`` as the basic credentials they stand for."""
+        if not self.username and not self.password:
+            return self
+        return msgspec.structs.replace(
+            self, basic_auth=BasicAuth(username=self.username, password=self.password)
+        )
+
+
 class SDConfigs(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The discovery sections a scrape or Alertmanager configuration may have."""
 
@@ -135,9 +163,9 @@ class SDConfigs(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_on
     http_sd_configs: list[HTTPSD] = []
     dns_sd_configs: list[DNSSD] = []
     kubernetes_sd_configs: list[KubernetesSD] = []
+    consul_sd_configs: list[ConsulSD] = []
     aws_sd_configs: list[Any] = []
     azure_sd_configs: list[Any] = []
-    consul_sd_configs: list[Any] = []
     digitalocean_sd_configs: list[Any] = []
     docker_sd_configs: list[Any] = []
     dockerswarm_sd_configs: list[Any] = []
@@ -169,7 +197,7 @@ class SDConfigs(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_on
     vultr_sd_configs: list[Any] = []
 
 
-def check_discovery(section: StaticConfig | FileSD | HTTPSD | DNSSD | KubernetesSD) -> None:
+def check_discovery(section: StaticConfig | FileSD | HTTPSD | DNSSD | ConsulSD | KubernetesSD) -> None:
     """Raises ValueError, in upstream's words, for one discovery section that cannot work."""
     match section:
         case StaticConfig():
@@ -182,6 +210,8 @@ def check_discovery(section: StaticConfig | FileSD | HTTPSD | DNSSD | Kubernetes
             _check_url(section.url)
         case DNSSD():
             _check_dns(section)
+        case ConsulSD():
+            _check_consul(section)
         case KubernetesSD():
             _check_kubernetes(section)
 
@@ -211,6 +241,22 @@ def _check_dns(section: DNSSD) -> None:
         raise ValueError(f'invalid DNS-SD records type "{section.type}"')
     if section.type.upper() != "SRV" and section.port == 0:
         raise ValueError("a port is required in DNS-SD configs for all record types except SRV")
+
+
+def _check_consul(section: ConsulSD) -> None:
+    if not section.server.strip():
+        raise ValueError("consul SD configuration requires a server address")
+    if section.scheme not in ("", "http", "https"):
+        raise ValueError(f'consul SD scheme must be "http" or "https", not "{section.scheme}"')
+    if section.refresh_interval == 0:
+        raise ValueError("consul SD refresh_interval must be more than 0")
+    if (section.username or section.password) and section.basic_auth is not None:
+        raise ValueError(
+            "at most one of consul SD configuration username and password and basic auth can be configured"
+        )
+    if section.token and (section.authorization is not None or section.oauth2 is not None):
+        raise ValueError("at most one of consul SD token, authorization, or oauth2 can be configured")
+    check_http(section.client())
 
 
 def _check_kubernetes(section: KubernetesSD) -> None:

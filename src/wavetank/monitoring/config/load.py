@@ -168,6 +168,7 @@ def _with_paths(config: C, base: Path) -> C:
             for sd in config.file_sd_configs
         ],
         http_sd_configs=[http_with_paths(sd, base) for sd in config.http_sd_configs],
+        consul_sd_configs=[http_with_paths(sd, base) for sd in config.consul_sd_configs],
         kubernetes_sd_configs=[
             msgspec.structs.replace(
                 http_with_paths(sd, base), kubeconfig_file=join_path(base, sd.kubeconfig_file)

@@ -1,4 +1,4 @@
-"""Service discovery: static, file, http, dns and kubernetes.
+"""Service discovery: static, file, http, dns, consul and kubernetes.
 
 Mirrors prometheus/discovery. Mechanisms of single clouds are left out: ``http_sd_configs`` takes their place.
 """

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from wavetank.clock import Clock
-from wavetank.limits import SD_BODY_BYTES_MAX
 from wavetank.monitoring.config.discovery import HTTPSD
+from wavetank.monitoring.discovery.body import read_body
 from wavetank.monitoring.discovery.files import parse_groups
 from wavetank.monitoring.discovery.group import Publish, TargetGroup
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
@@ -63,11 +63,7 @@ class HTTPDiscovery:
             kind = response.headers.get("Content-Type", "").strip()
             if _JSON.fullmatch(kind) is None:
                 raise ValueError(f'unsupported content type "{kind}"')
-            body = await response.content.read(SD_BODY_BYTES_MAX + 1)
-            while len(body) <= SD_BODY_BYTES_MAX and (more := await response.content.readany()):
-                body += more
-        if len(body) > SD_BODY_BYTES_MAX:
-            raise ValueError(f"body is larger than {SD_BODY_BYTES_MAX} bytes")
+            body = await read_body(response)
         url = self._config.url
         groups = parse_groups(msgspec.json.decode(body), url, {"__meta_url": url})
         gone = [TargetGroup(f"{url}:{i}") for i in range(len(groups), self._known)]

@@ -13,6 +13,7 @@ from typing import Final
 
 from wavetank.clock import Clock
 from wavetank.monitoring.config.discovery import SDConfigs
+from wavetank.monitoring.discovery.consul import ConsulDiscovery
 from wavetank.monitoring.discovery.dns import DNSDiscovery
 from wavetank.monitoring.discovery.files import FileDiscovery, StaticDiscovery
 from wavetank.monitoring.discovery.group import Discoverer, TargetGroup
@@ -35,6 +36,7 @@ def discoverers(
     found += [FileDiscovery(section, clock) for section in config.file_sd_configs]
     found += [HTTPDiscovery(section, clock, count_failure) for section in config.http_sd_configs]
     found += [DNSDiscovery(section, clock, count_failure) for section in config.dns_sd_configs]
+    found += [ConsulDiscovery(section, clock, count_failure) for section in config.consul_sd_configs]
     found += [
         KubernetesDiscovery(section, clock, count_failure, environment)
         for section in config.kubernetes_sd_configs

@@ -85,7 +85,7 @@ def _check_files(config: Config) -> None:
     sections: list[SDConfigs] = [*config.scrape_configs, *config.alerting.alertmanagers]
     for section in sections:
         _check_http_files(section)
-        for http in section.http_sd_configs:
+        for http in (*section.http_sd_configs, *section.consul_sd_configs):
             _check_http_files(http)
         for kubernetes in section.kubernetes_sd_configs:
             _check_http_files(kubernetes)
