@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from wavetank import __version__
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint
+from wavetank.monitoring.api.features import features
 from wavetank.monitoring.api.params import read_params
 from wavetank.monitoring.api.self_metrics import self_metrics
 from wavetank.monitoring.api.services import Services
@@ -91,8 +92,8 @@ def routes(services: Services) -> list[Route]:
             }
         )
 
-    async def features(request: Request) -> Response:
-        return answer({"api": {"query_stats": True, "label_values_match": True, "time_range_labels": True}})
+    async def listed(request: Request) -> Response:
+        return answer(features(services))
 
     return [
         Route("/status/config", endpoint(config)),
@@ -103,7 +104,7 @@ def routes(services: Services) -> list[Route]:
         Route("/status/tsdb/blocks", endpoint(blocks)),
         Route("/status/walreplay", endpoint(walreplay)),
         Route("/status/self_metrics", endpoint(self_metrics(services))),
-        Route("/features", endpoint(features)),
+        Route("/features", endpoint(listed)),
     ]
 
 
