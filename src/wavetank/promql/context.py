@@ -25,6 +25,7 @@ class EngineOptions:
     delayed_name_removal  promql-delayed-name-removal: drop names at the end, not in each operation
     type_and_unit_labels  type-and-unit-labels: rate() judges by ``__type__`` instead of the name's suffix
     use_start_timestamps  use-start-timestamps: rate() and the like know when counters began
+    advise                infos on how exact rate() and increase() can be; not in upstream
     """
 
     lookback_ms: int = 300_000
@@ -36,6 +37,7 @@ class EngineOptions:
     delayed_name_removal: bool = False
     type_and_unit_labels: bool = False
     use_start_timestamps: bool = False
+    advise: bool = False
 
 
 _CLOCK: Final = RealClock()

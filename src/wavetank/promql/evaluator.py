@@ -19,6 +19,7 @@ from wavetank.model.interned import InternedLabels, without_metadata
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher
 from wavetank.promql import annotations as notes
 from wavetank.promql import ast
+from wavetank.promql.advice import ADVISED, advice
 from wavetank.promql.aggregations import aggregate, count_values
 from wavetank.promql.annotations import Annotations
 from wavetank.promql.ast import Expr
@@ -395,6 +396,9 @@ class Evaluator:
         if not self._options.use_start_timestamps or name not in USES_START_TIMES:
             window.start_times = None
         self._note_quantile(node, window, scalars)
+        if self._options.advise and name in ADVISED and not (anchored or smoothed):
+            for note in advice(name, node.args[index], window):
+                self._annotations.add(note)
         call = RangeCall(
             node, node.args[index], window, scalars, steps.times, anchored, smoothed, self._annotations
         )
