@@ -130,10 +130,19 @@ class Queries:
         lookback_ms: int = 0,
         limit: int = 0,
         stats: str = "",
+        advise: bool = False,
     ) -> Answered:
         """Raises ApiFailure."""
         return await self.range(
-            text, ts_ms, ts_ms, 0, timeout_ms=timeout_ms, lookback_ms=lookback_ms, limit=limit, stats=stats
+            text,
+            ts_ms,
+            ts_ms,
+            0,
+            timeout_ms=timeout_ms,
+            lookback_ms=lookback_ms,
+            limit=limit,
+            stats=stats,
+            advise=advise,
         )
 
     async def range(
@@ -147,6 +156,7 @@ class Queries:
         lookback_ms: int = 0,
         limit: int = 0,
         stats: str = "",
+        advise: bool = False,
         encode: Callable[[Result], bytes] = encode_result,
     ) -> Answered:
         """A range query, or an instant one where ``step_ms`` is 0. Raises ApiFailure.
@@ -157,7 +167,7 @@ class Queries:
         if timeout_ms:
             options = replace(options, timeout_seconds=min(options.timeout_seconds, timeout_ms / 1000))
         context = QueryContext.of(options, self._clock)
-        engine = self._engine_for(lookback_ms)
+        engine = self._engine_for(lookback_ms, advise)
         started = began = self._clock.monotonic()
         cpu = 0.0
 
@@ -226,10 +236,11 @@ class Queries:
             return engine.query_range(self._storage, text, start_ms, end_ms, step_ms, context)
         return engine.query_instant(self._storage, text, start_ms, context)
 
-    def _engine_for(self, lookback_ms: int) -> Engine:
-        if not lookback_ms:
+    def _engine_for(self, lookback_ms: int, advise: bool) -> Engine:
+        if not lookback_ms and not advise:
             return self._engine
-        return Engine(replace(self.options, lookback_ms=lookback_ms), self._clock)
+        lookback_ms = lookback_ms or self.options.lookback_ms
+        return Engine(replace(self.options, lookback_ms=lookback_ms, advise=advise), self._clock)
 
     def _log(self, params: dict[str, Any], seconds: float) -> None:
         """A line of the query log."""

@@ -21,7 +21,7 @@ from wavetank.monitoring.web.hosts import HostCheck
 
 __all__ = ["AtOnce"]
 
-_NOT_PLAIN: Final = ("timeout", "lookback_delta", "limit", "stats")
+_NOT_PLAIN: Final = ("timeout", "lookback_delta", "limit", "stats", "advice")
 
 
 class AtOnce:

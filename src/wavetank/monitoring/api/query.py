@@ -32,6 +32,7 @@ def routes(services: Services) -> list[Route]:
             lookback_ms=params.duration_ms("lookback_delta", 0),
             limit=params.limit(),
             stats=params.text("stats"),
+            advise=params.flag("advice"),
         )
         return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
 
@@ -47,6 +48,7 @@ def routes(services: Services) -> list[Route]:
             lookback_ms=params.duration_ms("lookback_delta", 0),
             limit=params.limit(),
             stats=params.text("stats"),
+            advise=params.flag("advice"),
         )
         return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
 
