@@ -89,6 +89,9 @@ FIRST_REQUEST_SECONDS: Final = 60.0  # how long an endpoint is watched for its f
 EXPLAIN_ROUTES_MAX: Final = 10_000  # routes of one host that `mesh explain` reasons about
 
 # Monitoring
+TRACING_SPANS_WAITING_MAX: Final = 2048  # spans not sent yet; more are dropped, and counted
+TRACING_BATCH_SPANS_MAX: Final = 512  # of one request
+TRACING_TEXT_MAX: Final = 4096  # characters of a span's name, error or attribute; the rest is cut off
 SD_BODY_BYTES_MAX: Final = 64 * MIB  # answers of discovery servers; larger: the refresh fails
 KUBE_LIST_BYTES_MAX: Final = 512 * MIB  # one list of the Kubernetes API; larger: the list fails
 KUBE_TABLE_ROWS_KEPT_MAX: Final = 20_000  # rows of tables that are kept encoded; then all are forgotten

@@ -104,7 +104,7 @@ def test_the_storage_section_decides() -> None:
 
 def test_settings_without_effect_are_said() -> None:
     text = """
-tracing: {endpoint: "localhost:1"}
+tracing: {endpoint: "localhost:1", tls_config: {min_version: TLS13}}
 runtime: {gogc: 50}
 storage: {tsdb: {chunk_encoding: {floats: xor2}, stale_series_compaction_threshold: 0.5}}
 remote_write: [{url: "http://a", round_robin_dns: true}]

@@ -87,6 +87,11 @@ class ServerMetrics:
         self.commits_failed = counter(
             "wavetank_storage_commits_failed_total", "Scrapes and rule results that could not be stored."
         )
+        self.spans = counter(
+            "wavetank_tracing_spans_total",
+            "Spans by what became of them: sent, failed, dropped.",
+            ("outcome",),
+        )
         registry.collector(_process)
 
     def queried(self, seconds: float, slice: str) -> None:

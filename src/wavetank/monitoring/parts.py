@@ -48,6 +48,8 @@ from wavetank.monitoring.rules.load import load_groups
 from wavetank.monitoring.scrape.loop import TargetLoop
 from wavetank.monitoring.scrape.pool import ScrapePools
 from wavetank.monitoring.storage_options import storage_options
+from wavetank.monitoring.tracing import Tracer
+from wavetank.monitoring.tracing.section import Tracing
 from wavetank.tsdb.db import DB
 
 _UPKEEP_SECONDS: Final = 60.0
@@ -99,6 +101,8 @@ class Parts:
         self._rule_options = replace(options.rules, external_url=external_url)
         registry = Registry()
         self.metrics = metrics = ServerMetrics(registry, clock, VERSION)
+        tracer = Tracer(clock)
+        self._tracing = Tracing(tracer, clock, VERSION, lambda outcome, n: metrics.spans.inc(n, outcome))
         engine = replace(options.engine, subquery_step_ms=int(config.globals.evaluation_interval))
         self._storage = FanOut(db, clock)
         self._queries = Queries(
@@ -108,6 +112,7 @@ class Parts:
             concurrency=options.query_concurrency,
             threads=options.query_threads,
             idle=self._storage.is_idle,
+            tracer=tracer,
         )
         self._queries.observe = metrics.queried
         self._notifier = Notifier(
@@ -118,7 +123,7 @@ class Parts:
             metrics.notified,
         )
         self._pools = ScrapePools(
-            db, clock, _seed(config), self._scraped, options.snap_seconds, self._storage_failed
+            db, clock, _seed(config), self._scraped, options.snap_seconds, self._storage_failed, tracer
         )
         self._discovery = DiscoveryPool(
             clock,
@@ -136,6 +141,7 @@ class Parts:
             self._rule_options,
             self._evaluated,
             self._storage_failed,
+            tracer,
         )
         services = Services(
             db=db,
@@ -184,6 +190,7 @@ class Parts:
         self._db.store.options = replace(
             self._db.store.options, out_of_order_window_ms=storage.out_of_order_window_ms
         )
+        await self._tracing.apply(config.tracing)
         await self._storage.apply(config)
         await self._remote_write.apply(config)
         jobs = self._jobs(config)
@@ -300,6 +307,7 @@ class Parts:
         await asyncio.gather(self._pools.close(), self._rules.close())
         await self._notifier.close(drain=self._options.drain_alerts)
         await self._remote_write.close()
+        await self._tracing.close()
         self._queries.close()
         await self._storage.close()
 

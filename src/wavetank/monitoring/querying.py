@@ -23,6 +23,7 @@ from wavetank.model.labels import Labels
 from wavetank.monitoring.api.answer import ApiFailure, bad_data
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.small_queries import SmallQueries
+from wavetank.monitoring.tracing import Tracer
 from wavetank.promql.context import EngineOptions, QueryContext
 from wavetank.promql.engine import Engine
 from wavetank.promql.failures import QueryCanceled, QueryTimeout
@@ -86,7 +87,9 @@ class Queries:
         concurrency: int,
         threads: int,
         idle: Callable[[], bool] = lambda: False,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer = tracer or Tracer(clock)
         self.options = options
         self.log_file = ""
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="query")
@@ -196,6 +199,8 @@ class Queries:
             seconds = self._clock.monotonic() - started
             self.observe(began - started, "queue_time")
             self.observe(seconds - (began - started), "inner_eval")
+            self.tracer.past("promqlExecQueue", started, began - started)
+            self.tracer.past("promqlInnerEval", began, seconds - (began - started))
             if self.log_file:
                 self._log(active.params, seconds)
         if not lookback_ms:
@@ -214,7 +219,7 @@ class Queries:
         """
         steps = _step_count(start_ms, end_ms, step_ms)
         samples_max = self._small.samples_max(text, steps)
-        if not samples_max or self.log_file or not self._idle():
+        if not samples_max or self.log_file or self.tracer.is_on or not self._idle():
             return None
         began, cpu_before = self._clock.monotonic(), thread_cpu_seconds()
         context = QueryContext(samples_max=samples_max, memory_bytes_max=AT_ONCE_BYTES_MAX, clock=self._clock)

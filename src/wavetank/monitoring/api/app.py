@@ -34,6 +34,7 @@ from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
 from wavetank.monitoring.remote.known_series import KnownSeries
 from wavetank.monitoring.rfc3339 import format_time
+from wavetank.monitoring.tracing.requests import TraceRequests
 from wavetank.monitoring.web.front import AgentOnly, Cors, Prefixed
 from wavetank.monitoring.web.hosts import HostCheck
 
@@ -72,7 +73,8 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Applicati
         exception_handlers={Exception: _fault},
     )
     settings = services.settings
-    counted = CountRequests(CancelOnDisconnect(app), services.registry, services.clock)
+    traced = TraceRequests(CancelOnDisconnect(app), services.queries.tracer)
+    counted = CountRequests(traced, services.registry, services.clock)
     served: ASGIApp = counted
     if settings.agent:
         served = AgentOnly(served)

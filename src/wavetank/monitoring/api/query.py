@@ -11,6 +11,7 @@ from wavetank.monitoring.api.answer import answer, bad_data, endpoint, raw_answe
 from wavetank.monitoring.api.params import range_of, read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.tree import tree
+from wavetank.monitoring.tracing.span import Value
 from wavetank.promql.ast import selectors
 from wavetank.promql.parser import ParseError, parse_expr
 from wavetank.promql.printer import pretty
@@ -25,31 +26,42 @@ def routes(services: Services) -> list[Route]:
     async def instant(request: Request) -> Response:
         params = await read_params(request)
         now_ms = round(services.clock.now() * 1000)
-        result = await queries.instant(
-            params.text("query"),
-            params.time_ms("time", now_ms),
-            timeout_ms=params.duration_ms("timeout", 0),
-            lookback_ms=params.duration_ms("lookback_delta", 0),
-            limit=params.limit(),
-            stats=params.text("stats"),
-            advise=params.flag("advice"),
-        )
+        query = params.text("query")
+        ts = params.time_ms("time", now_ms)
+        with queries.tracer.span("promqlInstantQuery", {"query": query, "time": ts / 1000}):
+            result = await queries.instant(
+                query,
+                ts,
+                timeout_ms=params.duration_ms("timeout", 0),
+                lookback_ms=params.duration_ms("lookback_delta", 0),
+                limit=params.limit(),
+                stats=params.text("stats"),
+                advise=params.flag("advice"),
+            )
         return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
 
     async def ranged(request: Request) -> Response:
         params = await read_params(request)
         start, end, step = range_of(params)
-        result = await queries.range(
-            params.text("query"),
-            start,
-            end,
-            step,
-            timeout_ms=params.duration_ms("timeout", 0),
-            lookback_ms=params.duration_ms("lookback_delta", 0),
-            limit=params.limit(),
-            stats=params.text("stats"),
-            advise=params.flag("advice"),
-        )
+        query = params.text("query")
+        said: dict[str, Value] = {
+            "query": query,
+            "start": start / 1000,
+            "end": end / 1000,
+            "step": step / 1000,
+        }
+        with queries.tracer.span("promqlRangeQuery", said):
+            result = await queries.range(
+                query,
+                start,
+                end,
+                step,
+                timeout_ms=params.duration_ms("timeout", 0),
+                lookback_ms=params.duration_ms("lookback_delta", 0),
+                limit=params.limit(),
+                stats=params.text("stats"),
+                advise=params.flag("advice"),
+            )
         return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
 
     async def exemplars(request: Request) -> Response:

@@ -18,8 +18,11 @@ def without_effect(config: Config) -> list[str]:
 
 
 def _whole(config: Config) -> Iterator[str]:
-    if config.tracing is not None:
-        yield "tracing: no traces are sent"
+    tracing = config.tracing
+    if tracing is not None and tracing.client_type == "grpc" and not tracing.insecure:
+        for name in ("insecure_skip_verify", "min_version", "max_version"):
+            if getattr(tracing.tls_config, name):
+                yield f"tracing.tls_config.{name}: only with client_type http"
     if config.runtime != Runtime():
         yield "runtime.gogc: there is no Go runtime"
     tsdb = config.storage.tsdb

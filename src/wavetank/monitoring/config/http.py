@@ -22,6 +22,7 @@ __all__ = [
     "TLSConfig",
     "check_http",
     "http_with_paths",
+    "tls_with_paths",
 ]
 
 _TLS_VERSIONS = ("", "TLS10", "TLS11", "TLS12", "TLS13")
@@ -215,6 +216,11 @@ def _with_file_paths(config: S, base: Path) -> S:
         if name.endswith("_file") and getattr(config, name)
     }
     return msgspec.structs.replace(config, **changes) if changes else config
+
+
+def tls_with_paths(tls: TLSConfig, base: Path) -> TLSConfig:
+    """A copy whose file names are resolved against ``base``."""
+    return _with_file_paths(tls, base)
 
 
 H = TypeVar("H", bound=HTTPClientConfig)

@@ -18,8 +18,8 @@ from wavetank.errors import InputError
 from wavetank.monitoring.config.check import check, check_scrape_configs
 from wavetank.monitoring.config.decode import decode_section
 from wavetank.monitoring.config.discovery import SDConfigs
-from wavetank.monitoring.config.http import http_with_paths, join_path
-from wavetank.monitoring.config.model import Config, Global, ScrapeConfig, ScrapeConfigFile
+from wavetank.monitoring.config.http import http_with_paths, join_path, tls_with_paths
+from wavetank.monitoring.config.model import Config, Global, ScrapeConfig, ScrapeConfigFile, Tracing
 from wavetank.monitoring.config.values import Duration
 from wavetank.yamlfile import Document, load_documents, parse_documents
 
@@ -76,7 +76,12 @@ def _build(documents: list[Document], base: Path, env: Mapping[str, str], refuse
         alerting=msgspec.structs.replace(config.alerting, alertmanagers=alertmanagers),
         remote_write=[http_with_paths(r, base) for r in config.remote_write],
         remote_read=[http_with_paths(r, base) for r in config.remote_read],
+        tracing=config.tracing and _tracing_with_paths(config.tracing, base),
     )
+
+
+def _tracing_with_paths(tracing: Tracing, base: Path) -> Tracing:
+    return msgspec.structs.replace(tracing, tls_config=tls_with_paths(tracing.tls_config, base))
 
 
 def _with_globals(config: Config, base: Path, env: Mapping[str, str]) -> Config:

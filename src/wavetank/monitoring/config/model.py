@@ -214,7 +214,6 @@ class Tracing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     compression: str = ""
     timeout: Duration = Duration(0)
     tls_config: TLSConfig = TLSConfig()
-    http_headers: dict[str, Any] = {}
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.rules.alert import ALERTS_FOR_STATE, ActiveAlert, AlertRule, Sample
 from wavetank.monitoring.rules.group import Group, Query, Rule
 from wavetank.monitoring.rules.load import RuleOptions
+from wavetank.monitoring.tracing import Tracer
 from wavetank.tsdb.appender import AppendCounts
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.series_table import key_of
@@ -52,7 +53,9 @@ class RuleEngine:
         options: RuleOptions,
         observe: Callable[[Group, float], None] = lambda group, seconds: None,
         storage_failed: Callable[[OSError], None] = lambda error: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer(clock)
         self._storage_failed = storage_failed
         self.groups: dict[str, Group] = {}
         self._db = db
@@ -100,7 +103,8 @@ class RuleEngine:
         while True:
             await self._clock.sleep(due / 1000 - self._clock.now())
             try:
-                await self.evaluate(group, due)
+                with self._tracer.span("rule group", {"name": group.name, "file": group.file}, root=True):
+                    await self.evaluate(group, due)
             except Exception:
                 _LOG.exception("rule group %s failed in an unforeseen way", group.key)
             missed = max(0, math.floor((self._now_ms() - due) / group.interval_ms))
@@ -118,7 +122,10 @@ class RuleEngine:
                 if held and _looks_at(entry, held):
                     self._write(held, now_ms, group.refs)
                     held = []
-                held += await self._step(group, index, now_ms)
+                with self._tracer.span("rule", {"group": group.name, "name": entry.config.name}) as span:
+                    held += await self._step(group, index, now_ms)
+                    if span is not None:
+                        span.error = entry.last_error
                 entry.duration_seconds = self._clock.monotonic() - began
         finally:
             self._write(held, now_ms, group.refs)

@@ -24,6 +24,8 @@ from wavetank.monitoring.scrape.body import BodyTooLarge, ScrapeFailed
 from wavetank.monitoring.scrape.fetch import Fetcher
 from wavetank.monitoring.scrape.store import Appended, TargetStore
 from wavetank.monitoring.scrape.target import Target, first_scrape
+from wavetank.monitoring.tracing import Tracer
+from wavetank.monitoring.tracing.span import CLIENT
 
 __all__ = ["Observe", "TargetLoop"]
 
@@ -71,7 +73,9 @@ class TargetLoop:
         observe: Observe = lambda loop, at, ok: None,
         snap_seconds: float = 0.002,
         storage_failed: Callable[[OSError], None] = lambda error: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer(clock)
         self._storage_failed = storage_failed
         self._snap_seconds = snap_seconds
         self.target = target
@@ -116,7 +120,10 @@ class TargetLoop:
             self._next += max(1, math.floor((now - tick) / interval) + 1) * interval
             at = tick if abs(now - tick) <= min(self._snap_seconds, interval / 100) else now
             try:
-                await self.scrape(at)
+                with self._tracer.span("scrape", root=True) as span:
+                    await self.scrape(at)
+                    if span is not None:
+                        span.error = self.health.error
             except Exception:
                 _LOG.exception("scraping %s failed in an unforeseen way", self.target.url)
 
@@ -128,9 +135,11 @@ class TargetLoop:
         try:
             if self.refuse:
                 raise ScrapeFailed(self.refuse)
-            fetched = await self._fetcher.fetch()
+            with self._tracer.span("scrapeRequest", {"url": self.target.url}, kind=CLIENT):
+                fetched = await self._fetcher.fetch()
             size = len(fetched.body)
-            appended = await _aside(size, self.store.append, fetched.body, fetched.content_type, now_ms)
+            with self._tracer.span("scrapeAppend", {"bytes": size}):
+                appended = await _aside(size, self.store.append, fetched.body, fetched.content_type, now_ms)
         except (ScrapeFailed, InputError) as failure:
             error = str(failure)
             size = -1 if isinstance(failure, BodyTooLarge) else size

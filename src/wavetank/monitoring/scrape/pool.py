@@ -21,6 +21,7 @@ from wavetank.monitoring.scrape.loop import Observe, TargetLoop
 from wavetank.monitoring.scrape.series import mutator
 from wavetank.monitoring.scrape.store import TargetStore
 from wavetank.monitoring.scrape.target import Target, TargetSet, make_targets, over_limit
+from wavetank.monitoring.tracing import Tracer
 from wavetank.tsdb.db import DB
 
 __all__ = ["ScrapePool", "ScrapePools"]
@@ -41,7 +42,9 @@ class ScrapePool:
         observe: Observe,
         snap_seconds: float = 0.002,
         storage_failed: Callable[[OSError], None] = lambda error: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._snap_seconds = snap_seconds
         self._storage_failed = storage_failed
         self.config = config
@@ -96,6 +99,7 @@ class ScrapePool:
             observe=self._observed,
             snap_seconds=self._snap_seconds,
             storage_failed=self._storage_failed,
+            tracer=self._tracer,
         )
         self.loops[target] = loop
         loop.start()
@@ -158,7 +162,9 @@ class ScrapePools:
         observe: Observe,
         snap_seconds: float = 0.002,
         storage_failed: Callable[[OSError], None] = lambda error: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._snap_seconds = snap_seconds
         self._storage_failed = storage_failed
         self.pools: dict[str, ScrapePool] = {}
@@ -183,6 +189,7 @@ class ScrapePools:
                     self._observe,
                     self._snap_seconds,
                     self._storage_failed,
+                    self._tracer,
                 )
                 again.append(name)
             elif pool.config != config:
