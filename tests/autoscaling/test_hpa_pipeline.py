@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from wavetank.autoscaling.hpa.controller import HpaController
 from wavetank.autoscaling.metrics_api import ApiMetricsClient
 from wavetank.clock import RealClock
@@ -40,6 +42,7 @@ class FastClock(RealClock):
         await super().sleep(seconds / SPEED)
 
 
+@pytest.mark.slow
 async def test_a_busy_deployment_is_scaled_up(tmp_path: Path) -> None:
     clock = FastClock()
     journal = MemoryJournal(clock)

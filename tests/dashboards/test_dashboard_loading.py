@@ -279,6 +279,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(data=st.data())
 def test_no_json_crashes_reading_or_checking(data: st.DataObject) -> None:

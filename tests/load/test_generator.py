@@ -85,6 +85,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 async def test_arrivals_come_at_the_rate_and_are_all_accounted_for(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -123,6 +124,7 @@ async def test_stages_begin_at_exact_instants_and_are_journalled(
     assert records[-1]["reason"] == "over" or records[-2]["reason"] == "over"
 
 
+@pytest.mark.slow
 async def test_the_virtual_host_is_asked_for_at_the_gateways_address(
     server: Server, locustfile: Write, generator: Make
 ) -> None:
@@ -201,6 +203,7 @@ async def test_failures_statuses_and_exceptions_are_told_apart(
     assert any("not to my taste" in error for _, _, error in totals.errors)
 
 
+@pytest.mark.slow
 async def test_a_stall_of_the_server_is_seen_by_every_arrival_it_delayed(
     server: Server, locustfile: Write, generator: Make
 ) -> None:

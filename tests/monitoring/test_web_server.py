@@ -57,6 +57,7 @@ async def serial(url: str, context: ssl.SSLContext) -> int:
         await writer.wait_closed()
 
 
+@pytest.mark.slow
 async def test_serves_tls_and_takes_up_a_new_certificate(start: Start, tmp_path: Path) -> None:
     ca = trustme.CA()
     options = web(tmp_path / "web.yml", certificate(ca, tmp_path))
