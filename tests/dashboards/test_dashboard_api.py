@@ -70,6 +70,20 @@ def test_a_dashboard_is_resolved_with_the_variables_of_the_url(client: TestClien
     assert found["folder"] == "Mine" and found["can_save"]
 
 
+@pytest.mark.parametrize(("kind", "media"), [("html", "text/html"), ("csv", "text/csv")])
+def test_a_dashboard_is_exported_as_a_file(client: TestClient, kind: str, media: str) -> None:
+    answer = client.get(f"/api/wavetank/dashboards/b/export/{kind}?var-job=api")
+    assert answer.headers["content-type"].startswith(media)
+    assert answer.headers["content-disposition"] == f'attachment; filename="b.{kind}"'
+    assert "job" in answer.text and len(answer.content) > 500
+
+
+def test_what_cannot_be_exported_says_so(client: TestClient) -> None:
+    answer = client.get("/api/wavetank/dashboards/b/export/exe")
+    assert answer.status_code == 400 and ".html, .csv, .png, .pdf" in answer.json()["message"]
+    assert client.get("/api/wavetank/dashboards/none/export/csv").status_code == 404
+
+
 def test_a_refresh_is_one_batch_and_leaves_collapsed_rows_alone(client: TestClient) -> None:
     body = {"from": "now-1h", "to": "now", "variables": {"job": ["api"]}, "width": 1200}
     found = client.post("/api/wavetank/dashboards/b/frames", json=body).json()

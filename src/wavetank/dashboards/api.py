@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -33,6 +33,12 @@ __all__ = ["json_answer", "routes"]
 Work = Callable[[Request, bytes], Any]
 
 _ENCODER: Final = msgspec.json.Encoder()
+_MEDIA_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".png": "image/png",
+    ".pdf": "application/pdf",
+}
 
 
 def routes(
@@ -81,15 +87,25 @@ def _from_elsewhere(request: Request) -> bool:
     return urlsplit(origin).netloc != request.headers.get("host")
 
 
+def _given(request: Request) -> tuple[str, str, dict[str, list[str]]]:
+    """From, to and the variables of a dashboard's address."""
+    params = request.query_params
+    given: dict[str, list[str]] = {}
+    for key, value in params.multi_items():
+        if key.startswith("var-"):
+            given.setdefault(key[4:], []).append(value)
+    return params.get("from", ""), params.get("to", ""), given
+
+
 def _ours(service: Service) -> list[Route]:
     def resolved(request: Request, body: bytes) -> Any:
-        params = request.query_params
-        given: dict[str, list[str]] = {}
-        for key, value in params.multi_items():
-            if key.startswith("var-"):
-                given.setdefault(key[4:], []).append(value)
-        uid = request.path_params["uid"]
-        return service.resolved(uid, params.get("from", ""), params.get("to", ""), given)
+        return service.resolved(request.path_params["uid"], *_given(request))
+
+    def export(request: Request, body: bytes) -> Any:
+        uid, suffix = request.path_params["uid"], f".{request.path_params['format']}"
+        data = service.exported(uid, suffix, *_given(request))
+        name = {"content-disposition": f'attachment; filename="{quote(uid, safe="")}{suffix}"'}
+        return Response(data, media_type=_MEDIA_TYPES[suffix], headers=name)
 
     def frames(request: Request, body: bytes) -> Any:
         return service.frames(request.path_params["uid"], read_json(body or b"{}"))
@@ -124,6 +140,7 @@ def _ours(service: Service) -> list[Route]:
         Route(at, _endpoint(listed)),
         Route(f"{at}/{{uid}}", _endpoint(resolved)),
         Route(f"{at}/{{uid}}/frames", _endpoint(frames), methods=["POST"]),
+        Route(f"{at}/{{uid}}/export/{{format}}", _endpoint(export)),
         Route(f"{at}/{{uid}}/json", _endpoint(source)),
         Route(f"{at}/{{uid}}/json", _endpoint(save), methods=["PUT"]),
     ]

@@ -25,7 +25,7 @@ from wavetank.dashboards.source import Source
 from wavetank.dashboards.view import open_view, view_json
 from wavetank.errors import InputError
 
-__all__ = ["FORMATS", "render", "snapshot"]
+__all__ = ["FORMATS", "render", "rendered", "snapshot"]
 
 FORMATS: Final = (".html", ".csv", ".png", ".pdf")
 
@@ -84,17 +84,22 @@ def _alone(board: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:
     return {"id": "", "title": "", "collapsed": False, "panels": panels}
 
 
+def rendered(
+    snapshots: Sequence[Mapping[str, Any]], suffix: str, *, theme: str, width: int, title: str
+) -> bytes:
+    """The file that ``suffix`` stands for. Raises InputError, also where a browser is wanted and absent."""
+    if suffix == ".csv":
+        return _csv(snapshots).encode()
+    page = render_page(snapshots, title=title, theme=theme if suffix == ".html" else theme or "light")
+    return page.encode() if suffix == ".html" else _printed(page, suffix, width)
+
+
 def render(snapshots: Sequence[Mapping[str, Any]], out: Path, *, theme: str, width: int, title: str) -> None:
-    """Write ``out`` in the format of its suffix. Raises InputError, also where a browser is wanted and
-    absent."""
+    """Write ``out`` in the format of its suffix. Raises InputError as ``rendered`` does."""
     suffix = out.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"cannot write {out.name!r}", fix=f"end it in one of {', '.join(FORMATS)}")
-    if suffix == ".csv":
-        data = _csv(snapshots).encode()
-    else:
-        page = render_page(snapshots, title=title, theme=theme if suffix == ".html" else theme or "light")
-        data = page.encode() if suffix == ".html" else _printed(page, suffix, width)
+    data = rendered(snapshots, suffix, theme=theme, width=width, title=title)
     try:
         out.write_bytes(data)
     except OSError as error:

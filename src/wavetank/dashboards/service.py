@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from wavetank.clock import Clock, RealClock
 from wavetank.dashboards.annotations import Marks
 from wavetank.dashboards.layout import PlacedPanel
 from wavetank.dashboards.refresh import refresh
+from wavetank.dashboards.render import FORMATS, rendered, snapshot
 from wavetank.dashboards.source import Source
 from wavetank.dashboards.store import Store, Stored
 from wavetank.dashboards.times import time_range, zone_of
@@ -27,6 +29,7 @@ __all__ = ["Service"]
 
 _VIEWS_KEPT: Final = 32
 _VIEW_SECONDS: Final = 20.0
+EXPORT_WIDTH: Final = 1280  # pixels
 
 Given = Mapping[str, Sequence[str]]
 
@@ -41,6 +44,7 @@ class Service:
         self.source = source
         self.clock = clock or RealClock()
         self._marks = marks
+        self._exporting = threading.Lock()
         self._views: OrderedDict[tuple[Any, ...], tuple[float, View]] = OrderedDict()
 
     def stored(self, uid: str) -> Stored:
@@ -76,6 +80,23 @@ class Service:
             marks=self._marks,
             annotations=texts(request["annotations"]) if "annotations" in request else None,
         )
+
+    def exported(self, uid: str, suffix: str, raw_from: str, raw_to: str, given: Given) -> bytes:
+        """The whole dashboard as a file, one at a time: a picture takes a browser. Raises InputError."""
+        if suffix not in FORMATS:
+            raise InputError(f"cannot export {suffix!r}", fix=f"one of {', '.join(FORMATS)}")
+        board = self.stored(uid).dashboard
+        with self._exporting:
+            found = snapshot(
+                board,
+                self.source,
+                self.clock,
+                raw_from=raw_from,
+                raw_to=raw_to,
+                given=given,
+                marks=self._marks,
+            )
+            return rendered([found], suffix, theme="", width=EXPORT_WIDTH, title=board.title)
 
     def _wanted(self, view: View, request: Mapping[str, Any], whole: int) -> list[tuple[PlacedPanel, int]]:
         if "panels" not in request:

@@ -50,8 +50,14 @@ function OneDashboard({ uid }: { uid: string }) {
   const board = View && <View api={url("").replace(/\/$/, "")} uid={uid} search={own.toString()} onSearch={onSearch} kiosk={!!kiosk} />;
   if (kiosk && board) return <main id="main" class="page wide">{board}</main>;
   const leave = href(["dashboards", uid], { ...Object.fromEntries(own), kiosk: "1" });
+  const exported = (format: string) => url(`api/wavetank/dashboards/${encodeURIComponent(uid)}/export/${format}`) + (own.size ? `?${own}` : "");
+  const exports = ["html", "pdf", "png", "csv"].map((format) => (
+    <a key={format} href={exported(format)} download>
+      {format.toUpperCase()}
+    </a>
+  ));
   return (
-    <Page title="Dashboard" wide aside={<><a href={href("dashboards")}>All dashboards</a><a href={leave}>Kiosk</a></>}>
+    <Page title="Dashboard" wide aside={<><a href={href("dashboards")}>All dashboards</a><a href={leave}>Kiosk</a><span>Export</span>{exports}</>}>
       <Failure text={error} />
       {board ?? (!error && <Empty>Loading…</Empty>)}
     </Page>
