@@ -56,6 +56,13 @@ async def test_a_run_gives_a_model_that_simulations_take(tmp_path: Path) -> None
     assert dict(models.origins)["web: cpuPerRequest"].endswith("(measured: CPU over requests at 2 load(s))")
 
 
+async def test_a_start_that_was_held_up_by_the_limit_is_not_held_up_twice() -> None:
+    free, _ = await calibrate("web", journal(), STAGES, None)
+    held, _ = await calibrate("web", journal(), STAGES, None, cpu_limit=0.2)
+    assert free["startup"]["cpu"] > held["startup"]["cpu"] == 0.2
+    assert free["startup"]["duration"] == held["startup"]["duration"]
+
+
 async def test_what_the_user_knows_better_is_kept() -> None:
     fields, how = await calibrate("web", journal(), STAGES, None)
     before = {"services": {"web": {"concurrency": {"workers": 3}}, "other": {"idleCpu": 0.1}}}

@@ -48,12 +48,11 @@ async def measured_model(
         )
         for stage in report.stages
     ]
-    loaded = [w.name for w in workloads]
     measured = {}
-    for name in loaded if len(loaded) == 1 else ():
-        fields, how = await calibrate(name, records, stages, query)
+    for workload in workloads if len(workloads) == 1 else ():
+        fields, how = await calibrate(workload.name, records, stages, query, workload.cpu_limit_cores)
         if fields:
-            measured[name] = (fields, how)
+            measured[workload.name] = (fields, how)
     if not measured:
         return None
     return model_yaml(

@@ -61,9 +61,16 @@ class _Pod:
 
 
 async def calibrate(
-    workload: str, records: Sequence[Record], stages: Sequence[StageLoad], query: Query | None
+    workload: str,
+    records: Sequence[Record],
+    stages: Sequence[StageLoad],
+    query: Query | None,
+    cpu_limit: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """(fields of ``services.<workload>``, how each was measured); fields that could not be are left out."""
+    """(fields of ``services.<workload>``, how each was measured); fields that could not be are left out.
+
+    ``cpu_limit`` is what bounded a pod while it was measured, in cores.
+    """
     pods = _pods(workload, records)
     fields: dict[str, Any] = {}
     how: dict[str, str] = {}
@@ -88,7 +95,10 @@ async def calibrate(
         how["serviceTime"] = f"{count} requests at {rps:.3g}/s"
     starts = [pod.startup_seconds for pod in pods]
     if starts:
-        fields["startup"] = {"duration": _duration(float(np.median(starts))), "cpu": _startup_cpu(pods)}
+        fields["startup"] = {
+            "duration": _duration(float(np.median(starts))),
+            "cpu": _startup_cpu(pods, cpu_limit),
+        }
         how["startup"] = f"{len(starts)} pod(s), between the last failed probe and the first passed"
     return fields, how
 
@@ -178,12 +188,17 @@ def _cpu_per_request(pods: Sequence[_Pod], stages: Sequence[StageLoad]) -> tuple
     return float(slope), float(idle), len(points)
 
 
-def _startup_cpu(pods: Sequence[_Pod]) -> float:
-    """Cores used while starting: what the first sample after it counts, over the time to ready."""
+def _startup_cpu(pods: Sequence[_Pod], limit: float | None) -> float:
+    """Cores used while starting: what the first sample after it counts, over the time to ready.
+
+    That sample may come seconds later, and no pod uses more than its limit: the time it took to start is the
+    time under that limit.
+    """
     found = [
         pod.samples[0][1] / pod.startup_seconds for pod in pods if pod.samples and pod.startup_seconds > 0
     ]
-    return round(float(np.median(found)), 3) if found else 0.5
+    cores = round(float(np.median(found)), 3) if found else 0.5
+    return min(cores, limit) if limit else cores
 
 
 # --- from the monitoring
