@@ -118,7 +118,6 @@ REMOTE_READ_BYTES_MAX: Final = 512 * MIB  # an answer of a remote_read server; l
 
 # Autoscaling
 HPA_DECISIONS_KEPT: Final = 10  # of one HPA, to be explained; older ones are in the journal only
-SHADOW_ROWS_MAX: Final = 10_000  # decisions compared that a shadow keeps for its summary
 
 # Kubelet
 KUBELET_LOG_BYTES_MAX: Final = 10 * MIB  # a container's log file is rotated at this size (upstream's default)
@@ -146,7 +145,6 @@ CONSOLE_TREE_NODES_MAX: Final = (
     200  # nodes of a query that its tree evaluates; the rest is shown without figures
 )
 CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused with 503
-CONSOLE_EVENTS_KEPT: Final = 2_000  # events a page gets that connects anew; older ones are in the journals
 
 # Storage
 BLOCK_MATCHED_SERIES_KEPT: Final = 4_000  # series of the selections a block remembers; at more it forgets all

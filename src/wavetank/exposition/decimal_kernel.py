@@ -40,7 +40,6 @@ def _powers() -> npt.NDArray[np.uint64]:
 
 _POWERS: Final = _powers()
 _EXACT: Final = np.array([10.0**e for e in range(23)])
-_NORMAL_NAN: Final = np.array([0x7FF8000000000001], np.uint64).view(np.float64)
 
 
 @kernel(inline=True, allocates=False)

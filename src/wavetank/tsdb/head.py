@@ -482,18 +482,6 @@ class Head:
         rows = np.flatnonzero((state[:, BLOCKS] >= 0) & ((state[:, PACKED] & 0xFFFF) > 0))
         return self._described(np.arange(len(self)), rows, np.full(len(rows), -1, np.int64))
 
-    def rows_in_range(self, rows: Int64s, mint_ms: int, maxt_ms: int) -> npt.NDArray[np.bool_]:
-        """Which of the rows have a chunk that overlaps the range."""
-        none = np.empty(0, np.int64)
-        arguments = (self.state, self.last_closed, self.closed_prev, self.closed_times)
-        count = _collect(rows, mint_ms, maxt_ms, *arguments, none, none)
-        series = np.empty(count, np.int64)
-        if count:
-            _collect(rows, mint_ms, maxt_ms, *arguments, series, np.empty(count, np.int64))
-        found = np.zeros(len(rows), np.bool_)
-        found[series] = True
-        return found
-
     def active(self) -> npt.NDArray[np.bool_]:
         """Rows that have had a sample."""
         return np.asarray((self.state[: len(self), PACKED] & HAS_SAMPLE) != 0)

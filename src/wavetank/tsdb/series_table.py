@@ -555,11 +555,6 @@ class SeriesTable:
         shift = np.repeat(self._label_ends[rows] - begins[:-1], lengths)
         return InternedLabels(self, self._label_pairs[np.arange(begins[-1]) + shift], begins, distinct=True)
 
-    def forget_strings(self) -> None:
-        """Drop the decoded strings: they are a cache for queries."""
-        self._strings.clear()
-        self._pair_cache.clear()
-
 
 @kernel("int64(uint8[::1], int64[::1], uint8[::1], int64[::1], uint32[::1], int32[::1])")
 def _find_symbol(

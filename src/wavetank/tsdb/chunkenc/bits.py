@@ -21,7 +21,6 @@ from wavetank.jit import kernel
 __all__ = [
     "Word",
     "copy_bytes",
-    "float_bits",
     "get_bits",
     "leading_zeros",
     "prefetch",
@@ -34,7 +33,6 @@ __all__ = [
     "u32_at",
     "u64_at",
     "uvarint_at",
-    "uvarint_size",
     "varint_at",
 ]
 
@@ -205,17 +203,6 @@ def varint_at(buffer: Bytes, at: Word, end: Word) -> tuple[Word, Word]:
 
 
 @kernel(inline=True, allocates=False)
-def uvarint_size(value: Word) -> Word:
-    """How many bytes ``put_uvarint`` writes."""
-    rest = np.uint64(value)
-    size = 1
-    while rest >= np.uint64(0x80):
-        rest >>= np.uint64(7)
-        size += 1
-    return size
-
-
-@kernel(inline=True, allocates=False)
 def put_u32(buffer: Bytes, at: Word, value: Word) -> Word:
     """Big-endian; returns the next index."""
     unsigned = np.uint64(value)
@@ -247,9 +234,3 @@ def u32_at(buffer: Bytes, at: Word) -> Word:
 def u64_at(buffer: Bytes, at: Word) -> Word:
     """Big-endian, as uint64."""
     return _load(buffer, np.uint64(at))
-
-
-@kernel(inline=True, allocates=False)
-def float_bits(value: Word) -> Word:
-    """The IEEE bits of a float64 as uint64."""
-    return np.float64(value).view(np.uint64)
