@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from wavetank.monitoring.options import ServerOptions, WebOptions
+    from wavetank.tsdb.options import Options as StorageOptions
 
 __all__ = ["command"]
 
@@ -284,40 +285,38 @@ def _check_mode(context: click.Context, *, agent: bool) -> None:
         )
 
 
-def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
-    """The options of the flags. Raises InputError for values that do not parse."""
+def _milliseconds(flags: dict[str, Any], name: str, flag: str) -> int:
+    """Raises InputError."""
     from wavetank.errors import InputError
-    from wavetank.monitoring.config.values import parse_duration, parse_size
-    from wavetank.monitoring.options import AgentOptions, RemoteOptions, ServerOptions
-    from wavetank.monitoring.rules.load import RuleOptions
-    from wavetank.promql.context import EngineOptions
-    from wavetank.tsdb.options import Options as StorageOptions
+    from wavetank.monitoring.config.values import parse_duration
 
-    def ms(name: str, flag: str) -> int:
-        try:
-            return int(parse_duration(flags[name]))
-        except ValueError as error:
-            raise InputError(f"--{flag}: {error}", fix="e.g. 90s, 15m, 1h") from None
+    try:
+        return int(parse_duration(flags[name]))
+    except ValueError as error:
+        raise InputError(f"--{flag}: {error}", fix="e.g. 90s, 15m, 1h") from None
+
+
+def _storage(flags: dict[str, Any], features: Set[str]) -> StorageOptions:
+    """Raises InputError."""
+    from wavetank.errors import InputError
+    from wavetank.monitoring.config.values import parse_size
+    from wavetank.tsdb.options import Options
 
     try:
         retention_bytes = int(parse_size(flags["retention_size"])) if flags["retention_size"] else 0
     except ValueError as error:
         raise InputError(f"--storage.tsdb.retention.size: {error}", fix="e.g. 512MB") from None
-    flags = {**flags, "retention_time": flags["retention_time"] or "15d"}
-    min_block = ms("min_block", "storage.tsdb.min-block-duration")
-    flags["max_block"] = flags["max_block"] or "31d"
-    features = _features(flags["features"])
-    _say_unknown(features)
-    storage = StorageOptions(
+    min_block = _milliseconds(flags, "min_block", "storage.tsdb.min-block-duration")
+    return Options(
         wal_compression=flags["wal_compression_type"] if flags["wal_compression"] else "none",
         wal_segment_bytes=_segment_bytes("storage.tsdb", flags["wal_segment"]),
         min_block_ms=min_block,
-        max_block_ms=max(min_block, ms("max_block", "storage.tsdb.max-block-duration")),
-        retention_ms=ms("retention_time", "storage.tsdb.retention.time"),
+        max_block_ms=max(min_block, _milliseconds(flags, "max_block", "storage.tsdb.max-block-duration")),
+        retention_ms=_milliseconds(flags, "retention_time", "storage.tsdb.retention.time"),
         retention_bytes=retention_bytes,
         lock_file=not flags["no_lockfile"],
         series_max=flags["series_max"],
-        idle_flush_ms=ms("idle_flush", "storage.tsdb.idle-flush"),
+        idle_flush_ms=_milliseconds(flags, "idle_flush", "storage.tsdb.idle-flush"),
         flush_on_close=flags["flush_on_close"],
         created_zeros="created-timestamp-zero-ingestion" in features,
         start_storage="st-storage" in features,
@@ -325,24 +324,49 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         histogram_starts="histograms-st-encoding" in features,
         snapshot_on_close="memory-snapshot-on-shutdown" in features,
     )
+
+
+def _agent_storage(flags: dict[str, Any]) -> StorageOptions:
+    """A log alone. Raises InputError."""
+    from wavetank.tsdb.options import Options
+
+    every = max(60_000, _milliseconds(flags, "agent_truncate", "storage.agent.wal-truncate-frequency"))
+    return Options(
+        wal_compression=flags["agent_compression_type"] if flags["agent_compression"] else "none",
+        wal_segment_bytes=_segment_bytes("storage.agent", flags["agent_segment"]),
+        min_block_ms=every,
+        max_block_ms=every,
+        retention_ms=1,  # what leaves the log is kept nowhere
+        lock_file=not flags["agent_no_lockfile"],
+    )
+
+
+def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
+    """The options of the flags. Raises InputError for values that do not parse."""
+    from wavetank.monitoring.options import AgentOptions, RemoteOptions, ServerOptions
+    from wavetank.monitoring.rules.load import RuleOptions
+    from wavetank.promql.context import EngineOptions
+
+    flags = {
+        **flags,
+        "retention_time": flags["retention_time"] or "15d",
+        "max_block": flags["max_block"] or "31d",
+    }
+    features = _features(flags["features"])
+    _say_unknown(features)
+
+    def ms(name: str, flag: str) -> int:
+        return _milliseconds(flags, name, flag)
+
     agent = None
     if flags["agent"]:
         agent = AgentOptions(
             ms("agent_min", "storage.agent.retention.min-time"),
             ms("agent_max", "storage.agent.retention.max-time"),
         )
-        every = max(60_000, ms("agent_truncate", "storage.agent.wal-truncate-frequency"))
-        storage = StorageOptions(
-            wal_compression=flags["agent_compression_type"] if flags["agent_compression"] else "none",
-            wal_segment_bytes=_segment_bytes("storage.agent", flags["agent_segment"]),
-            min_block_ms=every,
-            max_block_ms=every,
-            retention_ms=1,  # what leaves the log is kept nowhere
-            lock_file=not flags["agent_no_lockfile"],
-        )
     return ServerOptions(
         agent=agent,
-        storage=storage,
+        storage=_agent_storage(flags) if agent else _storage(flags, features),
         listen_address=flags["listen_addresses"][0],
         web=_web(flags, ms("read_timeout", "web.read-timeout") / 1000),
         remote=RemoteOptions(

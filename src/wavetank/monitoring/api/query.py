@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wavetank.model.labels import Labels
 from wavetank.model.quoting import format_float
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint, raw_answer
 from wavetank.monitoring.api.params import range_of, read_params
@@ -15,8 +19,22 @@ from wavetank.monitoring.tracing.span import Value
 from wavetank.promql.ast import selectors
 from wavetank.promql.parser import ParseError, parse_expr
 from wavetank.promql.printer import pretty
+from wavetank.tsdb.exemplars import Exemplar
 
 __all__ = ["routes"]
+
+
+def _exemplars_of(series: Labels, exemplars: Sequence[Exemplar]) -> dict[str, Any]:
+    """One series as upstream's ``query_exemplars`` shows it; times in seconds."""
+    found = [
+        {
+            "labels": exemplar.labels.to_dict(),
+            "value": format_float(exemplar.value),
+            "timestamp": exemplar.timestamp_ms / 1000,
+        }
+        for exemplar in exemplars
+    ]
+    return {"seriesLabels": series.to_dict(), "exemplars": found}
 
 
 def routes(services: Services) -> list[Route]:
@@ -75,22 +93,7 @@ def routes(services: Services) -> list[Route]:
             raise bad_data(f'invalid parameter "query": {error.message}') from None
         sets = [list(node.matchers) for node in selectors(expr)]
         found = await queries.run(lambda: services.db.exemplars(sets, start, end))
-        return answer(
-            [
-                {
-                    "seriesLabels": series.to_dict(),
-                    "exemplars": [
-                        {
-                            "labels": exemplar.labels.to_dict(),
-                            "value": format_float(exemplar.value),
-                            "timestamp": exemplar.timestamp_ms / 1000,
-                        }
-                        for exemplar in exemplars
-                    ],
-                }
-                for series, exemplars in found
-            ]
-        )
+        return answer([_exemplars_of(series, exemplars) for series, exemplars in found])
 
     async def format_query(request: Request) -> Response:
         params = await read_params(request)
