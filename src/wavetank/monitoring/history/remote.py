@@ -72,9 +72,13 @@ class RemoteServer:
         self._headers = dict(headers or {})
         self._step_ms = step_ms
         self._start_ms = start_ms
-        self._runner = asyncio.Runner()
-        self._client = self._runner.run(_client(http or HTTPClientConfig(), clock))
         self._strip: dict[str, str] = {}
+        self._runner = asyncio.Runner()
+        try:
+            self._client = self._runner.run(_client(http or HTTPClientConfig(), clock))
+        except BaseException:
+            self._runner.close()
+            raise
         try:
             self.via: Via = self._chosen() if via == "auto" else via
             if self.via == "read" and not external_labels:

@@ -6,7 +6,6 @@ the low 63 bits of the trace id decide. A span that is not sampled still passes 
 
 from __future__ import annotations
 
-import random
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +77,7 @@ class Tracer:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._draw = random.Random(0)
+        self._draw = clock.random("tracing")
         self._finish: Callable[[Span], None] | None = None
         self._bound = 0
 
