@@ -219,3 +219,17 @@ AT_ONCE_HEADS_MAX: Final = 256  # header blocks of requests that are known; then
 
 #: Bytes of one answer of a server that promtool asks.
 PROMTOOL_ANSWER_BYTES_MAX: Final = 1 << 30
+
+# Searching names and values
+SEARCH_LIMIT_MAX: Final = 10_000  # results of one search unless --web.search.max-limit says otherwise
+SEARCH_TERMS_MAX: Final = 32  # of one search; more is an error, as upstream has it
+SEARCH_TERM_CHARS_MAX: Final = 4_096  # of one term; longer is an error
+SEARCH_STEPS_MAX: Final = 10_000_000  # comparing one term with one value; then the best score so far counts
+SEARCH_VALUES_AT_ONCE: Final = 65_536  # scored together; between two such parts a search can be ended
+
+# HTTP clients
+HTTP2_STREAM_WINDOW_BYTES: Final = 1 * MIB  # of an answer that nobody reads yet; then the sender must wait
+HTTP2_CONNECTION_WINDOW_BYTES: Final = 64 * MIB  # of all answers on a connection, likewise
+HTTP2_WAITING_WRITES_MAX: Final = 4 * MIB  # bytes the other side does not take; then the connection is ended
+HTTP_REDIRECTS_MAX: Final = 10  # then the request fails
+PROXY_HEAD_BYTES_MAX: Final = 64 * KIB  # a proxy's answer to CONNECT; larger: the request fails

@@ -19,8 +19,6 @@ GOLDEN: dict[str, dict[str, bool]] = json.loads(
 OURS = {
     ("api", "openapi_3.1"): False,
     ("api", "openapi_3.2"): False,
-    ("api", "search_fuzz_alg_jarowinkler"): False,
-    ("api", "search_fuzz_alg_subsequence"): False,
     ("prometheus", "stringlabels"): False,
     ("tsdb", "exemplar_storage"): True,
     ("ui", "ui_v3"): False,

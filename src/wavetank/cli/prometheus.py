@@ -21,7 +21,6 @@ _PAGE_TITLE: Final = "Wavetank"
 # Flags of Prometheus that would change nothing here. They are refused with the reason, so that nobody relies
 # on what does not happen; docs/prometheus/differences.md lists them.
 _REFUSED: Final = {
-    "--web.search.max-limit": "the search API is not built in",
     "--storage.tsdb.samples-per-chunk": "chunks have 120 samples, as upstream's by default",
     "--storage.tsdb.max-block-chunk-segment-size": "segments have 512 MiB, as upstream's by default",
     "--storage.tsdb.block-reload-interval": "blocks are served as soon as they are written",
@@ -126,6 +125,14 @@ class _Server(click.Group):
     "web.enable-remote-write-receiver", "enable_remote_write_receiver", "Accept remote write 1.0 and 2.0."
 )
 @_switch("web.enable-otlp-receiver", "enable_otlp_receiver", "Accept metrics by OTLP over HTTP.")
+@click.option(
+    "--web.search.max-limit",
+    "search_limit",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Most results of a search (--enable-feature=search-api); 0 is none.",
+)
 @click.option("--storage.tsdb.path", "storage_path", default="data/", show_default=True)
 @click.option(
     "--storage.tsdb.retention.time", "retention_time", help="How long samples are kept. [default: 15d]"
@@ -404,6 +411,8 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         enable_admin_api=flags["enable_admin_api"],
         enable_remote_write_receiver=flags["enable_remote_write_receiver"],
         enable_otlp_receiver=flags["enable_otlp_receiver"],
+        enable_search="search-api" in features,
+        search_limit_max=flags["search_limit"],
         auto_reload_seconds=(
             ms("auto_reload_interval", "config.auto-reload-interval") / 1000 if flags["auto_reload"] else 0.0
         ),
@@ -485,6 +494,7 @@ _SWITCHED: Final = frozenset(
         "promql-delayed-name-removal",
         "promql-experimental-functions",
         "promql-extended-range-selectors",
+        "search-api",
         "st-storage",
         "use-start-timestamps",
         "xor2-encoding",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wavetank.limits import SEARCH_LIMIT_MAX
 from wavetank.monitoring.config import ScrapeConfig
 from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
@@ -77,6 +78,8 @@ class ServerOptions:
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
     enable_otlp_receiver: bool = False
+    enable_search: bool = False
+    search_limit_max: int = SEARCH_LIMIT_MAX
     auto_reload_seconds: float = 0.0
     drain_alerts: bool = True
     snap_seconds: float = 0.002

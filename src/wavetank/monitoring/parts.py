@@ -321,6 +321,8 @@ def _settings(options: ServerOptions, external_url: str, loopback_only: bool) ->
         enable_admin_api=options.enable_admin_api,
         enable_remote_write_receiver=options.enable_remote_write_receiver,
         enable_otlp_receiver=options.enable_otlp_receiver,
+        enable_search=options.enable_search,
+        search_limit_max=options.search_limit_max,
         agent=options.agent is not None,
         retention=format_duration(options.storage.retention_ms),
         loopback_only=loopback_only,

@@ -10,6 +10,8 @@ import math
 import re
 from typing import Final
 
+from wavetank.model.quoting import quote
+
 __all__ = ["TIME_MAX_MS", "TIME_MIN_MS", "format_time", "parse_time_ms"]
 
 # What upstream's minTime and maxTime come to in milliseconds
@@ -42,7 +44,7 @@ def parse_time_ms(text: str) -> int:
         else:
             milliseconds = int((fraction or "0").ljust(9, "0")) // 1_000_000
             return int((moment - _EPOCH).total_seconds()) * 1000 + milliseconds
-    raise ValueError(f'cannot parse "{text}" to a valid timestamp')
+    raise ValueError(f"cannot parse {quote(text)} to a valid timestamp")
 
 
 def format_time(seconds: float) -> str:

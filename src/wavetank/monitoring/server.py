@@ -127,9 +127,13 @@ class Server:
 
         warm_kernels(self._clock)
         if self.options.enable_remote_write_receiver:
-            from wavetank.monitoring.remote.receive import warm
+            from wavetank.monitoring.remote.receive import warm as warm_receiving
 
-            warm()
+            warm_receiving()
+        if self.options.enable_search:
+            from wavetank.monitoring.api.scoring import warm as warm_searching
+
+            warm_searching()
 
     async def reload(self) -> None:
         """Read the configuration and put it to work. Raises InputError, and the old one stays."""

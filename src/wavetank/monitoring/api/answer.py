@@ -22,7 +22,7 @@ _CODES: Final = {
     "canceled": 499,
     "timeout": 503,
     "internal": 500,
-    "unavailable": 503,
+    "unavailable": 500,
     "forbidden": 403,
     "not_found": 404,
     "not_acceptable": 406,

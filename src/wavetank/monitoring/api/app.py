@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from wavetank.errors import InputError
-from wavetank.monitoring.api import notifications, queries, query, rules, series, status, targets
+from wavetank.monitoring.api import notifications, queries, query, rules, search, series, status, targets
 from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
 from wavetank.monitoring.api.at_once import AtOnce
 from wavetank.monitoring.api.consoles import console_page
@@ -28,7 +28,7 @@ from wavetank.monitoring.api.counting import CountRequests
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
 from wavetank.monitoring.api.otlp import otlp_metrics
-from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.params import no_selector, read_params
 from wavetank.monitoring.api.read import reader
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.write import receive
@@ -57,6 +57,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Applicati
     api = [
         *query.routes(services),
         *series.routes(services),
+        *search.routes(services),
         *targets.routes(services),
         *rules.routes(services),
         *status.routes(services),
@@ -123,10 +124,10 @@ def _admin(services: Services) -> list[Route]:
     async def delete_series(request: Request) -> Response:
         guard()
         params = await read_params(request)
-        sets = params.matcher_sets()
-        if not sets:
-            raise ApiFailure("bad_data", "no match[] parameter provided")
+        if not params.all("match[]"):
+            raise no_selector()
         start, end = params.span_ms()
+        sets = params.matcher_sets(named=True)
         for matchers in sets:
             await services.queries.run(partial(storage.delete, matchers, start, end))
         return Response(status_code=204)

@@ -17,7 +17,7 @@ _BYTES: Final = tuple(100.0 * 10**i for i in range(8))
 #: First parts of a path that are a handler by themselves; below them, names are the client's.
 _WHOLE: Final = ("/-/healthy", "/-/ready", "/-/reload", "/-/quit", "/metrics", "/federate", "/")
 _API: Final = "/api/v1/"
-_API_DEEP: Final = ("status", "admin", "otlp", "notifications")
+_API_DEEP: Final = ("status", "admin", "otlp", "notifications", "search", "targets", "scrape_pools")
 
 
 class CountRequests:

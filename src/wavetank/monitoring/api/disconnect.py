@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["CancelOnDisconnect"]
 
-_PATHS: Final = ("/api/v1/query", "/api/wavetank/query")
+_PATHS: Final = ("/api/v1/query", "/api/v1/search/", "/api/wavetank/query")
 
 
 class CancelOnDisconnect:

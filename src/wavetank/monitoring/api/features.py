@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from wavetank.monitoring.api.scoring import ALGORITHMS
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.config.discovery import NOT_BUILT_IN, SDConfigs
 from wavetank.monitoring.rules.functions import FUNCTION_NAMES
@@ -78,9 +79,8 @@ def _api(services: Services) -> dict[str, bool]:
         "query_stats": True,
         "query_warnings": True,
         "remote_write_receiver": settings.enable_remote_write_receiver,
-        "search": False,
-        "search_fuzz_alg_jarowinkler": False,
-        "search_fuzz_alg_subsequence": False,
+        "search": settings.enable_search,
+        **{f"search_fuzz_alg_{name}": True for name in ALGORITHMS},
         "time_range_labels": True,
         "time_range_series": True,
     }

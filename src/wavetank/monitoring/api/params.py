@@ -13,11 +13,12 @@ from starlette.requests import Request
 from wavetank.limits import REQUEST_BODY_BYTES_MAX
 from wavetank.model.duration import parse_duration
 from wavetank.model.labels import Matcher
+from wavetank.model.quoting import quote
 from wavetank.monitoring.api.answer import ApiFailure, bad_data
 from wavetank.monitoring.rfc3339 import TIME_MAX_MS, TIME_MIN_MS, parse_time_ms
 from wavetank.promql.parser import ParseError, parse_metric_selector
 
-__all__ = ["Params", "range_of", "read_body", "read_params"]
+__all__ = ["Params", "no_selector", "parse_integer", "range_of", "read_body", "read_params"]
 
 _FIELDS_MAX = 10_000
 _POINTS_MAX = 11_000
@@ -75,23 +76,23 @@ class Params:
             return True
         raise bad_data(f'invalid parameter "{name}": not a boolean: "{text}"')
 
-    def time_ms(self, name: str, default: int | None = None) -> int:
-        """A time; the default where it is absent or empty, and an error where there is none."""
+    def time_ms(self, name: str, default: int | None = None, *, named: bool = True) -> int:
+        """A time; the default where it is absent or empty, and an error where there is none.
+
+        An error begins with the parameter's name if it is to be ``named``.
+        """
         text = self.text(name)
         if text == "" and default is not None:
             return default
         try:
             return parse_time_ms(text)
         except ValueError as error:
-            prefix = "" if default is None else f"Invalid time value for '{name}': "
-            raise bad_data(f'invalid parameter "{name}": {prefix}{error}') from None
+            said = f"{error}" if default is None else f"invalid time value for '{name}': {error}"
+            raise bad_data(_about(name, said) if named else said) from None
 
     def span_ms(self) -> tuple[int, int]:
         """``start`` and ``end``; everything where they are absent."""
-        start, end = self.time_ms("start", TIME_MIN_MS), self.time_ms("end", TIME_MAX_MS)
-        if end < start:
-            raise bad_data('invalid parameter "end": end timestamp must not be before start time')
-        return start, end
+        return self.time_ms("start", TIME_MIN_MS), self.time_ms("end", TIME_MAX_MS)
 
     def duration_ms(self, name: str, default: int | None = None) -> int:
         """A duration: ``5m``, or seconds with a fraction."""
@@ -106,12 +107,12 @@ class Params:
             if abs(seconds) <= TIME_MAX_MS / 1000:
                 return round(seconds * 1000)
             raise bad_data(
-                f'invalid parameter "{name}": cannot parse "{text}" to a valid duration. It overflows int64'
+                _about(name, f"cannot parse {quote(text)} to a valid duration. It overflows int64")
             )
         try:
             return parse_duration(text)
         except ValueError:
-            raise bad_data(f'invalid parameter "{name}": cannot parse "{text}" to a valid duration') from None
+            raise bad_data(_about(name, f"cannot parse {quote(text)} to a valid duration")) from None
 
     def limit(self, name: str = "limit", default: int = 0) -> int:
         """How many; 0 is all."""
@@ -119,25 +120,39 @@ class Params:
         if text == "":
             return default
         try:
-            value = int(text)
-        except ValueError:
-            value = -1
+            value = parse_integer(text)
+        except ValueError as error:
+            raise bad_data(_about(name, f"{error}")) from None
         if value < 0:
-            raise bad_data(f'invalid parameter "{name}": limit must be non-negative')
+            raise bad_data(_about(name, "limit must be non-negative"))
         return value
 
-    def matcher_sets(self, name: str = "match[]") -> list[list[Matcher]]:
-        """The selectors of ``match[]``."""
+    def matcher_sets(self, *, named: bool = False, may_match_all: bool = False) -> list[list[Matcher]]:
+        """The selectors of ``match[]``. Errors begin with that name if it is to be ``named``."""
         found = []
-        for text in self.all(name):
-            try:
+        try:
+            for text in self.all("match[]"):
                 matchers = parse_metric_selector(text)
-            except ParseError as error:
-                raise bad_data(f'invalid parameter "{name}": {error.message}') from None
-            if all(matcher.matches("") for matcher in matchers):
-                raise bad_data("match[] must contain at least one non-empty matcher")
-            found.append(matchers)
+                if not may_match_all and all(matcher.matches("") for matcher in matchers):
+                    raise bad_data("match[] must contain at least one non-empty matcher")
+                found.append(matchers)
+        except (ParseError, ApiFailure) as error:
+            raise bad_data(_about("match[]", error.message) if named else error.message) from None
         return found
+
+
+def parse_integer(text: str) -> int:
+    """As Go's strconv.Atoi. Raises ValueError with its text."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f"strconv.Atoi: parsing {quote(text)}: invalid syntax")
+    if len(digits.lstrip("0")) > 19 or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(f"strconv.Atoi: parsing {quote(text)}: value out of range")
+    return int(text)
+
+
+def _about(name: str, text: str) -> str:
+    return f'invalid parameter "{name}": {text}'
 
 
 def range_of(params: Params) -> tuple[int, int, int]:

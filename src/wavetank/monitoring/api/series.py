@@ -44,20 +44,22 @@ def routes(services: Services) -> list[Route]:
 
     async def series(request: Request) -> Response:
         params = await read_params(request)
-        sets = params.matcher_sets()
-        if not sets:
+        if not params.all("match[]"):
             raise no_selector()
+        limit = params.limit()
         start, end = params.span_ms()
+        sets = params.matcher_sets(named=True)
         found = await run(lambda: union(lambda matchers: db.series(matchers, start, end), sets))
-        shown, warnings = limited(found, params.limit())
+        shown, warnings = limited(found, limit)
         return answer([labels.to_dict() for labels in shown], warnings=warnings)
 
     async def names(request: Request) -> Response:
         params = await read_params(request)
-        sets = params.matcher_sets() or [[]]
+        limit = params.limit()
         start, end = params.span_ms()
+        sets = params.matcher_sets() or [[]]
         found = await run(lambda: union(lambda matchers: db.label_names(matchers, start, end), sets))
-        shown, warnings = limited(found, params.limit())
+        shown, warnings = limited(found, limit)
         return answer(shown, warnings=warnings)
 
     async def values(request: Request) -> Response:
@@ -65,10 +67,11 @@ def routes(services: Services) -> list[Route]:
         name = unescape_name(request.path_params["name"])
         if not name:
             raise bad_data('invalid label name: ""')
-        sets = params.matcher_sets() or [[]]
+        limit = params.limit()
         start, end = params.span_ms()
+        sets = params.matcher_sets() or [[]]
         found = await run(lambda: union(lambda matchers: db.label_values(name, matchers, start, end), sets))
-        shown, warnings = limited(found, params.limit())
+        shown, warnings = limited(found, limit)
         return answer(shown, warnings=warnings)
 
     return [

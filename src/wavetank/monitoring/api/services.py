@@ -10,6 +10,7 @@ from typing import Protocol
 
 from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
+from wavetank.limits import SEARCH_LIMIT_MAX
 from wavetank.model.labels import Labels
 from wavetank.monitoring.config.model import Config
 from wavetank.monitoring.notifications import Notifications
@@ -32,6 +33,8 @@ class Settings:
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
     enable_otlp_receiver: bool = False
+    enable_search: bool = False
+    search_limit_max: int = SEARCH_LIMIT_MAX
     agent: bool = False
     retention: str = "15d"
     loopback_only: bool = True

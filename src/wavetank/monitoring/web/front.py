@@ -105,6 +105,7 @@ _NOT_IN_AGENTS: Final = (
     "/api/v1/labels",
     "/api/v1/label/",
     "/api/v1/series",
+    "/api/v1/search/",
     "/api/v1/read",
     "/api/v1/rules",
     "/api/v1/alerts",
