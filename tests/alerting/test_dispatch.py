@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
-from wavetank.alerting.alert import Alert, merge
+from wavetank.alerting.alert import Alert, fingerprint, merge
 from wavetank.alerting.config import parse_config
 from wavetank.alerting.dispatch import Dispatcher
 from wavetank.alerting.inhibit import Inhibitor
+from wavetank.alerting.labelsets import LabelSets
 from wavetank.alerting.nflog import Entry, Standing, reason_to_notify
 from wavetank.alerting.route import Route, build_route
 from wavetank.alerting.store import AlertStore
@@ -90,6 +90,29 @@ def test_old_alerts_do_not_wait_again_after_a_restart() -> None:
     assert len(dispatcher.step(NOW, 5.0)) == 1
 
 
+def test_a_group_that_was_swept_up_is_made_anew() -> None:
+    dispatcher = Dispatcher(tree(SIMPLE))
+    dispatcher.insert(alert(a="1"), NOW, 0.0)
+    (flush,) = dispatcher.step(NOW + 400, 10.0)
+    dispatcher.done(flush, told=True)
+    assert dispatcher.step(NOW + 400, 100.0) == []
+    assert dispatcher.groups == {}
+    dispatcher.insert(alert(NOW + 400, a="1"), NOW + 400, 100.0)
+    assert dispatcher.next_due() == 110.0
+    (flush,) = dispatcher.step(NOW + 410, 110.0)
+    assert [a.starts_at for a in flush.alerts] == [NOW + 400]
+
+
+def test_an_alert_that_is_forgotten_is_placed_again_when_it_comes_again() -> None:
+    dispatcher = Dispatcher(tree(ROUTES))
+    dispatcher.insert(alert(x="1"), NOW, 0.0)
+    assert dispatcher.receivers(alert(x="1")) == ["s", "t"]
+    dispatcher.forget(alert(x="1"))
+    assert dispatcher.receivers(alert(x="1")) == ["s", "t"]
+    dispatcher.insert(alert(x="1"), NOW, 0.0)
+    assert [len(group.alerts) for group in dispatcher.groups.values()] == [1, 1]
+
+
 def test_jumps_of_the_wall_clock_neither_hurry_nor_delay() -> None:
     dispatcher = Dispatcher(tree(SIMPLE))
     dispatcher.insert(alert(a="1"), NOW, 0.0)
@@ -144,6 +167,21 @@ def test_a_limit_by_name_refuses_and_counts() -> None:
     assert store.put([alert(alertname="x")], NOW) == 0
 
 
+def test_a_label_set_is_read_once_whatever_the_order_and_bounded() -> None:
+    sets = LabelSets()
+    first = sets.read(b'{"a":"1","b":"2","c":""}')
+    assert sets.read(b'{"a":"1","b":"2","c":""}') is first
+    assert sets.read(b'{ "b": "2", "a": "1" }') == first
+    assert first.labels == {"a": "1", "b": "2"}
+    assert first.id == fingerprint({"a": "1", "b": "2"})
+    assert sets.read(b'{"a":""}').fault == "at least one label pair required"
+    assert sets.read(b'{"":"x"}').fault == 'invalid label set: invalid name ""'
+    for i in range(2000):
+        sets.read(b'{"a":"%d"}' % i)
+    sets.keep(1)
+    assert sets.read(b'{"a":"1","b":"2","c":""}') is not first
+
+
 RULE = """
 receivers: [{name: r}]
 route: {receiver: r}
@@ -155,7 +193,7 @@ inhibit_rules:
 def test_inhibition_needs_equal_labels_and_a_firing_source() -> None:
     inhibitor = Inhibitor(parse_config(RULE).inhibit_rules)
     source = alert(s="1", e="x")
-    inhibitor.seen(source)
+    inhibitor.seen([source])
     assert inhibitor.muted_by({"t": "1", "e": "x"}, NOW) == [source.id]
     assert inhibitor.muted_by({"t": "1", "e": "y"}, NOW) == []
     assert inhibitor.muted_by({"t": "2", "e": "x"}, NOW) == []
@@ -167,7 +205,7 @@ def test_inhibition_needs_equal_labels_and_a_firing_source() -> None:
 def test_an_alert_on_both_sides_of_a_rule_does_not_mute_itself() -> None:
     inhibitor = Inhibitor(parse_config(RULE).inhibit_rules)
     both = alert(s="1", t="1", e="x")
-    inhibitor.seen(both)
+    inhibitor.seen([both])
     assert inhibitor.muted_by(both.labels, NOW) == []
     assert inhibitor.muted_by({"t": "1", "e": "x"}, NOW) == [both.id]
 

@@ -10,7 +10,6 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,6 +18,7 @@ import pytest
 from alerting_rig import Sink
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.config import parse_config

@@ -5,11 +5,11 @@ Mirrors types.Alert and model.Fingerprint. Times are Unix seconds; 0 stands for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 
-__all__ = ["Alert", "fingerprint", "merge", "status"]
+import msgspec
+
+__all__ = ["Alert", "fingerprint", "merge", "overlaps", "status"]
 
 _OFFSET = 14695981039346656037
 _PRIME = 1099511628211
@@ -18,25 +18,20 @@ _MASK = (1 << 64) - 1
 
 def fingerprint(labels: Mapping[str, str]) -> str:
     """FNV-1a of names and values in order of the names, as 16 hex digits: upstream's identity of an alert."""
-    return _hashed(tuple(sorted(labels.items())))
-
-
-@lru_cache(maxsize=65_536)  # senders repeat every alert each minute, and this is a loop over bytes
-def _hashed(pairs: tuple[tuple[str, str], ...]) -> str:
     # A byte 0xFF, which UTF-8 does not have, ends every text.
-    texts = b"".join(text.encode("utf-8", "surrogateescape") + b"\xff" for pair in pairs for text in pair)
+    texts = [text for pair in sorted(labels.items()) for text in pair]
+    joined = b"\xff".join([text.encode("utf-8", "surrogateescape") for text in texts])
     value = _OFFSET
-    for byte in texts:
+    for byte in joined + b"\xff" if texts else b"":
         value = ((value ^ byte) * _PRIME) & _MASK
     return f"{value:016x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(msgspec.Struct, frozen=True):
     """``timeout``: the end is a guess, made because the sender gave none. Labels are never changed."""
 
     labels: Mapping[str, str]
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
     starts_at: float = 0.0
     ends_at: float = 0.0
     updated_at: float = 0.0
@@ -46,7 +41,7 @@ class Alert:
 
     def __post_init__(self) -> None:
         if not self.id:
-            object.__setattr__(self, "id", fingerprint(self.labels))
+            msgspec.structs.force_setattr(self, "id", fingerprint(self.labels))
 
     @property
     def name(self) -> str:
@@ -59,7 +54,7 @@ class Alert:
         return "resolved" if self.resolved(now) else "firing"
 
 
-def status(alerts: list[Alert], now: float) -> str:
+def status(alerts: Sequence[Alert], now: float) -> str:
     """``firing`` while one of them is."""
     return "resolved" if all(alert.resolved(now) for alert in alerts) else "firing"
 
@@ -79,4 +74,4 @@ def merge(a: Alert, b: Alert, now: float) -> Alert:
             ends_at = max(a.ends_at, b.ends_at)
     elif a.ends_at > b.ends_at and not a.timeout:
         ends_at = a.ends_at
-    return replace(b, starts_at=min(a.starts_at, b.starts_at), ends_at=ends_at)
+    return msgspec.structs.replace(b, starts_at=min(a.starts_at, b.starts_at), ends_at=ends_at)

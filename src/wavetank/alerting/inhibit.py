@@ -31,7 +31,7 @@ class _Rule:
 
 
 class Inhibitor:
-    """``seen`` hears of every alert, ``forget`` of those that are gone."""
+    """``seen`` hears of all alerts, ``forget`` of each that is gone."""
 
     def __init__(self, rules: Iterable[InhibitRuleConfig] = (), alerts: Iterable[Alert] = ()) -> None:
         self._rules = [
@@ -43,24 +43,31 @@ class Inhibitor:
             )
             for rule in rules
         ]
-        for alert in alerts:
-            self.seen(alert)
+        # A fingerprint names labels for ever, so what rules they are a source of is asked once.
+        self._places: dict[str, tuple[tuple[_Rule, tuple[str, ...]], ...]] = {}
+        self.seen(alerts)
 
     def __len__(self) -> int:
         return len(self._rules)
 
-    def seen(self, alert: Alert) -> None:
-        for rule in self._rules:
-            if matches(rule.source, alert.labels):
-                rule.sources.setdefault(rule.key(alert.labels), {})[alert.id] = alert
+    def seen(self, alerts: Iterable[Alert]) -> None:
+        if not self._rules:
+            return
+        for alert in alerts:
+            places = self._places.get(alert.id)
+            if places is None:
+                labels = alert.labels
+                found = [(r, r.key(labels)) for r in self._rules if matches(r.source, labels)]
+                places = self._places[alert.id] = tuple(found)
+            for rule, key in places:
+                rule.sources.setdefault(key, {})[alert.id] = alert
 
     def forget(self, alert: Alert) -> None:
-        for rule in self._rules:
-            key = rule.key(alert.labels)
-            if (found := rule.sources.get(key)) is not None:
-                found.pop(alert.id, None)
-                if not found:
-                    del rule.sources[key]
+        for rule, key in self._places.pop(alert.id, ()):
+            found = rule.sources[key]
+            del found[alert.id]
+            if not found:
+                del rule.sources[key]
 
     def muted_by(self, labels: Mapping[str, str], now: float) -> list[str]:
         """Fingerprints of the alerts that mute these labels: of each rule, one."""

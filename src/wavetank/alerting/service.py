@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -139,14 +139,13 @@ class Alertmanager:
             external_url=self.options.external_url,
         )
         self.store.changed = [inhibitor.seen, self._dispatch]
-        self.store.dropped = [inhibitor.forget]
         self.dispatcher = Dispatcher(
             self.route,
             starts_at=self._starts_at,
             maintenance_seconds=self.options.dispatch_maintenance_seconds,
         )
-        for alert in self.store.all():
-            self._dispatch(alert)
+        self.store.dropped = [inhibitor.forget, self.dispatcher.forget]
+        self._dispatch(self.store.all())
         for name, found in integrations.items():
             for integration in found:
                 self.metrics.announce(name, integration.name)
@@ -183,8 +182,10 @@ class Alertmanager:
         self._wake.set()
         return refused
 
-    def _dispatch(self, alert: Alert) -> None:
-        self.dispatcher.insert(alert, self.clock.now(), self.clock.monotonic())
+    def _dispatch(self, alerts: Sequence[Alert]) -> None:
+        now, monotonic = self.clock.now(), self.clock.monotonic()
+        for alert in alerts:
+            self.dispatcher.insert(alert, now, monotonic)
 
     def status(self, alert: Alert) -> AlertStatus:
         """What mutes an alert now."""

@@ -7,7 +7,7 @@ of one name; one more is refused and counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from wavetank.alerting.alert import Alert, merge, overlaps
 from wavetank.limits import ALERTS_MAX
@@ -16,21 +16,23 @@ __all__ = ["AlertStore"]
 
 
 class AlertStore:
-    """``put`` tells every listener what an alert is now, and what was dropped."""
+    """``put`` tells every listener what the alerts are now, and what was dropped."""
 
     def __init__(self, per_name_max: int = 0) -> None:
         self._alerts: dict[str, Alert] = {}
         self._names: Counter[str] = Counter()
         self._per_name_max = per_name_max
         self.limited = 0
-        self.changed: list[Callable[[Alert], None]] = []
+        self.changed: list[Callable[[Sequence[Alert]], None]] = []
         self.dropped: list[Callable[[Alert], None]] = []
 
     def put(self, alerts: Iterable[Alert], now: float) -> int:
         """Take alerts in; the number of those for which there was no room."""
         refused = 0
+        known = self._alerts
+        taken = []
         for alert in alerts:
-            old = self._alerts.get(alert.id)
+            old = known.get(alert.id)
             if old is None:
                 if not self._room(alert):
                     refused += 1
@@ -38,9 +40,10 @@ class AlertStore:
                 self._names[alert.name] += 1
             elif overlaps(old, alert):
                 alert = merge(old, alert, now)
-            self._alerts[alert.id] = alert
-            for listener in self.changed:
-                listener(alert)
+            known[alert.id] = alert
+            taken.append(alert)
+        for listener in self.changed:
+            listener(taken)
         self.limited += refused
         return refused
 

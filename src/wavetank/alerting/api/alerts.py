@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cmp_to_key
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 import msgspec
 import re2
@@ -14,14 +13,14 @@ from starlette.responses import Response
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.api.shown import ShownAlerts
-from wavetank.alerting.api.times import BadRequest, flag, json_answer, json_bytes, parse_time, read_json
+from wavetank.alerting.api.times import BadRequest, flag, json_answer, json_bytes
 from wavetank.alerting.dispatch import Group
 from wavetank.alerting.matchers import matches_filter, parse_matcher
 from wavetank.alerting.service import Alertmanager, AlertStatus
 from wavetank.clock import next_turn
-from wavetank.model.labels import Matcher, compile_regex, is_valid_label_name
+from wavetank.model.labels import Matcher, compile_regex
 
-__all__ = ["get_alerts", "get_groups", "get_receivers", "post_alerts"]
+__all__ = ["get_alerts", "get_groups", "get_receivers"]
 
 _ALERTS_A_TURN: Final = 500
 
@@ -80,7 +79,7 @@ async def get_alerts(am: Alertmanager, request: Request, shown: ShownAlerts) -> 
     every = sorted(am.store.all(), key=lambda a: a.id)
     shown.keep(len(every))
     async for alert in _in_turns(every):
-        receivers = [route.receiver for route in am.route.match(alert.labels)]
+        receivers = am.dispatcher.receivers(alert)
         if any(map(wanted, receivers)) and (status := passes(alert)) is not None:
             found.append(shown.encode(alert, status, receivers, ()))
     return json_bytes(b"[" + b",".join(found) + b"]")
@@ -97,10 +96,6 @@ async def _in_turns(alerts: Sequence[Alert]) -> AsyncIterator[Alert]:
 async def get_groups(am: Alertmanager, request: Request, shown: ShownAlerts) -> Response:
     passes, wanted = _alert_filter(am, request), _receiver_filter(am, request)
     muted = flag(request, "muted")
-    receivers: dict[str, list[str]] = {}
-    for group in am.dispatcher.groups.values():
-        for id_ in group.alerts:
-            receivers.setdefault(id_, []).append(group.route.receiver)
     shown.keep(len(am.store))
     listed = []
     ordered = sorted(am.dispatcher.groups.values(), key=cmp_to_key(_before))
@@ -110,7 +105,7 @@ async def get_groups(am: Alertmanager, request: Request, shown: ShownAlerts) -> 
         alerts = []
         async for alert in _in_turns(sorted(group.alerts.values(), key=lambda a: a.id)):
             if (status := passes(alert)) is not None:
-                told = sorted(receivers.get(alert.id, ()))  # none: it came meanwhile
+                told = sorted(am.dispatcher.receivers(alert))
                 alerts.append(shown.encode(alert, status, told, group.muted_by))
         await next_turn()
         if alerts:
@@ -148,93 +143,3 @@ async def get_receivers(am: Alertmanager, request: Request) -> Response:
             if matches_filter(matchers, receiver.labels)
         ]
     )
-
-
-async def post_alerts(am: Alertmanager, request: Request) -> Response:
-    body = await read_json(request)
-    if not isinstance(body, list):
-        raise BadRequest("alerts in body must be of type array", 422, 601)
-    now = am.clock.now()
-    timeout = am.config.globals.resolve_timeout / 1000
-    read = [_read(entry, i) for i, entry in enumerate(body)]
-    valid, errors = [], []
-    for alert in (_timed(alert, now, timeout) for alert in read):
-        am.metrics.received.inc(1, "firing" if alert.ends_at > now else "resolved", "v2")
-        try:
-            _check(alert)
-        except ValueError as error:
-            am.metrics.invalid.inc(1, "v2")
-            errors.append(str(error))
-        else:
-            valid.append(alert)
-    refused = am.put(valid)
-    if errors:
-        raise BadRequest("\n".join(errors))
-    if refused and refused == len(valid):
-        raise BadRequest(f"{refused} alerts are refused: there is no room for more", 500)
-    return Response(status_code=200, headers={"Cache-Control": "no-store"})
-
-
-def _read(entry: Any, index: int) -> Alert:
-    if not isinstance(entry, dict):
-        raise BadRequest(f"alerts.{index} in body must be of type object", 422, 601)
-    if entry.get("labels") is None:
-        raise BadRequest(f"validation failure list:\n{index}.labels in body is required", 422, 602)
-    labels = _texts(entry["labels"], f"{index}.labels")
-    annotations = _texts(entry.get("annotations") or {}, f"{index}.annotations")
-    url = entry.get("generatorURL") or ""
-    if not isinstance(url, str) or (url and not _is_uri(url)):
-        raise BadRequest(f"{index}.generatorURL in body must be of type uri: {str(url)[:80]!r}", 422, 601)
-    return Alert(
-        labels={name: value for name, value in labels.items() if value != ""},
-        annotations=annotations,
-        starts_at=parse_time(entry.get("startsAt"), f"{index}.startsAt"),
-        ends_at=parse_time(entry.get("endsAt"), f"{index}.endsAt"),
-        generator_url=url,
-    )
-
-
-def _is_uri(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    # An address that a mail or a chat makes a link of must not run a script.
-    return parts.scheme in ("http", "https") or (not parts.scheme and text.startswith("/"))
-
-
-def _texts(value: Any, field: str) -> Mapping[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise BadRequest(f"{field} in body must be of type object with texts", 422, 601)
-    return value
-
-
-def _timed(alert: Alert, now: float, timeout_seconds: float) -> Alert:
-    starts_at = alert.starts_at or alert.ends_at or now
-    ends_at = alert.ends_at or now + timeout_seconds
-    return Alert(
-        labels=alert.labels,
-        annotations=alert.annotations,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        updated_at=now,
-        generator_url=alert.generator_url,
-        timeout=alert.ends_at == 0,
-        id=alert.id,
-    )
-
-
-def _check(alert: Alert) -> None:
-    """Raises ValueError in upstream's words."""
-    if alert.ends_at < alert.starts_at:
-        raise ValueError("start time must be before end time")
-    if not alert.labels:
-        raise ValueError("at least one label pair required")
-    for what, pairs in (("label", alert.labels), ("annotation", alert.annotations)):
-        for name, value in pairs.items():
-            if not is_valid_label_name(name):
-                raise ValueError(f'invalid {what} set: invalid name "{name}"')
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"invalid {what} set: invalid value {value!r}") from None

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from wavetank import __version__
 from wavetank.alerting.api import alerts, silences
+from wavetank.alerting.api.intake import Intake
 from wavetank.alerting.api.page import render_page
 from wavetank.alerting.api.shown import ShownAlerts
 from wavetank.alerting.api.times import BadRequest, json_answer, problem, show_time
@@ -31,7 +32,7 @@ Endpoint = Callable[[Alertmanager, Request], Awaitable[Response]]
 
 def create_app(am: Alertmanager) -> ASGIApp:
     """The ASGI application."""
-    shown = ShownAlerts()
+    shown, intake = ShownAlerts(), Intake()
 
     def route(path: str, method: str, endpoint: Endpoint) -> BaseRoute:
         async def handle(request: Request) -> Response:
@@ -55,7 +56,7 @@ def create_app(am: Alertmanager) -> ASGIApp:
             route("/api/v2/status", "GET", _status),
             route("/api/v2/receivers", "GET", alerts.get_receivers),
             route("/api/v2/alerts", "GET", partial(alerts.get_alerts, shown=shown)),
-            route("/api/v2/alerts", "POST", alerts.post_alerts),
+            route("/api/v2/alerts", "POST", intake.post),
             route("/api/v2/alerts/groups", "GET", partial(alerts.get_groups, shown=shown)),
             route("/api/v2/silences", "GET", silences.get_silences),
             route("/api/v2/silences", "POST", silences.post_silence),

@@ -18,6 +18,7 @@ __all__ = [
     "json_bytes",
     "parse_time",
     "problem",
+    "read_body",
     "read_json",
     "show_time",
 ]
@@ -65,8 +66,8 @@ def flag(request: Request, name: str, default: bool = True) -> bool:
     return text.lower() in ("true", "1", "t")
 
 
-async def read_json(request: Request) -> Any:
-    """The body's value. Raises BadRequest, with 413 for a body that is too large."""
+async def read_body(request: Request) -> bytes:
+    """All of the body. Raises BadRequest with 413 where it is too large."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -74,8 +75,14 @@ async def read_json(request: Request) -> Any:
         if size > ALERT_BODY_BYTES_MAX:
             raise BadRequest(f"the body is larger than {ALERT_BODY_BYTES_MAX} bytes", 413)
         chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_json(request: Request) -> Any:
+    """The body's value. Raises BadRequest."""
+    body = await read_body(request)
     try:
-        return msgspec.json.decode(b"".join(chunks))
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequest(f"parsing body failed, because {error}", 400, 400) from None
 
