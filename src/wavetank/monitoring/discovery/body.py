@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import aiohttp
-
 from wavetank.limits import SD_BODY_BYTES_MAX
+from wavetank.monitoring.http_client import Response
 
 __all__ = ["read_body"]
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes:
+async def read_body(response: Response) -> bytes:
     """The whole body. Raises ValueError for one larger than SD_BODY_BYTES_MAX."""
     body = await response.content.read(SD_BODY_BYTES_MAX + 1)
     while len(body) <= SD_BODY_BYTES_MAX and (more := await response.content.readany()):

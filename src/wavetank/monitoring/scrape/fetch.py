@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-import aiohttp
-
 from wavetank.limits import SCRAPE_BODY_BYTES_MAX
 from wavetank.monitoring.config.model import ScrapeConfig
-from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
+from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient, Response
 from wavetank.monitoring.scrape.body import BodyReader, ScrapeFailed
 from wavetank.monitoring.scrape.plain_http import PlainConnection, Redirected, address_of
 from wavetank.monitoring.scrape.target import Target
@@ -131,7 +129,7 @@ class Fetcher:
             return Fetched(body, response.headers.get("Content-Type", ""))
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read(response: Response, limit: int) -> bytes:
     """The body, decompressed, and never more than ``limit`` bytes of it in memory."""
     reader = BodyReader(response.headers.get("Content-Encoding", "").lower(), limit)
     async for part in response.content.iter_any():
