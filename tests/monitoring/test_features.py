@@ -17,8 +17,6 @@ GOLDEN: dict[str, dict[str, bool]] = json.loads(
 )
 #: Where ours differs, and docs/prometheus/differences.md says so.
 OURS = {
-    ("api", "openapi_3.1"): False,
-    ("api", "openapi_3.2"): False,
     ("prometheus", "stringlabels"): False,
     ("tsdb", "exemplar_storage"): True,
     ("ui", "ui_v3"): False,

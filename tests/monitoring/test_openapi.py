@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 from wavetank.clock import RealClock
 from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import Labels
+from wavetank.monitoring.api.openapi.document import document
 from wavetank.monitoring.remote.codec import pack
 from wavetank.monitoring.remote.payload import Item, request_v1
 from wavetank.monitoring.server import ServerOptions
@@ -74,16 +79,82 @@ ASKED = [
     ("/notifications", {}),
     ("/features", {}),
 ]
+#: Paths, operations and parameters of web/api/v1/testdata/openapi_3.2_golden.yaml.
+UPSTREAM = json.loads((Path(__file__).parent / "data" / "openapi_operations.json").read_text())
+OURS_ALONE = {"/queries", "/queries/{id}/cancel"}
 NOT_GET = {"/admin/tsdb/delete_series", "/admin/tsdb/clean_tombstones", "/admin/tsdb/snapshot"}
 NOT_BUILT_IN = {"/search/metric_names", "/search/label_names", "/search/label_values"}
 
 
+OURS = document("3.2.0", url="/api/v1", api_version="1")
+
+
 def check(path: str, answer: Any) -> list[str]:
-    """What is wrong with an answer, in short."""
-    schema = {"$ref": f"#/components/schemas/{SPEC['paths'][path]}", "components": SPEC["components"]}
+    """What is wrong with an answer by upstream's schema and by ours, in short."""
+    name = SPEC["paths"][path]
+    return check_against(SPEC["components"], name, answer) + check_against(OURS["components"], name, answer)
+
+
+def check_against(components: Any, name: str, answer: Any) -> list[str]:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": components}
     found = jsonschema.Draft202012Validator(schema).iter_errors(answer)
     best = (jsonschema.exceptions.best_match([error]) or error for error in found)
     return [f"{error.message[:200]} at {list(error.absolute_path)}" for error in best]
+
+
+def operations(paths: Any) -> dict[str, Any]:
+    """What clients are made from."""
+    found: dict[str, Any] = {}
+    for path, methods in paths.items():
+        for method, said in methods.items():
+            names = [entry["name"] for entry in said.get("parameters", ())]
+            for body in said.get("requestBody", {}).get("content", {}).values():
+                schema = OURS["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+                names = list(schema["properties"])
+            found.setdefault(path, {})[method] = {
+                "operation": said["operationId"],
+                "tag": said["tags"][0],
+                "parameters": sorted(set(names) - {"advice"}),
+            }
+    return found
+
+
+def test_our_document_has_upstreams_operations() -> None:
+    found = operations(OURS["paths"])
+    assert {path: said for path, said in found.items() if path not in OURS_ALONE} == UPSTREAM
+    older = document("3.1.0", url="/api/v1", api_version="1")
+    assert set(OURS["paths"]) - set(older["paths"]) == {"/notifications/live"}
+    for schema in OURS["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert set(re.findall(r"#/components/schemas/(\w+)", json.dumps(OURS))) <= set(
+        OURS["components"]["schemas"]
+    )
+
+
+async def test_our_document_is_of_our_routes(start: Callable[..., Any]) -> None:
+    async with start("{}", ServerOptions(search_limit_max=7)) as server:
+        served = yaml.safe_load(await server.get("/api/v1/openapi.yaml"))
+        assert served["openapi"] == "3.1.0"
+        assert served["servers"][0]["url"].endswith("/api/v1")
+        newest = yaml.safe_load(await server.get("/api/v1/openapi.yaml", openapi_version="3.2"))
+        limits = newest["paths"]["/search/label_names"]["get"]["parameters"]
+        assert [entry["schema"]["default"] for entry in limits if entry["name"] == "limit"] == [7]
+        api = next(r for r in app_of(server) if isinstance(r, Mount) and r.path == "/api/v1")
+        routed = {
+            route.path_format: (route.methods or set()) - {"HEAD"}
+            for route in api.routes or ()
+            if isinstance(route, Route) and route.path not in ("/{path:path}", "/openapi.yaml")
+        }
+    said = {path: {method.upper() for method in methods} for path, methods in newest["paths"].items()}
+    assert routed == said
+
+
+def app_of(server: Any) -> Any:
+    """The routes of a running server."""
+    app = server.server._parts.app.asgi
+    while not isinstance(app, Starlette):
+        app = app._app
+    return app.routes
 
 
 def test_every_path_of_the_specification_is_asked() -> None:

@@ -27,6 +27,7 @@ from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.counting import CountRequests
 from wavetank.monitoring.api.disconnect import CancelOnDisconnect
 from wavetank.monitoring.api.federate import federate
+from wavetank.monitoring.api.openapi import document as openapi
 from wavetank.monitoring.api.otlp import otlp_metrics
 from wavetank.monitoring.api.params import no_selector, read_params
 from wavetank.monitoring.api.read import reader
@@ -63,6 +64,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Applicati
         *status.routes(services),
         *notifications.routes(services),
         *queries.routes(services),
+        *openapi.routes(services.settings.external_url, status.VERSION, services.settings.search_limit_max),
         *_admin(services),
         Route("/write", endpoint(_writer(services)), methods=["POST"]),
         Route("/otlp/v1/metrics", endpoint(otlp_metrics(services)), methods=["POST"]),

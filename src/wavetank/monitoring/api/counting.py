@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
+from wavetank.monitoring.api.openapi.catalogue import PATHS
 
 __all__ = ["CountRequests", "handler_of"]
 
@@ -17,7 +18,6 @@ _BYTES: Final = tuple(100.0 * 10**i for i in range(8))
 #: First parts of a path that are a handler by themselves; below them, names are the client's.
 _WHOLE: Final = ("/-/healthy", "/-/ready", "/-/reload", "/-/quit", "/metrics", "/federate", "/")
 _API: Final = "/api/v1/"
-_API_DEEP: Final = ("status", "admin", "otlp", "notifications", "search", "targets", "scrape_pools")
 
 
 class CountRequests:
@@ -75,8 +75,9 @@ def handler_of(path: str) -> str:
         return path
     if not path.startswith(_API):
         return "/static/*filepath" if path.rpartition("/")[2].count(".") else "/*path"
-    parts = path[len(_API) :].split("/")
-    if parts[0] == "label":
+    below = path[len(_API) - 1 :]
+    if below in PATHS:
+        return path
+    if below.startswith("/label/") and below.endswith("/values"):
         return "/api/v1/label/:name/values"
-    kept = parts[:3] if parts[0] in _API_DEEP else parts[:1]
-    return _API + "/".join(kept) if all(p.isascii() and len(p) < 40 for p in kept) else "/api/v1/*path"
+    return "/api/v1/queries/:id/cancel" if below.startswith("/queries/") else "/api/v1/*path"
