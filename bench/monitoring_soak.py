@@ -4,17 +4,23 @@ Usage: python bench/monitoring_soak.py [hours targets series]
 
 Scrapes (bodies made here, no network), rules and upkeep run on a virtual clock, every 60 s of it, over a real
 storage with a day of retention. Every hour a third of the targets is replaced by new ones, as deployments do.
-Prints by every few hours: resident memory, objects of Python, files and descriptors, series in the head,
-blocks and bytes on disk. After the first day and a half, nothing of it should grow.
+Prints every few hours: resident memory (anonymous: arrays and objects; of files: blocks and head chunks
+that are mapped), what is left of it after malloc_trim, objects of Python, files and descriptors, series in
+the head, blocks and bytes on disk; at the end how much each grows an hour after the first day, by the median
+slope between any two looks (Theil-Sen), which one high-water mark of a compaction does not move.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import itertools
+import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -66,18 +72,70 @@ class Target:
         )
 
 
-def show(hour: int, directory: Path, db: DB, began: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the process and its directory hold at one hour; sizes in MiB."""
+
+    hour: int
+    anonymous: float
+    trimmed: float  # anonymous after free memory was given back
+    mapped: float
+    objects: int
+    files: int
+    descriptors: int
+    disk: float
+
+
+def resident_mib(kind: str) -> float:
+    """A line of /proc/self/smaps_rollup (its fields are in KiB)."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    return int(fields[kind].split()[0]) / 1024
+
+
+def look(hour: int, directory: Path, db: DB, began: float) -> Look:
     gc.collect()
-    process = psutil.Process()
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
+    anonymous, mapped = resident_mib("Anonymous"), resident_mib("Rss") - resident_mib("Anonymous")
+    ctypes.CDLL(None).malloc_trim(0)
+    paths = [path for path in directory.rglob("*") if path.is_file()]
+    found = Look(
+        hour,
+        anonymous,
+        resident_mib("Anonymous"),
+        mapped,
+        len(gc.get_objects()),
+        len(paths),
+        psutil.Process().num_fds(),
+        sum(path.stat().st_size for path in paths) / 2**20,
+    )
     print(
-        f"{hour:4d} h  RSS {process.memory_info().rss / 2**20:6.1f} MiB  objects {len(gc.get_objects()):7d}"
-        f"  files {len(files):4d}  open {process.num_fds():3d}  disk {size / 2**20:6.1f} MiB"
-        f"  head {len(db.store.head):6d} series  blocks {len(db.blocks):3d}"
+        f"{hour:4d} h  anonymous {found.anonymous:6.1f} MiB, trimmed {found.trimmed:6.1f}  of files"
+        f" {found.mapped:6.1f}  objects {found.objects:7d}  files {found.files:4d}"
+        f"  open {found.descriptors:3d}"
+        f"  disk {found.disk:6.1f} MiB  head {len(db.store.head):6d} series  blocks {len(db.blocks):3d}"
         f"  ({time.monotonic() - began:.0f} s)",
         flush=True,
     )
+    return found
+
+
+def verdict(looks: list[Look]) -> None:
+    """The growth of each quantity an hour once a day has passed, beside its median."""
+    late = [each for each in looks if each.hour >= 24]
+    if len(late) < 3:
+        print("too short for a verdict: it looks at what comes after the first day")
+        return
+    for name in ("anonymous", "trimmed", "mapped", "objects", "files", "descriptors", "disk"):
+        slope = statistics.median(
+            (getattr(b, name) - getattr(a, name)) / (b.hour - a.hour)
+            for a, b in itertools.combinations(late, 2)
+        )
+        values = [getattr(each, name) for each in late]
+        typical = statistics.median(values)
+        day = slope * 24 / max(typical, 1) * 100
+        print(
+            f"{name:>11}: median {typical:9.1f}, from {min(values):.1f} to {max(values):.1f};"
+            f" {slope:+8.3f} an hour, {day:+5.1f} % a day"
+        )
 
 
 async def soak(hours: int, targets: int, series: int, directory: Path) -> None:
@@ -89,6 +147,7 @@ async def soak(hours: int, targets: int, series: int, directory: Path) -> None:
     made = targets
     running = [Target(db, number, series) for number in range(targets)]
     began = time.monotonic()
+    looks = []
     for minute in range(hours * 60):
         now_ms = int(clock.now() * 1000)
         if minute % 60 == 30:
@@ -100,10 +159,11 @@ async def soak(hours: int, targets: int, series: int, directory: Path) -> None:
             target.scrape(now_ms)
         await rules.evaluate(group, now_ms)
         await asyncio.to_thread(db.compact)
-        if minute % 360 == 0:
-            show(minute // 60, directory, db, began)
+        if minute % 180 == 0:
+            looks.append(look(minute // 60, directory, db, began))
         await clock.advance(STEP_SECONDS)
-    show(hours, directory, db, began)
+    looks.append(look(hours, directory, db, began))
+    verdict(looks)
     queries.close()
     db.close()
 

@@ -74,7 +74,10 @@ PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it
 PROMQL_WALKED_SAMPLES: Final = 50_000_000  # of windows walked between two looks at the deadline
 PROMQL_STEPS_MAX: Final = 11_000_000  # evaluation instants of one query or subquery
 PROMQL_CACHED_QUERIES: Final = 1024  # parsed queries kept; the least recently used goes
-TSDB_ORDERED_ROWS_MAX: Final = 4_000_000  # of selections whose order is remembered; then forgotten
+TSDB_SELECTED_ROWS_MAX: Final = 4_000_000  # of selections of the head that are remembered; the oldest go
+TSDB_SELECTIONS_MAX: Final = 20_000  # such selections
+LABELS_KEPT_MAX: Final = 65_536  # label sets kept for who asks again for the same selection; the oldest go
+LABELS_KEPT_OF_ONE_MAX: Final = 4_096  # of one selection; those of a larger one are made each time
 PROMQL_CACHED_TEXT_MAX: Final = 4096  # characters; longer queries are parsed each time
 PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to
 
@@ -147,6 +150,7 @@ CONSOLE_TREE_NODES_MAX: Final = (
 CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused with 503
 
 # Storage
+SERIES_MADE_AT_ONCE: Final = 4_096  # of many new ones, between two turns of others for the head
 BLOCK_MATCHED_SERIES_KEPT: Final = 4_000  # series of the selections a block remembers; at more it forgets all
 BLOCK_MATCHED_SERIES_MAX: Final = 1_000  # a selection of more series is not remembered
 BULK_SAMPLES_MAX: Final = 5_000_000  # gathered by a backfill before they are written as blocks

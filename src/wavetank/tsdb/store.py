@@ -7,7 +7,7 @@ acknowledged when the log's bytes are with the operating system.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.clock import pause
+from wavetank.limits import SERIES_MADE_AT_ONCE
 from wavetank.model.histogram import STALE_HISTOGRAM
 from wavetank.model.labels import Labels
 from wavetank.model.value import STALE_NAN_BITS
@@ -324,16 +325,44 @@ class Store:
         return int(refs[0])
 
     def series_refs(self, keys: Bytes, offsets: Int64s) -> Int64s:
-        """Get or create many by their series keys; 0 where a key is malformed or the cap is reached."""
+        """Get or create many by their series keys; 0 where a key is malformed or the cap is reached.
+
+        Some thousands at a time: scrapes and queries get the head in between.
+        """
         self.wait_for_series()
+        refs = np.zeros(len(offsets) - 1, np.int64)
+        for first in range(0, len(refs), SERIES_MADE_AT_ONCE):
+            if first:
+                pause(_TURN_SECONDS)  # a lock is not fair: this thread would have it again before any other
+            part = offsets[first : first + SERIES_MADE_AT_ONCE + 1]
+            if part[-1] > part[0]:
+                some = self._some_refs(keys[part[0] : part[-1]], part - part[0])
+                refs[first : first + SERIES_MADE_AT_ONCE] = some
+        return refs
+
+    def _some_refs(self, keys: Bytes, offsets: Int64s) -> Int64s:
         with self.head.lock:
-            cap = self.options.series_max
-            if cap and len(self.head) + len(offsets) - 1 > cap:
-                raw = keys.tobytes()
-                bounds = offsets.tolist()
-                return np.array([self._capped(raw[a:b]) for a, b in itertools.pairwise(bounds)], np.int64)
+            room = self.options.series_max - len(self.head)
+            if self.options.series_max and room < len(offsets) - 1:
+                return self._capped_refs(keys, offsets, max(0, room))
             refs, fresh = self.head.add_series(keys, offsets)
             self._new_refs += refs[fresh].tolist()
+            if SERIES_MADE_AT_ONCE <= len(self._new_refs) < 2 * SERIES_MADE_AT_ONCE:
+                with contextlib.suppress(OSError):  # the commit that brings their samples says so
+                    self._log_series()  # now, lest another's commit had to log a million
+        return refs
+
+    def _capped_refs(self, keys: Bytes, offsets: Int64s, room: int) -> Int64s:
+        """Those there are, and as many new ones as the cap leaves room for."""
+        head = self.head
+        rows = head.table.find(keys, offsets)
+        refs = np.where(rows >= 0, head.ref_of_row[np.maximum(rows, 0)], 0)
+        missing = np.flatnonzero(rows < 0)
+        raw, bounds = keys.tobytes(), offsets.tolist()
+        for i in missing[:room].tolist():
+            refs[i] = self._capped(raw[bounds[i] : bounds[i + 1]])
+        if len(missing) > room:
+            self._drop_series(len(missing) - room)
         return refs
 
     def _capped(self, key: bytes) -> int:
@@ -350,9 +379,9 @@ class Store:
             return 0
         return int(self.head.ref_of_row[row])
 
-    def _drop_series(self) -> None:
-        """Count a series beyond the cap, and say so the first time since the head was below it."""
-        self.counts.series_dropped += 1
+    def _drop_series(self, count: int = 1) -> None:
+        """Count series beyond the cap, and say so the first time since the head was below it."""
+        self.counts.series_dropped += count
         if not self._said_full:
             self._said_full = True
             _LOG.warning(

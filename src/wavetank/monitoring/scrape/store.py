@@ -18,7 +18,7 @@ from wavetank.exposition.fresh_series import FixedLabels, FreshSeries
 from wavetank.exposition.samples import Metadata, ScrapedExemplar, ScrapedHistogram
 from wavetank.exposition.scrape_cache import Scrape, ScrapeCache
 from wavetank.model.labels import Labels
-from wavetank.model.value import STALE_NAN
+from wavetank.model.value import STALE_NAN, STALE_NAN_BITS
 from wavetank.monitoring.config.model import ScrapeConfig
 from wavetank.monitoring.scrape.classic import ClassicParts, Switches
 from wavetank.monitoring.scrape.fetch import ScrapeFailed
@@ -39,7 +39,6 @@ _REPORT: Final = (
     "scrape_series_added",
 )
 _EXTRA_REPORT: Final = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
-_SERIES_AT_ONCE: Final = 10_000
 _NONE: Final = np.zeros(0, np.int64)
 _NO_VALUES: Final = np.zeros(0, np.float64)
 
@@ -51,6 +50,16 @@ class Appended:
     scraped: int = 0
     kept: int = 0
     added: int = 0
+
+
+def _stale(count: int) -> npt.NDArray[np.float64]:
+    """Staleness markers; by their bits, which are not any NaN's."""
+    return np.full(count, STALE_NAN_BITS, np.uint64).view(np.float64)
+
+
+def _with(refs: npt.NDArray[np.int64], others: set[int]) -> npt.NDArray[np.int64]:
+    """int64[n] with the others among them, each once; there are almost never any."""
+    return np.union1d(refs, np.array(sorted(others), np.int64)) if others else refs
 
 
 def switches_of(config: ScrapeConfig) -> Switches:
@@ -128,14 +137,15 @@ class TargetStore:
             times = np.full(len(refs), now_ms, np.int64)
         if scrape.explicit.any():
             keep &= times <= now_ms + _FUTURE_MS
-        gone = set(self._cache.vanished().tolist())
+        others: set[int] = set()
         if self._inherited:
-            gone |= self._inherited - set(refs.tolist())
+            others |= self._inherited - set(refs.tolist())
             self._inherited = set()
         seen = {ref for ref, _ in histograms}
-        gone |= self._histograms_seen - seen
+        others |= self._histograms_seen - seen
         self._histograms_seen = seen
-        gone |= self._parts_gone(scrape, refs)
+        others |= self._parts_gone(scrape, refs)
+        gone = _with(self._cache.vanished(), others)
         self._gather(
             refs[keep],
             times[keep],
@@ -283,12 +293,7 @@ class TargetStore:
             raise ScrapeFailed("sample limit exceeded")
         keys, offsets = fresh.keys(fixed)
         left = np.flatnonzero(np.diff(offsets) == 0).tolist()
-        refs = np.zeros(len(fresh), np.int64)
-        for first in range(0, len(fresh), _SERIES_AT_ONCE):  # queries get the head's lock in between
-            part = offsets[first : first + _SERIES_AT_ONCE + 1]
-            if part[-1] > part[0]:
-                made = self._db.series_refs(keys[part[0] : part[-1]], part - part[0])
-                refs[first : first + _SERIES_AT_ONCE] = made  # 0 for those that are left
+        refs = self._db.series_refs(keys, offsets)  # 0 for those that are left
         if left:
             stored = [self._mutate(fresh[i][1]) for i in left]
             refs[left] = self._refs_of([labels for labels in stored if labels is not None])
@@ -310,7 +315,7 @@ class TargetStore:
         refs: npt.NDArray[np.int64],
         times: npt.NDArray[np.int64],
         values: npt.NDArray[np.float64],
-        gone: Iterable[int],
+        gone: npt.NDArray[np.int64],
         now_ms: int,
         histograms: Sequence[tuple[int, ScrapedHistogram]] = (),
         exemplars: Sequence[tuple[int, Labels, ScrapedExemplar]] = (),
@@ -319,8 +324,8 @@ class TargetStore:
         appender = self._pending
         if len(refs):
             appender.append_batch(refs, times, values, starts)
-        for ref in gone:
-            appender.append(ref, None, now_ms, STALE_NAN)
+        if len(gone):
+            appender.append_batch(gone, np.full(len(gone), now_ms, np.int64), _stale(len(gone)))
         for ref, found in histograms:
             honoured = found.explicit_timestamp and self._config.honor_timestamps
             at_ms = found.timestamp_ms if honoured else now_ms
@@ -331,7 +336,7 @@ class TargetStore:
 
     def mark_stale(self, now_ms: int) -> None:
         """The target cannot be scraped: its series end here."""
-        gone = self._inherited.union(self._cache.missed().tolist(), self._histograms_seen, self._parts_seen)
+        gone = _with(self._cache.missed(), self._inherited | self._histograms_seen | self._parts_seen)
         self._inherited, self._histograms_seen, self._parts_seen = set(), set(), set()
         self._gather(_NONE, _NONE, _NO_VALUES, gone, now_ms)
 
