@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable
 
+import cramjam
 import pytest
 
 from wavetank.clock import RealClock
@@ -102,6 +103,10 @@ async def test_a_connection_closed_while_idle_is_opened_again(server: Server, fe
     assert server.connections == 2
 
 
+def zstd(text: bytes) -> bytes:
+    return bytes(cramjam.zstd.compress(text))
+
+
 GOOD = {
     "chunked": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nm \r\n2\r\n1\n\r\n0\r\n\r\n",
     "until the end": HEAD + b"\r\nm 1\n",
@@ -109,6 +114,7 @@ GOOD = {
     "gzip": HEAD
     + b"Content-Encoding: GZIP\r\nContent-Length: %d\r\n\r\n" % len(gzip.compress(b"m 1\n"))
     + gzip.compress(b"m 1\n"),
+    "zstd": HEAD + b"Content-Encoding: zstd\r\n\r\n" + zstd(b"m 1\n"),
     "go on": b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE,
     "no reason": b"HTTP/1.1 200\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nm 1\n",
 }
@@ -131,6 +137,8 @@ BAD = {
     "endless head": (HEAD + b"X-A: " + b"a" * 600_000, "malformed HTTP response"),
     "large": (HEAD + b"Content-Length: 20000\r\n\r\n" + b"m 1\n" * 5000, "body size limit exceeded"),
     "bomb": (HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(9_000_000)), "body size limit"),
+    "bomb of zstd": (HEAD + b"Content-Encoding: zstd\r\n\r\n" + zstd(bytes(90_000_000)), "body size limit"),
+    "cut zstd": (HEAD + b"Content-Encoding: zstd\r\n\r\n" + zstd(b"m 1\n")[:-1], "zstd: incomplete frame"),
     "no gzip": (HEAD + b"Content-Encoding: gzip\r\n\r\nm 1\n", "gzip: "),
     "br": (HEAD + b"Content-Encoding: br\r\n\r\nm 1\n", "unsupported Content-Encoding 'br'"),
     "upgrade": (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "protocol changes"),

@@ -200,7 +200,7 @@ async def test_scrape_stores_samples_and_reports(scraped: Scraped, exporter: Exp
     assert scraped.series("scrape_series_added")[""][0][1] == 2
     sent = exporter.requests[0].headers
     assert sent["X-Prometheus-Scrape-Timeout-Seconds"] == "5"
-    assert sent["Accept-Encoding"] == "gzip"
+    assert sent["Accept-Encoding"] == "gzip, zstd;q=0.9"
     assert sent["User-Agent"].startswith("Prometheus/")
 
 
@@ -226,6 +226,16 @@ FAILURES = [
         "label_limit: 3",
         lambda _: text('m{a="b"} 1\n'),
         "label_limit exceeded (metric: m, number of labels: 4",
+    ),
+    (
+        "metric_name_validation_scheme: legacy",
+        lambda _: text('{"m.x","a"="b"} 1\n'),
+        "invalid metric name or label names: {",
+    ),
+    (
+        "metric_name_validation_scheme: legacy",
+        lambda _: text('m{"a.b"="c"} 1\n'),
+        "invalid metric name or label names: m{",
     ),
     (
         "body_size_limit: 1KB",

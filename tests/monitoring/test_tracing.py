@@ -39,6 +39,7 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.address = ""
         self.fails = 0  # how many of the next requests are refused
+        self.callers: dict[str, list[str]] = {}  # traceparent of the requests to other paths
 
     def take(self, body: bytes, headers: dict[str, str]) -> None:
         self.requests.append(ExportTraceServiceRequest.FromString(body))
@@ -69,6 +70,12 @@ class Collector:
         )
         return web.Response()
 
+    async def other(self, request: web.Request) -> web.Response:
+        """A target, a receiver of remote write, and a server of remote read that fails."""
+        await request.read()
+        self.callers.setdefault(request.path, []).append(request.headers.get("traceparent", ""))
+        return web.Response(text="m 1\n", status=500 if request.path == "/read" else 200)
+
     async def export(self, body: bytes, context: Any) -> bytes:
         self.take(body, {str(key): str(value) for key, value in context.invocation_metadata()})
         return b""
@@ -79,6 +86,7 @@ async def over_http() -> AsyncIterator[Collector]:
     collector = Collector()
     app = web.Application()
     app.router.add_post("/v1/traces", collector.post)
+    app.router.add_route("*", "/{other}", collector.other)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -149,6 +157,41 @@ async def test_requests_queries_rules_and_scrapes_over_http(start: Start, over_h
     assert all(s.start_time_unix_nano <= s.end_time_unix_nano for s in over_http.spans)
     (own,) = [s for s in over_http.spans if s.trace_id.hex() == CALLER[3:35] and s.kind == SERVER]
     assert own.parent_span_id.hex() == CALLER[36:52]
+
+
+@pytest.mark.slow
+async def test_servers_that_are_asked_hear_of_the_trace(start: Start, over_http: Collector) -> None:
+    text = section(over_http, "client_type: http, sampling_fraction: 1")
+    text += (
+        f"scrape_configs: [{{job_name: j, static_configs: [{{targets: ['{over_http.address}']}}]}}]\n"
+        f"remote_write: [{{url: 'http://{over_http.address}/write', name: w,"
+        " queue_config: {batch_send_deadline: 100ms}}]\n"
+        f"remote_read: [{{url: 'http://{over_http.address}/read', read_recent: true}}]\n"
+    )
+    async with start(text, rules=RULES) as server:
+
+        async def asked() -> bool:
+            await server.get("/api/v1/query?query=m")
+            return over_http.callers.keys() >= {"/metrics", "/write", "/read"}
+
+        await server.until(asked)
+    by_id = {span.span_id.hex(): span for span in over_http.spans}
+
+    def told(path: str) -> set[str]:
+        return {by_id[caller[36:52]].name for caller in over_http.callers[path] if caller[36:52] in by_id}
+
+    assert told("/metrics") == {"scrapeRequest"}
+    assert told("/write") == {"Remote Store"}
+    assert told("/read") == {"Remote Read"}
+    batch = over_http.named("Remote Send Batch")[0]
+    assert (attributes(batch)["remote_name"], attributes(batch)["try"]) == ("w", 0)
+    assert {by_id[s.parent_span_id.hex()].name for s in over_http.named("Remote Store")} <= {
+        "Remote Send Batch",
+        "Remote Metadata Send Batch",
+    }
+    assert "promqlInstantQuery" in {
+        by_id[s.parent_span_id.hex()].name for s in over_http.named("Remote Read")
+    }
 
 
 async def test_only_what_callers_sampled_over_grpc(start: Start, over_grpc: Collector) -> None:

@@ -29,6 +29,7 @@ from wavetank.monitoring.config.http import HTTPClientConfig, OAuth2, TLSConfig
 from wavetank.monitoring.dial import Origin, SecureOrigins
 from wavetank.monitoring.http2 import Answer, Refused, Response
 from wavetank.monitoring.proxies import proxy_for
+from wavetank.monitoring.tracing.span import Tracer
 
 __all__ = ["FETCH_ERRORS", "HTTPClient", "Response", "ssl_context"]
 
@@ -94,8 +95,8 @@ class _Request:
 class HTTPClient:
     """Requests with the configured credentials; connections are kept and shared.
 
-    ``environment`` is where ``proxy_from_environment`` looks; ``round_robin_dns`` makes each new connection
-    go to any of a name's addresses.
+    Servers are told of the current span of ``tracer``. ``environment`` is where ``proxy_from_environment``
+    looks; ``round_robin_dns`` makes each new connection go to any of a name's addresses.
     """
 
     def __init__(
@@ -105,7 +106,9 @@ class HTTPClient:
         *,
         environment: Mapping[str, str] | None = None,
         round_robin_dns: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer = tracer or Tracer(clock)
         self._config = config
         self._clock = clock
         self._environment = os.environ if environment is None else environment
@@ -241,7 +244,7 @@ class HTTPClient:
 
     @property
     def adds_headers(self) -> bool:
-        """Whether the configuration gives headers or credentials, which may change at any request."""
+        """Whether there are headers, credentials or traces, which may change at any request."""
         config = self._config
         return bool(
             config.http_headers
@@ -250,6 +253,7 @@ class HTTPClient:
             or config.bearer_token
             or config.bearer_token_file
             or config.oauth2
+            or self.tracer.is_on
         )
 
     async def close(self) -> None:
@@ -298,6 +302,8 @@ class HTTPClient:
         """What the configuration adds to a request."""
         config = self._config
         headers: dict[str, str] = {}
+        if traceparent := self.tracer.traceparent():
+            headers["traceparent"] = traceparent
         for name, header in config.http_headers.items():
             values = [*header.values, *(secret.reveal() for secret in header.secrets)]
             values += [Path(path).read_text().strip() for path in header.files]

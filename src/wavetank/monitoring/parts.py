@@ -104,7 +104,7 @@ class Parts:
         tracer = Tracer(clock)
         self._tracing = Tracing(tracer, clock, VERSION, lambda outcome, n: metrics.spans.inc(n, outcome))
         engine = replace(options.engine, subquery_step_ms=int(config.globals.evaluation_interval))
-        self._storage = FanOut(db, clock)
+        self._storage = FanOut(db, clock, tracer)
         self._queries = Queries(
             self._storage,
             clock,
@@ -158,7 +158,9 @@ class Parts:
             notifications=self.notifications,
             written=lambda samples, size: metrics.samples_received.inc(samples),
         )
-        self._remote_write = Queues(db.path, clock, self._known_metadata, options.remote.flush_seconds)
+        self._remote_write = Queues(
+            db.path, clock, self._known_metadata, options.remote.flush_seconds, tracer
+        )
         registry.collector(self._remote_write.families)
         self.app: Application = create_app(services, pages(services) if pages is not None else ())
         for collect in (

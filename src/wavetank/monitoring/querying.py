@@ -111,7 +111,9 @@ class Queries:
         """Any work on the storage, in a thread. Failures of a check become the API's."""
         try:
             async with self._slots:
-                return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+                return await asyncio.get_running_loop().run_in_executor(
+                    self.executor, self.tracer.carried(work)
+                )
         except CheckFailed as error:
             raise _failure(error) from None
 

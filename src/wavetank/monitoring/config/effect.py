@@ -28,6 +28,3 @@ def _whole(config: Config) -> Iterator[str]:
     tsdb = config.storage.tsdb
     if tsdb.stale_series_compaction_threshold:
         yield "storage.tsdb.stale_series_compaction_threshold: stale series wait for the next block"
-    for section in config.remote_write:
-        if section.round_robin_dns:
-            yield f"remote_write {section.url}: round_robin_dns: the resolver's order is used"

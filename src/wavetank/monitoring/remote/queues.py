@@ -15,6 +15,7 @@ from wavetank.exposition.render import MetricFamily, Sample
 from wavetank.monitoring.config import Config
 from wavetank.monitoring.remote.codec import MetadataEntry
 from wavetank.monitoring.remote.sender import Sender, queue_name
+from wavetank.monitoring.tracing import Tracer
 
 __all__ = ["Queues"]
 
@@ -28,12 +29,14 @@ class Queues:
         clock: Clock,
         metadata: Callable[[], Mapping[str, MetadataEntry]],
         flush_seconds: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self.senders: list[Sender] = []
         self._data = data
         self._clock = clock
         self._metadata = metadata
         self._flush_seconds = flush_seconds
+        self._tracer = tracer
 
     async def apply(self, config: Config) -> None:
         external = dict(config.globals.external_labels)
@@ -48,7 +51,7 @@ class Queues:
         for section in config.remote_write:
             found = next((s for s in kept if s.config == section), None)
             if found is None:
-                found = Sender(section, external, self._data, self._clock, self._metadata)
+                found = Sender(section, external, self._data, self._clock, self._metadata, self._tracer)
                 found.start()
             self.senders.append(found)
 

@@ -23,6 +23,8 @@ from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 from wavetank.monitoring.remote.codec import RemoteError, histogram_of, pack, unpack
 from wavetank.monitoring.remote.merge import Columns, batch_of, merged
 from wavetank.monitoring.remote.messages import ChunkedReadResponse, ReadRequest, ReadResponse
+from wavetank.monitoring.tracing import Tracer
+from wavetank.monitoring.tracing.span import CLIENT
 from wavetank.tsdb.chunkenc import FLOAT_HISTOGRAM, HISTOGRAM, XOR, XOR2
 from wavetank.tsdb.chunkenc.histogram import decode_histograms
 from wavetank.tsdb.chunkenc.xor import decode_xor
@@ -63,7 +65,8 @@ READ_HEADERS: Final = {
 class FanOut:
     """The local storage, and every ``remote_read`` section. Queries call it from threads."""
 
-    def __init__(self, db: DB, clock: Clock) -> None:
+    def __init__(self, db: DB, clock: Clock, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
         self._db = db
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -76,7 +79,9 @@ class FanOut:
         for _, client in before:
             await client.close()
         self._external = config.globals.external_labels
-        self._sections = [(section, HTTPClient(section, self._clock)) for section in config.remote_read]
+        self._sections = [
+            (section, HTTPClient(section, self._clock, tracer=self._tracer)) for section in config.remote_read
+        ]
 
     def is_idle(self) -> bool:
         """Whether a read would begin at once: no remote to ask, nobody at work on the head."""
@@ -164,7 +169,8 @@ class FanOut:
             query.hints.step_ms, query.hints.func = hints.step_ms, hints.func
             query.hints.range_ms = hints.range_ms
         try:
-            kind, body = await self._post(section, client, pack(request.SerializeToString()))
+            with client.tracer.span("Remote Read", {"remote_url": section.url}, kind=CLIENT):
+                kind, body = await self._post(section, client, pack(request.SerializeToString()))
             return await asyncio.to_thread(_decoded, kind, body, added, mint_ms, maxt_ms)
         except (*FETCH_ERRORS, RemoteError, CorruptionError) as error:
             text = f"remote_read: remote server {section.url} {str(error) or type(error).__name__}"

@@ -26,6 +26,8 @@ from wavetank.monitoring.remote.payload import metadata_request
 from wavetank.monitoring.remote.progress import Mark, Progress, load_position
 from wavetank.monitoring.remote.shard import Counts, Sendable, Shard, post
 from wavetank.monitoring.remote.wal_tail import Slice, WalTail
+from wavetank.monitoring.tracing import Tracer
+from wavetank.monitoring.tracing.span import Value
 
 __all__ = ["Sender", "queue_name"]
 
@@ -51,6 +53,7 @@ class Sender:
         data: Path,
         clock: Clock,
         metadata: Callable[[], Mapping[str, MetadataEntry]],
+        tracer: Tracer | None = None,
     ) -> None:
         self.config = config
         self.external_labels = dict(external_labels)
@@ -59,7 +62,7 @@ class Sender:
         self._metadata = metadata
         self._described: Mapping[str, MetadataEntry] = {}
         self._relabeling = Relabeling(config.write_relabel_configs)
-        self._client = HTTPClient(config, clock)
+        self._client = HTTPClient(config, clock, round_robin_dns=config.round_robin_dns, tracer=tracer)
         path = data / "remote" / f"{hashlib.sha256(queue_name(config).encode()).hexdigest()[:16]}.json"
         start = load_position(path)
         self._tail = WalTail(data / "wal", start)
@@ -250,7 +253,13 @@ class Sender:
             entries = list(self._metadata().items())
             for first in range(0, len(entries), settings.max_samples_per_send):
                 part = dict(entries[first : first + settings.max_samples_per_send])
-                answer = await post(self._client, self.config, pack(metadata_request(part)))
+                said: dict[str, Value] = {
+                    "metadata": len(part),
+                    "remote_name": queue_name(self.config),
+                    "remote_url": self.config.url,
+                }
+                with self._client.tracer.span("Remote Metadata Send Batch", said, root=True):
+                    answer = await post(self._client, self.config, pack(metadata_request(part)))
                 if answer.problem:
                     self.counts.metadata_failed += len(part)
                 else:

@@ -6,9 +6,10 @@ Mirrors shards and sendWriteRequestWithBackoff of storage/remote/queue_manager.g
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 from wavetank.monitoring.remote.codec import MetadataEntry, pack
 from wavetank.monitoring.remote.payload import Item, request_v1, request_v2
 from wavetank.monitoring.remote.progress import Mark
+from wavetank.monitoring.tracing.span import CLIENT, Value
 from wavetank.tsdb.wal.rare_records import ExemplarRecord
 
 __all__ = ["Answer", "Counts", "Sendable", "Shard", "post"]
@@ -59,8 +61,8 @@ class Answer:
     after_seconds: float = 0.0
 
 
-async def post(client: HTTPClient, config: RemoteWrite, body: bytes) -> Answer:
-    """One request."""
+async def post(client: HTTPClient, config: RemoteWrite, body: bytes, attempt: int = 0) -> Answer:
+    """One request. ``attempt`` is 0 for the first."""
     v2 = "v2" in config.protobuf_message
     headers = {
         "Content-Encoding": "snappy",
@@ -71,6 +73,16 @@ async def post(client: HTTPClient, config: RemoteWrite, body: bytes) -> Answer:
         "X-Prometheus-Remote-Write-Version": "2.0.0" if v2 else "0.1.0",
         **config.headers,
     }
+    if attempt:
+        headers["Retry-Attempt"] = str(attempt)
+    with client.tracer.span("Remote Store", kind=CLIENT) as span:
+        answer = await _posted(client, config, headers, body)
+        if span is not None:
+            span.error = answer.problem
+        return answer
+
+
+async def _posted(client: HTTPClient, config: RemoteWrite, headers: Mapping[str, str], body: bytes) -> Answer:
     try:
         async with client.request(
             "POST",
@@ -168,9 +180,19 @@ class Shard:
         body = await asyncio.to_thread(self._body, batch)
         queue = self._config.queue_config
         pause = queue.min_backoff.seconds
-        while True:
+        for attempt in itertools.count():
             began = self._clock.monotonic()
-            answer = await post(self._client, self._config, body)
+            said: dict[str, Value] = {
+                "request_size": len(body),
+                "samples": len(batch),
+                "try": attempt,
+                "remote_name": self._config.name,
+                "remote_url": self._config.url,
+            }
+            with self._client.tracer.span("Remote Send Batch", said, root=True) as span:
+                answer = await post(self._client, self._config, body, attempt)
+                if span is not None:
+                    span.error = answer.problem
             counts.requests += 1
             if not answer.problem:
                 counts.busy_seconds += self._clock.monotonic() - began

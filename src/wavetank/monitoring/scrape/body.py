@@ -8,6 +8,9 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+import cramjam
+import numpy as np
+
 __all__ = ["BodyReader", "BodyTooLarge", "ScrapeFailed"]
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
@@ -25,12 +28,13 @@ class BodyTooLarge(ScrapeFailed):
 class BodyReader:
     """Takes a body in parts; never keeps more than ``limit`` bytes of it. All methods raise ScrapeFailed."""
 
-    __slots__ = ("_inflate", "_limit", "_parts", "_size")
+    __slots__ = ("_inflate", "_is_zstd", "_limit", "_parts", "_size")
 
     def __init__(self, encoding: str, limit: int) -> None:
-        if encoding not in ("", "identity", "gzip"):
+        if encoding not in ("", "identity", "gzip", "zstd"):
             raise ScrapeFailed(f"unsupported Content-Encoding {encoding!r}")
         self._inflate = zlib.decompressobj(_GZIP_WINDOW) if encoding == "gzip" else None
+        self._is_zstd = encoding == "zstd"
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
@@ -51,4 +55,19 @@ class BodyReader:
         """The body, once all parts are there."""
         if self._inflate is not None and not self._inflate.eof:
             raise ScrapeFailed("unexpected EOF")
-        return b"".join(self._parts)
+        body = b"".join(self._parts)
+        return _unpacked(body, self._limit) if self._is_zstd else body
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """zstd undone into a buffer of the limit, of which the system gives only what is written to."""
+    buffer = np.empty(limit + 1, np.uint8)
+    try:
+        size = cramjam.zstd.decompress_into(body, buffer.data)
+    except cramjam.DecompressionError as error:
+        if "whole buffer" in str(error):  # it is full
+            raise BodyTooLarge from None
+        raise ScrapeFailed(f"zstd: {error}") from None
+    if size > limit:
+        raise BodyTooLarge
+    return buffer[:size].tobytes()

@@ -67,20 +67,20 @@ class Fetcher:
         self._limit = min(config.body_size_limit or SCRAPE_BODY_BYTES_MAX, SCRAPE_BODY_BYTES_MAX)
         self._headers = {
             "Accept": accept_header(config.scrape_protocols, config.metric_name_escaping_scheme),
-            "Accept-Encoding": "gzip" if config.enable_compression else "identity",
+            # Upstream asks for gzip alone; a target that has both is to answer as it answers upstream.
+            "Accept-Encoding": "gzip, zstd;q=0.9" if config.enable_compression else "identity",
             "User-Agent": "Prometheus/3.14.0",
             "X-Prometheus-Scrape-Timeout-Seconds": f"{self._seconds:g}",
         }
         self._connection: PlainConnection | None = None
         self._start: tuple[str, str] = ("", "")  # Host header and request target
-        self._request = b""  # as it is sent each time; empty where credentials are read from files
+        self._request = b""  # as it is sent each time, unless something is added to it
         address = address_of(target.url) if client.is_direct and not target.unix_socket else None
         if address is not None:
             host, port, *start = address
             self._connection = PlainConnection(host, port, self._limit)
             self._start = (start[0], start[1])
-            if not client.adds_headers:
-                self._request = self._rendered({})
+            self._request = self._rendered({})
 
     def close(self) -> None:
         if self._connection is not None:
@@ -104,7 +104,8 @@ class Fetcher:
             raise ScrapeFailed(f'Get "{url}": {str(error) or type(error).__name__}') from None
 
     async def _plain(self, connection: PlainConnection) -> Fetched:
-        request = self._request or self._rendered(await self._client.headers())
+        client = self._client
+        request = self._rendered(await client.headers()) if client.adds_headers else self._request
         answer = await connection.exchange(request)
         if answer.status != 200:
             raise ScrapeFailed(f"server returned HTTP status {answer.status} {answer.reason}")

@@ -57,7 +57,7 @@ class ScrapePool:
         self._clock = clock
         self._seed = seed
         self._observe = observe
-        self._client = HTTPClient(config, clock)
+        self._client = HTTPClient(config, clock, tracer=tracer)
         self._retiring: set[asyncio.Task[None]] = set()
 
     def sync(self, groups: Sequence[TargetGroup]) -> None:
@@ -132,7 +132,7 @@ class ScrapePool:
             await loop.stop()
         await self._client.close()
         self.config, self.loops = config, {}
-        self._client = HTTPClient(config, self._clock)
+        self._client = HTTPClient(config, self._clock, tracer=self._tracer)
         for target in targets:
             if target.interval == config.scrape_interval:
                 self._start(target, stores.get(target.url))

@@ -5,17 +5,19 @@ Mirrors mutateSampleLabels, mutateReportSampleLabels and verifyLabelLimits of sc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.monitoring.config.model import ScrapeConfig
-from wavetank.monitoring.relabel import Relabeling
+from wavetank.monitoring.relabel import Relabeling, valid_label_name
 from wavetank.monitoring.scrape.fetch import ScrapeFailed
 
 __all__ = ["Mutate", "adds_only", "check_label_limits", "mutator", "report_labels"]
 
 _EXPORTED: Final = "exported_"
+_METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 # Exposed labels to stored ones; None where a rule drops the series.
 Mutate = Callable[[Labels], Labels | None]
@@ -23,12 +25,11 @@ Mutate = Callable[[Labels], Labels | None]
 
 def mutator(config: ScrapeConfig, target: Labels) -> Mutate:
     """The function of a target. It raises ScrapeFailed if the result breaks a limit or has no name."""
-    relabeling = Relabeling(
-        config.metric_relabel_configs, legacy=config.metric_name_validation_scheme == "legacy"
-    )
+    legacy = config.metric_name_validation_scheme == "legacy"
+    relabeling = Relabeling(config.metric_relabel_configs, legacy=legacy)
     limited = config.label_limit or config.label_name_length_limit or config.label_value_length_limit
     honor = config.honor_labels
-    simple = not relabeling and not limited
+    simple = adds_only(config)
     fixed = target.pairs
     taken = frozenset(name for name, _ in fixed)
 
@@ -43,7 +44,9 @@ def mutator(config: ScrapeConfig, target: Labels) -> Mutate:
             merged = kept
         labels = Labels.of(merged)
         if not labels.name:
-            raise ScrapeFailed(f"metric name {labels.name!r} is invalid")
+            raise ScrapeFailed("missing metric name (__name__ label)")
+        if legacy and not _is_legacy(labels):
+            raise ScrapeFailed(f"invalid metric name or label names: {labels}")
         if limited:
             check_label_limits(labels, config)
         return labels
@@ -56,9 +59,17 @@ def adds_only(config: ScrapeConfig) -> bool:
     labels of the same name."""
     return not (
         config.metric_relabel_configs
+        or config.metric_name_validation_scheme == "legacy"
         or config.label_limit
         or config.label_name_length_limit
         or config.label_value_length_limit
+    )
+
+
+def _is_legacy(labels: Labels) -> bool:
+    """Whether the names are such as there were before UTF-8 was allowed."""
+    return _METRIC.fullmatch(labels.name) is not None and all(
+        valid_label_name(name, legacy=True) for name, _ in labels
     )
 
 

@@ -10,9 +10,10 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from wavetank.clock import Clock
 from wavetank.limits import TRACING_TEXT_MAX
@@ -24,6 +25,7 @@ SERVER: Final = 2
 CLIENT: Final = 3
 
 Value = str | int | float | bool
+T = TypeVar("T")
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
@@ -129,6 +131,17 @@ class Tracer:
             span.end_ns = span.start_ns + round((self._clock.monotonic() - began) * 1e9)
             if sampled and self._finish is not None:
                 self._finish(span)
+
+    def traceparent(self) -> str:
+        """The current span as a W3C header's value, for whom we ask; empty where there is none."""
+        parent = None if self._finish is None else _CURRENT.get()
+        if parent is None:
+            return ""
+        return f"00-{parent.trace_id:032x}-{parent.span_id:016x}-{int(parent.sampled):02x}"
+
+    def carried(self, work: Callable[[], T]) -> Callable[[], T]:
+        """``work`` for another thread, inside the span that is current here."""
+        return work if self._finish is None else partial(copy_context().run, work)
 
     def past(self, name: str, start: float, seconds: float) -> None:
         """A span inside the current one that is over already; ``start`` is on the monotonic clock."""
