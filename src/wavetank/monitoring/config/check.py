@@ -170,7 +170,9 @@ def _check_sections(place: _Place, config: SDConfigs, refuse_not_built_in: bool)
             here = place / f"{key}_configs" / i
             if key in ("http_sd", "kubernetes_sd"):
                 here.run(check_http, section)
-            here.run(check_discovery, section)
+            # With relabelling an address may be anything to begin with: a URL to be probed, for one.
+            if key != "static" or not getattr(config, "relabel_configs", ()):
+                here.run(check_discovery, section)
     for key in NOT_BUILT_IN if refuse_not_built_in else ():
         if getattr(config, key):
             raise (place / key).error(
