@@ -8,9 +8,12 @@ compiled once and found in the cache by every later process. Importing this modu
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,15 +21,40 @@ R = TypeVar("R")
 __all__ = ["kernel"]
 
 
-def _cache_directory() -> None:
-    """Keep compiled kernels in the user's cache where the package itself is not writable."""
-    if "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK):
-        return
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(base) / "wavetank" / "kernels")
+def _usable(directory: Path) -> bool:
+    """Whether kernels can be kept there. What lies there is run: nobody else may be able to put it there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = directory.stat()
+    except OSError:
+        return False
+    ours = facts.st_uid in (os.getuid(), 0) and not facts.st_mode & stat.S_IWOTH
+    return ours and os.access(directory, os.W_OK | os.X_OK)
 
 
-_cache_directory()
+def _keep_kernels() -> bool:
+    """Choose where compiled kernels are kept: beside the package, else in the first usable one of the
+    service's cache (systemd's ``CacheDirectory=``), the user's cache, and a directory of our own in the
+    temporary one. False: nowhere, and every process compiles what it calls."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given is not None:
+        return _usable(Path(given))
+    if os.access(Path(__file__).parent, os.W_OK):
+        return True
+    caches = [Path(os.environ.get("CACHE_DIRECTORY", "").split(":")[0])]
+    caches.append(Path(os.environ.get("XDG_CACHE_HOME", "")))
+    with suppress(RuntimeError):  # a user without a home
+        caches.append(Path("~/.cache").expanduser())
+    candidates = [cache / "wavetank" / "kernels" for cache in caches if cache.is_absolute()]
+    candidates.append(Path(tempfile.gettempdir()) / f"wavetank-kernels-{os.getuid()}")
+    for candidate in candidates:
+        if _usable(candidate):
+            os.environ["NUMBA_CACHE_DIR"] = str(candidate)
+            return True
+    return False
+
+
+_KEPT: Final = _keep_kernels()
 
 import numba  # noqa: E402  (must see the cache directory)
 from numba.core.registry import CPUDispatcher  # noqa: E402
@@ -64,7 +92,7 @@ def kernel(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         options: dict[str, object] = {
             "nogil": True,
-            "cache": True,
+            "cache": _KEPT,
             "error_model": "numpy",
             "no_cfunc_wrapper": True,
         }
