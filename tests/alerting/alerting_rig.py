@@ -37,6 +37,7 @@ class Sink:
     url: str = ""
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)  # status codes to give first, then 200
+    replies: dict[str, Any] = field(default_factory=dict)  # by path: a text, or what becomes JSON
     hang: asyncio.Event | None = None
 
     def bodies(self, path: str) -> list[Any]:
@@ -44,11 +45,15 @@ class Sink:
 
     async def handle(self, request: web.Request) -> web.Response:
         text = await request.text()
-        body = await request.json() if request.content_type == "application/json" else text
+        body = await request.json() if text and request.content_type == "application/json" else text
         self.requests.append((request.method, request.path_qs, dict(request.headers), body))
         if self.hang is not None and request.path.startswith("/hang"):
             await self.hang.wait()
-        return web.Response(status=self.answers.pop(0) if self.answers else 200, text="answer")
+        status = self.answers.pop(0) if self.answers else 200
+        reply = self.replies.get(request.path, "answer")
+        if not isinstance(reply, str):
+            return web.json_response(reply, status=status)
+        return web.Response(status=status, text=reply)
 
 
 @pytest.fixture

@@ -227,4 +227,6 @@ def test_reasons_to_notify() -> None:
     assert reason(log, "", "ab") == "all alerts resolved"
     assert reason(log, "", "ab", send_resolved=False) == "all alerts resolved"
     assert reason(log, "ab", "", at=101) == "repeat interval elapsed"
-    assert reason(msgspec.structs.replace(log, firing=frozenset()), "", "c") is None
+    over = msgspec.structs.replace(log, firing=frozenset())
+    assert reason(over, "", "c") is None
+    assert reason(over, "a", "c") == "first notification"

@@ -6,27 +6,32 @@ more, at most for the retention.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from wavetank.alerting.statelog import StateLog
 
-__all__ = ["Entry", "NotificationLog", "reason_to_notify"]
+__all__ = ["FIRST_NOTIFICATION", "Entry", "NotificationLog", "Standing", "reason_to_notify"]
+
+FIRST_NOTIFICATION: Final = "first notification"
 
 _COMPACT_FACTOR = 4  # the file is rewritten when it has this many times the records that hold
 _COMPACT_MIN = 1000
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """``key`` is group key, receiver, integration and its index, joined."""
+    """``key`` is group key, receiver, integration and its index, joined. ``data`` is the integration's."""
 
     key: str
     timestamp: float
     firing: frozenset[str]
     resolved: frozenset[str]
     expires_at: float
+    data: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,10 @@ def reason_to_notify(
 ) -> str | None:
     """Upstream's text of why to notify; None not to."""
     if entry is None:
-        return "first notification" if now.firing else None
+        return FIRST_NOTIFICATION if now.firing else None
     if not now.firing <= entry.firing:
-        return "new alerts added"
+        # After all was resolved the group begins anew.
+        return "new alerts added" if entry.firing else FIRST_NOTIFICATION
     if not now.firing:
         # Whatever send_resolved says: the firing alerts must leave the log.
         return "all alerts resolved" if entry.firing else None
@@ -86,10 +92,17 @@ class NotificationLog:
         entry = self._entries.get(key)
         return None if entry is None or entry.expires_at <= now else entry
 
-    def record(self, key: str, standing: Standing, now: float, repeat_seconds: float) -> None:
+    def record(
+        self,
+        key: str,
+        standing: Standing,
+        now: float,
+        repeat_seconds: float,
+        data: Mapping[str, str] | None = None,
+    ) -> None:
         """Note a notification. Raises OSError if it could not be written; it holds in memory."""
         lasts = min(self._retention, 2 * repeat_seconds)
-        entry = Entry(key, now, standing.firing, standing.resolved, now + lasts)
+        entry = Entry(key, now, standing.firing, standing.resolved, now + lasts, dict(data or {}))
         self._entries[key] = entry
         self._records += 1
         self._log.append(_record(entry), durable=False)
@@ -113,10 +126,12 @@ class NotificationLog:
 
 
 def _record(entry: Entry) -> dict[str, object]:
+    data = {"data": entry.data} if entry.data else {}
     return {
         "key": entry.key,
         "timestamp": entry.timestamp,
         "firing": sorted(entry.firing),
         "resolved": sorted(entry.resolved),
         "expires_at": entry.expires_at,
+        **data,
     }

@@ -19,7 +19,7 @@ from wavetank.alerting.dispatch import Flush
 from wavetank.alerting.inhibit import Inhibitor
 from wavetank.alerting.intervals import Interval, names_containing
 from wavetank.alerting.metrics import AlertmanagerMetrics
-from wavetank.alerting.nflog import NotificationLog, Standing, reason_to_notify
+from wavetank.alerting.nflog import FIRST_NOTIFICATION, NotificationLog, Standing, reason_to_notify
 from wavetank.alerting.receivers.build import Integration
 from wavetank.alerting.receivers.notification import Notification, NotifyError
 from wavetank.alerting.silences import Silences
@@ -87,8 +87,9 @@ class Pipeline:
             frozenset(a.id for a in alerts if a.resolved(flush.now)),
         )
         key = f"{flush.group.key}:{route.receiver}/{integration.name}/{integration.index}"
+        entry = self.log.query(key, flush.now)
         reason = reason_to_notify(
-            self.log.query(key, flush.now),
+            entry,
             standing,
             send_resolved=integration.send_resolved,
             repeat_seconds=route.repeat_interval,
@@ -97,10 +98,13 @@ class Pipeline:
         if reason is None:
             return True
         told = alerts if integration.send_resolved else [a for a in alerts if not a.resolved(flush.now)]
-        if told and not await self._deliver(integration, flush, told, reason):
+        # What an integration noted holds for one life of the group.
+        begins = entry is None or reason == FIRST_NOTIFICATION
+        data = {} if begins or entry is None else dict(entry.data)
+        if told and not await self._deliver(integration, flush, told, reason, data):
             return False
         try:
-            self.log.record(key, standing, flush.now, route.repeat_interval)
+            self.log.record(key, standing, flush.now, route.repeat_interval, data)
         except OSError as error:
             # It still holds in memory: at worst a restart tells the same again.
             self.metrics.nflog_errors.inc()
@@ -108,7 +112,12 @@ class Pipeline:
         return True
 
     async def _deliver(
-        self, integration: Integration, flush: Flush, alerts: list[Alert], reason: str
+        self,
+        integration: Integration,
+        flush: Flush,
+        alerts: list[Alert],
+        reason: str,
+        remembered: dict[str, str],
     ) -> bool:
         """Try until it is delivered, cannot be, or takes longer than the group's interval."""
         group, name = flush.group, integration.name
@@ -118,7 +127,7 @@ class Pipeline:
             flush.now,
         )  # fmt: skip
         self.templates.expand(data)
-        notification = Notification(group.key, tuple(alerts), data, self.templates, flush.now)
+        notification = Notification(group.key, tuple(alerts), data, self.templates, flush.now, remembered)
         deadline = self.clock.monotonic() + flush.seconds
         pause, attempts = _BACKOFF_START, 0
         self.metrics.notifications.inc(1, *labels)

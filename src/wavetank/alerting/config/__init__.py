@@ -1,7 +1,7 @@
 """``alertmanager.yml``: the whole file format of Alertmanager 0.34, strictly read.
 
 Mirrors config/config.go and the receivers' own config.go: every section and field, upstream's error texts
-with file and line. Receivers that are not built in are known by name; a file that uses one is refused.
+with file and line.
 """
 
 from wavetank.alerting.config.load import load_config, parse_config, show_config

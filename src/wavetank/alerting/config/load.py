@@ -15,7 +15,6 @@ import yaml
 
 from wavetank.alerting.config.model import AlertmanagerConfig, GlobalConfig, NamedIntervals, RouteConfig
 from wavetank.alerting.config.receivers import (
-    NOT_BUILT_IN,
     ReceiverConfig,
     check_receiver,
     integrations,
@@ -177,11 +176,6 @@ def _receivers(document: Document, config: AlertmanagerConfig) -> list[ReceiverC
         if label != receiver.name:
             text = f'receiver label "name" must match receiver name "{receiver.name}", got "{label}"'
             raise document.error(text, "receivers", i, "labels")
-        for field in NOT_BUILT_IN:
-            if getattr(receiver, field):
-                raise document.error(
-                    f"{field} is not built in", "receivers", i, field, fix="use webhook_configs"
-                )
         found.append(_complete_receiver(document, receiver, config.globals, i))
     return found
 

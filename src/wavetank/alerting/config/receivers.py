@@ -1,3 +1,4 @@
+# ruff: noqa: RUF012 -- msgspec gives every instance its own copy of an empty default
 """The receivers' sections: fields, defaults and what they must fulfil.
 
 Mirrors config/notifiers.go and notify/*/config.go. A ``*_file`` field names a file that is read at each
@@ -11,16 +12,25 @@ from typing import Any, Final
 
 import msgspec
 
-from wavetank.monitoring.config.http import HTTPClientConfig, TLSConfig
+from wavetank.alerting.config.notifier import Notifier, one_of, template
+from wavetank.alerting.config.services import (
+    SERVICE_CHECKS,
+    IncidentioConfig,
+    JiraConfig,
+    MattermostConfig,
+    RocketchatConfig,
+    SNSConfig,
+    WechatConfig,
+)
+from wavetank.monitoring.config.http import TLSConfig
 from wavetank.monitoring.config.values import Duration, Secret
 
 __all__ = [
-    "NOT_BUILT_IN",
+    "SLACK_POST_URL",
     "DiscordConfig",
     "EmailConfig",
     "MSTeamsConfig",
     "MSTeamsV2Config",
-    "Notifier",
     "OpsGenieConfig",
     "PagerdutyConfig",
     "PushoverConfig",
@@ -34,17 +44,6 @@ __all__ = [
     "check_receiver",
     "integrations",
 ]
-
-
-def _template(name: str) -> str:
-    return f'{{{{ template "{name}" . }}}}'
-
-
-class Notifier(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What all receivers have."""
-
-    send_resolved: bool = True
-    http_config: HTTPClientConfig | None = None
 
 
 class WebhookConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -73,7 +72,7 @@ class EmailConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     auth_secret_file: str = ""
     auth_identity: str = ""
     headers: dict[str, str] = {}
-    html: str = _template("email.default.html")
+    html: str = template("email.default.html")
     text: str = ""
     require_tls: bool | None = None
     tls_config: TLSConfig | None = None
@@ -112,20 +111,20 @@ class SlackConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     app_token_file: str = ""
     app_url: str = ""
     channel: str = ""
-    username: str = _template("slack.default.username")
-    color: str = _template("slack.default.color")
-    title: str = _template("slack.default.title")
-    title_link: str = _template("slack.default.titlelink")
-    pretext: str = _template("slack.default.pretext")
-    text: str = _template("slack.default.text")
+    username: str = template("slack.default.username")
+    color: str = template("slack.default.color")
+    title: str = template("slack.default.title")
+    title_link: str = template("slack.default.titlelink")
+    pretext: str = template("slack.default.pretext")
+    text: str = template("slack.default.text")
     message_text: str = ""
     fields: list[SlackField] = []
     short_fields: bool = False
-    footer: str = _template("slack.default.footer")
-    fallback: str = _template("slack.default.fallback")
-    callback_id: str = _template("slack.default.callbackid")
-    icon_emoji: str = _template("slack.default.iconemoji")
-    icon_url: str = _template("slack.default.iconurl")
+    footer: str = template("slack.default.footer")
+    fallback: str = template("slack.default.fallback")
+    callback_id: str = template("slack.default.callbackid")
+    icon_emoji: str = template("slack.default.iconemoji")
+    icon_url: str = template("slack.default.iconurl")
     image_url: str = ""
     thumb_url: str = ""
     link_names: bool = False
@@ -152,9 +151,9 @@ class PagerdutyConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only
     routing_key: Secret = Secret()
     routing_key_file: str = ""
     url: str = ""
-    client: str = _template("pagerduty.default.client")
-    client_url: str = _template("pagerduty.default.clientURL")
-    description: str = _template("pagerduty.default.description")
+    client: str = template("pagerduty.default.client")
+    client_url: str = template("pagerduty.default.clientURL")
+    description: str = template("pagerduty.default.description")
     details: dict[str, Any] = {}
     images: list[PagerdutyImage] = []
     links: list[PagerdutyLink] = []
@@ -177,9 +176,9 @@ class OpsGenieConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=
     api_key: Secret = Secret()
     api_key_file: str = ""
     api_url: str = ""
-    message: str = _template("opsgenie.default.message")
-    description: str = _template("opsgenie.default.description")
-    source: str = _template("opsgenie.default.source")
+    message: str = template("opsgenie.default.message")
+    description: str = template("opsgenie.default.description")
+    source: str = template("opsgenie.default.source")
     details: dict[str, str] = {}
     entity: str = ""
     responders: list[OpsGenieResponder] = []
@@ -197,7 +196,7 @@ class TelegramConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=
     chat_id: int = 0
     chat_id_file: str = ""
     message_thread_id: int = 0
-    message: str = _template("telegram.default.message")
+    message: str = template("telegram.default.message")
     disable_notifications: bool = False
     parse_mode: str = "HTML"
 
@@ -206,8 +205,8 @@ class DiscordConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=T
     webhook_url: Secret = Secret()
     webhook_url_file: str = ""
     content: str = ""
-    title: str = _template("discord.default.title")
-    message: str = _template("discord.default.message")
+    title: str = template("discord.default.title")
+    message: str = template("discord.default.message")
     username: str = ""
     avatar_url: str = ""
 
@@ -215,16 +214,16 @@ class DiscordConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=T
 class MSTeamsConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=True):
     webhook_url: Secret = Secret()
     webhook_url_file: str = ""
-    title: str = _template("msteams.default.title")
-    summary: str = _template("msteams.default.summary")
-    text: str = _template("msteams.default.text")
+    title: str = template("msteams.default.title")
+    summary: str = template("msteams.default.summary")
+    text: str = template("msteams.default.text")
 
 
 class MSTeamsV2Config(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=True):
     webhook_url: Secret = Secret()
     webhook_url_file: str = ""
-    title: str = _template("msteamsv2.default.title")
-    text: str = _template("msteamsv2.default.text")
+    title: str = template("msteamsv2.default.title")
+    text: str = template("msteamsv2.default.text")
 
 
 class VictorOpsConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -233,9 +232,9 @@ class VictorOpsConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only
     api_url: str = ""
     routing_key: str = ""
     message_type: str = "CRITICAL"
-    state_message: str = _template("victorops.default.state_message")
-    entity_display_name: str = _template("victorops.default.entity_display_name")
-    monitoring_tool: str = _template("victorops.default.monitoring_tool")
+    state_message: str = template("victorops.default.state_message")
+    entity_display_name: str = template("victorops.default.entity_display_name")
+    monitoring_tool: str = template("victorops.default.monitoring_tool")
     custom_fields: dict[str, str] = {}
 
 
@@ -244,9 +243,9 @@ class PushoverConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=
     user_key_file: str = ""
     token: Secret = Secret()
     token_file: str = ""
-    title: str = _template("pushover.default.title")
-    message: str = _template("pushover.default.message")
-    url: str = _template("pushover.default.url")
+    title: str = template("pushover.default.title")
+    message: str = template("pushover.default.message")
+    url: str = template("pushover.default.url")
     url_title: str = ""
     device: str = ""
     sound: str = ""
@@ -260,7 +259,7 @@ class PushoverConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=
 
 class WebexConfig(Notifier, forbid_unknown_fields=True, frozen=True, kw_only=True):
     api_url: str = ""
-    message: str = _template("webex.default.message")
+    message: str = template("webex.default.message")
     room_id: str = ""
 
 
@@ -281,22 +280,15 @@ class ReceiverConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw
     webex_configs: list[WebexConfig] = []
     msteams_configs: list[MSTeamsConfig] = []
     msteamsv2_configs: list[MSTeamsV2Config] = []
-    incidentio_configs: list[Any] = []
-    jira_configs: list[Any] = []
-    mattermost_configs: list[Any] = []
-    rocketchat_configs: list[Any] = []
-    sns_configs: list[Any] = []
-    wechat_configs: list[Any] = []
+    incidentio_configs: list[IncidentioConfig] = []
+    jira_configs: list[JiraConfig] = []
+    mattermost_configs: list[MattermostConfig] = []
+    rocketchat_configs: list[RocketchatConfig] = []
+    sns_configs: list[SNSConfig] = []
+    wechat_configs: list[WechatConfig] = []
 
 
-NOT_BUILT_IN: Final = (
-    "incidentio_configs",
-    "jira_configs",
-    "mattermost_configs",
-    "rocketchat_configs",
-    "sns_configs",
-    "wechat_configs",
-)
+SLACK_POST_URL: Final = "https://slack.com/api/chat.postMessage"
 _RESPONDERS: Final = ("team", "teams", "user", "escalation", "schedule")
 _RESERVED_FIELDS: Final = (
     "routing_key",
@@ -315,23 +307,14 @@ def check_receiver(config: msgspec.Struct) -> None:
         check(config)
 
 
-def _one_of(config: Any, *names: str, needed: bool = False) -> None:
-    """At most one of a field and its file, or exactly one."""
-    given = [name for name in names if getattr(config, name)]
-    if len(given) > 1:
-        raise ValueError(f"at most one of {' & '.join(names)} must be configured")
-    if needed and not given:
-        raise ValueError(f"one of {' or '.join(names)} must be configured")
-
-
 def _webhook(config: WebhookConfig) -> None:
-    _one_of(config, "url", "url_file", needed=True)
+    one_of(config, "url", "url_file", needed=True)
     if config.max_alerts < 0:
         raise ValueError(f"max_alerts cannot be negative, got {config.max_alerts}")
 
 
 def _webhook_url(config: DiscordConfig | MSTeamsConfig | MSTeamsV2Config) -> None:
-    _one_of(config, "webhook_url", "webhook_url_file", needed=True)
+    one_of(config, "webhook_url", "webhook_url_file", needed=True)
 
 
 def _email(config: EmailConfig) -> None:
@@ -359,12 +342,14 @@ def canonical_header(name: str) -> str:
 
 
 def _slack(config: SlackConfig) -> None:
-    _one_of(config, "api_url", "api_url_file")
-    _one_of(config, "app_token", "app_token_file")
+    one_of(config, "api_url", "api_url_file")
+    one_of(config, "app_token", "app_token_file")
     if (config.api_url or config.api_url_file) and (config.app_token or config.app_token_file):
         raise ValueError("at most one of api_url/api_url_file & app_token/app_token_file must be configured")
-    if config.update_message:
-        raise ValueError("update_message is not built in: messages are posted anew")
+    if config.update_message and config.api_url.reveal() != SLACK_POST_URL:
+        raise ValueError(
+            f"update_message can only be used with bot tokens. api_url must be set to {SLACK_POST_URL}"
+        )
     for field in config.fields:
         if not field.title:
             raise ValueError("missing title in Slack field configuration")
@@ -389,12 +374,12 @@ def _pagerduty(config: PagerdutyConfig) -> None:
     keys = (config.routing_key, config.service_key, config.routing_key_file, config.service_key_file)
     if not any(keys):
         raise ValueError("missing service or routing key in PagerDuty config")
-    _one_of(config, "routing_key", "routing_key_file")
-    _one_of(config, "service_key", "service_key_file")
+    one_of(config, "routing_key", "routing_key_file")
+    one_of(config, "service_key", "service_key_file")
 
 
 def _opsgenie(config: OpsGenieConfig) -> None:
-    _one_of(config, "api_key", "api_key_file")
+    one_of(config, "api_key", "api_key_file")
     for responder in config.responders:
         shown = f"{{{responder.id} {responder.name} {responder.username} {responder.type}}}"
         if not (responder.id or responder.username or responder.name):
@@ -409,10 +394,10 @@ def _opsgenie(config: OpsGenieConfig) -> None:
 
 
 def _telegram(config: TelegramConfig) -> None:
-    _one_of(config, "bot_token", "bot_token_file")
+    one_of(config, "bot_token", "bot_token_file")
     if not config.chat_id and not config.chat_id_file:
         raise ValueError("missing chat_id or chat_id_file on telegram_config")
-    _one_of(config, "chat_id", "chat_id_file")
+    one_of(config, "chat_id", "chat_id_file")
     if config.parse_mode not in ("", "Markdown", "MarkdownV2", "HTML"):
         raise ValueError(
             "unknown parse_mode on telegram_config, must be Markdown, MarkdownV2, HTML or empty string"
@@ -422,7 +407,7 @@ def _telegram(config: TelegramConfig) -> None:
 def _victorops(config: VictorOpsConfig) -> None:
     if not config.routing_key:
         raise ValueError("missing Routing key in VictorOps config")
-    _one_of(config, "api_key", "api_key_file")
+    one_of(config, "api_key", "api_key_file")
     for name in _RESERVED_FIELDS:
         if name in config.custom_fields:
             raise ValueError(
@@ -432,8 +417,8 @@ def _victorops(config: VictorOpsConfig) -> None:
 
 
 def _pushover(config: PushoverConfig) -> None:
-    _one_of(config, "user_key", "user_key_file", needed=True)
-    _one_of(config, "token", "token_file", needed=True)
+    one_of(config, "user_key", "user_key_file", needed=True)
+    one_of(config, "token", "token_file", needed=True)
     if config.html and config.monospace:
         raise ValueError("at most one of monospace & html must be configured")
 
@@ -458,6 +443,7 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     VictorOpsConfig: _victorops,
     WebexConfig: _webex,
     WebhookConfig: _webhook,
+    **SERVICE_CHECKS,
 }
 
 
@@ -465,7 +451,7 @@ def integrations(receiver: ReceiverConfig) -> Sequence[tuple[str, int, Any]]:
     """(upstream's name of the integration, its index, its section) of all that a receiver has."""
     found = []
     for field in ReceiverConfig.__struct_fields__:
-        if field.endswith("_configs") and field not in NOT_BUILT_IN:
+        if field.endswith("_configs"):
             name = field.removesuffix("_configs")
             found += [(name, index, section) for index, section in enumerate(getattr(receiver, field))]
     return found

@@ -18,6 +18,13 @@ from wavetank.alerting.config.receivers import (
     VictorOpsConfig,
     WebexConfig,
 )
+from wavetank.alerting.config.services import (
+    IncidentioConfig,
+    JiraConfig,
+    MattermostConfig,
+    RocketchatConfig,
+    WechatConfig,
+)
 from wavetank.monitoring.config.http import Authorization, HTTPClientConfig, TLSConfig
 from wavetank.monitoring.config.values import Secret
 
@@ -139,11 +146,77 @@ def _webex(section: WebexConfig, g: GlobalConfig) -> WebexConfig:
     return _replace(section, api_url=section.api_url or g.webex_api_url)
 
 
+def _incidentio(section: IncidentioConfig, g: GlobalConfig) -> IncidentioConfig:
+    if not section.alert_source_token and not section.alert_source_token_file:
+        return section
+    token = Authorization(
+        credentials=section.alert_source_token, credentials_file=section.alert_source_token_file
+    )
+    return _replace(
+        section, http_config=_replace(section.http_config or HTTPClientConfig(), authorization=token)
+    )
+
+
+def _jira(section: JiraConfig, g: GlobalConfig) -> JiraConfig:
+    url = section.api_url or g.jira_api_url
+    if not url:
+        raise ValueError("no global Jira Cloud URL set")
+    return _replace(section, api_url=url.rstrip("/"))
+
+
+def _mattermost(section: MattermostConfig, g: GlobalConfig) -> MattermostConfig:
+    url, file = section.webhook_url, section.webhook_url_file
+    if not url and not file:
+        url, file = g.mattermost_webhook_url, g.mattermost_webhook_url_file
+    if not url and not file:
+        raise ValueError("missing webhook_url or webhook_url_file on mattermost_config")
+    return _replace(section, webhook_url=url, webhook_url_file=file)
+
+
+def _rocketchat(section: RocketchatConfig, g: GlobalConfig) -> RocketchatConfig:
+    id_, id_file = section.token_id, section.token_id_file
+    if not id_ and not id_file:
+        id_, id_file = g.rocketchat_token_id, g.rocketchat_token_id_file
+    token, token_file = section.token, section.token_file
+    if not token and not token_file:
+        token, token_file = g.rocketchat_token, g.rocketchat_token_file
+    if not id_ and not id_file:
+        raise ValueError("no global Rocketchat TokenID set either inline or in a file")
+    if not token and not token_file:
+        raise ValueError("no global Rocketchat Token set either inline or in a file")
+    return _replace(
+        section,
+        api_url=_slashed(section.api_url or g.rocketchat_api_url),
+        token_id=id_,
+        token_id_file=id_file,
+        token=token,
+        token_file=token_file,
+    )
+
+
+def _wechat(section: WechatConfig, g: GlobalConfig) -> WechatConfig:
+    key, key_file = section.api_secret, section.api_secret_file
+    if not key and not key_file:
+        key, key_file = g.wechat_api_secret, g.wechat_api_secret_file
+    if not key and not key_file:
+        raise ValueError("no global Wechat Api Secret set either inline or in a file")
+    corp_id = section.corp_id or g.wechat_api_corp_id
+    if not corp_id:
+        raise ValueError("no global Wechat CorpID set")
+    url = _slashed(section.api_url or g.wechat_api_url)
+    return _replace(section, api_url=url, api_secret=key, api_secret_file=key_file, corp_id=corp_id)
+
+
 _FINISH: Final[dict[type, Callable[[Any, GlobalConfig], Any]]] = {
+    IncidentioConfig: _incidentio,
+    JiraConfig: _jira,
+    MattermostConfig: _mattermost,
     OpsGenieConfig: _opsgenie,
     PagerdutyConfig: _pagerduty,
+    RocketchatConfig: _rocketchat,
     SlackConfig: _slack,
     TelegramConfig: _telegram,
     VictorOpsConfig: _victorops,
     WebexConfig: _webex,
+    WechatConfig: _wechat,
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from wavetank.alerting.config.receivers import ReceiverConfig, integrations
-from wavetank.alerting.receivers import chat, paging
+from wavetank.alerting.receivers import chat, paging, rooms, tickets
 from wavetank.alerting.receivers.email import EmailIntegration
 from wavetank.alerting.receivers.notification import Notification
-from wavetank.alerting.receivers.web import Build, WebIntegration
+from wavetank.alerting.receivers.sns import sns
+from wavetank.alerting.receivers.web import Build, Talk, WebIntegration, one_way
 from wavetank.clock import Clock
 
 __all__ = ["Integration", "build_integrations"]
@@ -28,17 +29,21 @@ class Integration(Protocol):
 
 _BUILDERS: Final[dict[str, Build]] = {
     "discord": chat.discord,
+    "incidentio": tickets.incidentio,
+    "mattermost": rooms.mattermost,
     "msteams": chat.msteams,
     "msteamsv2": chat.msteamsv2,
     "opsgenie": paging.opsgenie,
     "pagerduty": paging.pagerduty,
     "pushover": paging.pushover,
-    "slack": chat.slack,
+    "rocketchat": rooms.rocketchat,
+    "sns": sns,
     "telegram": chat.telegram,
     "victorops": paging.victorops,
     "webex": chat.webex,
     "webhook": paging.webhook,
 }
+_TALKS: Final[dict[str, Talk]] = {"jira": tickets.jira, "slack": chat.slack}
 
 
 def build_integrations(receiver: ReceiverConfig, clock: Clock) -> list[Integration]:
@@ -48,5 +53,11 @@ def build_integrations(receiver: ReceiverConfig, clock: Clock) -> list[Integrati
         if name == "email":
             found.append(EmailIntegration(index, section))
         else:
-            found.append(WebIntegration(name, index, section, _BUILDERS[name], clock))
+            found.append(WebIntegration(name, index, section, _talk(name), clock))
     return found
+
+
+def _talk(name: str) -> Talk:
+    if name == "wechat":
+        return rooms.Wechat()  # it remembers a token
+    return _TALKS[name] if name in _TALKS else one_way(_BUILDERS[name])

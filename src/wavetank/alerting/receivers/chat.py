@@ -20,11 +20,14 @@ from wavetank.alerting.config.receivers import (
     WebexConfig,
 )
 from wavetank.alerting.receivers.notification import Notification, NotifyError, secret, truncate
-from wavetank.alerting.receivers.web import WebRequest, json_request
+from wavetank.alerting.receivers.web import Send, WebAnswer, WebRequest, json_request
 
 __all__ = ["discord", "msteams", "msteamsv2", "slack", "telegram", "webex"]
 
 _SLACK_TITLE: Final = 1024
+_SLACK_THREAD: Final = "threadTs"
+_SLACK_CHANNEL: Final = "channelId"
+_ANSWER_SHOWN: Final = 200
 _DISCORD: Final = {"title": 256, "description": 4096, "content": 2000}
 _DISCORD_COLORS: Final = {"firing": 0x992D22, "resolved": 0x2ECC71}
 _TEAMS_COLORS: Final = {"firing": "8C1A1A", "resolved": "2DC72D"}
@@ -41,7 +44,41 @@ def _filled(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in ("", None, [], {})}
 
 
-def slack(config: SlackConfig, n: Notification) -> Sequence[WebRequest]:
+async def slack(config: SlackConfig, n: Notification, send: Send) -> None:
+    """Post a message; with ``update_message``, change the one that was posted for the group."""
+    url = secret(config.api_url, config.api_url_file, "api_url")
+    message = _slack_message(config, n)
+    known = n.remembered if config.update_message else {}
+    if known.get(_SLACK_THREAD) and known.get(_SLACK_CHANNEL):
+        url = url.replace("chat.postMessage", "chat.update")
+        message |= {"ts": known[_SLACK_THREAD], "channel": known[_SLACK_CHANNEL]}
+    answer = await send(json_request(url, message, retry_codes=(429,), check=_slack_check))
+    if config.update_message:
+        made = answer.decode(_SlackAnswer)
+        if made.ts and made.channel:
+            n.remembered.update({_SLACK_THREAD: made.ts, _SLACK_CHANNEL: made.channel})
+
+
+class _SlackAnswer(msgspec.Struct):
+    ok: bool = False
+    error: str = ""
+    ts: str = ""
+    channel: str = ""
+
+
+def _slack_check(answer: WebAnswer) -> None:
+    """Slack says in the body of a 200 what went wrong: ``ok`` from webhooks, JSON from its API."""
+    if answer.media_type == "application/json":
+        said = answer.decode(_SlackAnswer)
+        if not said.ok:
+            raise NotifyError(f"error response from Slack: {said.error}", retry=False, reason="clientError")
+    elif answer.body.strip() != b"ok":
+        shown = answer.text()[:_ANSWER_SHOWN]
+        text = f"received an error response from Slack: {shown}"
+        raise NotifyError(text, retry=False, reason="clientError")
+
+
+def _slack_message(config: SlackConfig, n: Notification) -> dict[str, Any]:
     text = n.text
     attachment: dict[str, Any] = {
         "text": text(config.text),
@@ -77,8 +114,7 @@ def slack(config: SlackConfig, n: Notification) -> Sequence[WebRequest]:
         link_names=config.link_names or None,
         text=text(config.message_text),
     )
-    url = secret(config.api_url, config.api_url_file, "api_url")
-    return [json_request(url, {**message, "attachments": [attachment]}, retry_codes=(429,))]
+    return {**message, "attachments": [attachment]}
 
 
 def _slack_action(action: SlackAction, n: Notification) -> dict[str, Any]:

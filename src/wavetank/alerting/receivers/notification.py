@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from wavetank.alerting.alert import Alert
 from wavetank.alerting.data import Data
@@ -26,13 +30,15 @@ class NotifyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """``alerts`` are those of ``data``, as they are at ``now``."""
+    """``alerts`` are those of ``data``, as they are at ``now``. ``remembered`` is what an integration noted
+    of the group when it last told of it; what it notes now is kept if it succeeds."""
 
     key: str
     alerts: tuple[Alert, ...]
     data: Data
     templates: Templates
     now: float
+    remembered: dict[str, str] = field(default_factory=dict)
 
     @property
     def firing(self) -> bool:
@@ -53,14 +59,35 @@ class Notification:
 
 
 def deep_text(value: Any, notification: Notification) -> Any:
-    """All texts in nested lists and mappings rendered, keys too. A text that renders to a JSON object or
-    list stands for that. Raises TemplateError."""
+    """All texts in nested lists and mappings rendered, keys too. A text that renders to YAML of a number, a
+    list or a mapping stands for that. Raises TemplateError."""
     if isinstance(value, str):
-        return notification.text(value)
+        return _structured(notification.text(value))
     if isinstance(value, list):
         return [deep_text(entry, notification) for entry in value]
     if isinstance(value, dict):
-        return {notification.text(k): deep_text(entry, notification) for k, entry in value.items()}
+        return {notification.text(str(k)): deep_text(entry, notification) for k, entry in value.items()}
+    return value
+
+
+def _structured(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+    return text if isinstance(value, str | dt.date | bytes) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: names are texts, dates are too."""
+    if isinstance(value, dict):
+        return {str(k): _plain(entry) for k, entry in value.items()}
+    if isinstance(value, list | set):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value
 
 

@@ -6,6 +6,7 @@ Mirrors notify/{webhook,pagerduty,opsgenie,victorops,pushover}: what is sent, an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -29,7 +30,7 @@ from wavetank.alerting.receivers.notification import (
 )
 from wavetank.alerting.receivers.web import WebRequest, json_request
 
-__all__ = ["opsgenie", "pagerduty", "pushover", "victorops", "webhook"]
+__all__ = ["opsgenie", "pagerduty", "pushover", "victorops", "webhook", "with_alerts_max"]
 
 _PAGERDUTY_BYTES: Final = 512_000
 _PAGERDUTY_SUMMARY: Final = 1024
@@ -39,17 +40,8 @@ _PUSHOVER: Final = "https://api.pushover.net/1/messages.json"
 
 def webhook(config: WebhookConfig, n: Notification) -> Sequence[WebRequest]:
     """Payload version 4."""
-    alerts, left_out = list(n.alerts), 0
-    data = n.data
-    if config.max_alerts and len(alerts) > config.max_alerts:
-        left_out = len(alerts) - config.max_alerts
-        data = Data(
-            "", alerts[: config.max_alerts], data.group_labels, data.route_labels, data.reason,
-            data.external_url, n.now,
-        )  # fmt: skip
-        data.receiver = n.data.receiver
-        n = _with_data(n, data)
-    body: Any = {**data.json(), "version": "4", "groupKey": n.key, "truncatedAlerts": left_out}
+    n, left_out = with_alerts_max(n, config.max_alerts)
+    body: Any = {**n.data.json(), "version": "4", "groupKey": n.key, "truncatedAlerts": left_out}
     if config.payload is not None:
         body = deep_text(config.payload, n)
     url = n.text(secret(config.url, config.url_file, "url_file"))
@@ -58,8 +50,17 @@ def webhook(config: WebhookConfig, n: Notification) -> Sequence[WebRequest]:
     return [json_request(url, body)]
 
 
-def _with_data(n: Notification, data: Data) -> Notification:
-    return Notification(n.key, n.alerts[: len(data.alerts)], data, n.templates, n.now)
+def with_alerts_max(n: Notification, alerts_max: int) -> tuple[Notification, int]:
+    """The notification with its first alerts, and how many were left out; 0 for no limit."""
+    left_out = len(n.alerts) - alerts_max
+    if not alerts_max or left_out <= 0:
+        return n, 0
+    alerts, data = n.alerts[:alerts_max], n.data
+    shown = Data(
+        "", list(alerts), data.group_labels, data.route_labels, data.reason, data.external_url, n.now
+    )
+    shown.receiver = data.receiver
+    return replace(n, alerts=alerts, data=shown), left_out
 
 
 def pagerduty(config: PagerdutyConfig, n: Notification) -> Sequence[WebRequest]:
@@ -152,7 +153,7 @@ def opsgenie(config: OpsGenieConfig, n: Notification) -> Sequence[WebRequest]:
     own = f"{alerts}/{n.key_hash}"
     if not n.firing:
         body: dict[str, Any] = {"source": n.text(config.source)}
-        return [json_request(f"{own}/close?identifierType=alias", body, retry_codes=(429,), **headers)]
+        return [json_request(f"{own}/close?identifierType=alias", body, retry_codes=(429,), headers=headers)]
     body = {
         "alias": n.key_hash,
         "message": truncate(n.text(config.message), 130),
@@ -170,12 +171,12 @@ def opsgenie(config: OpsGenieConfig, n: Notification) -> Sequence[WebRequest]:
             }
         ),
     }
-    requests = [json_request(alerts, body, retry_codes=(429,), **headers)]
+    requests = [json_request(alerts, body, retry_codes=(429,), headers=headers)]
     if config.update_alerts:
         for field in ("message", "description"):
             url = f"{own}/{field}?identifierType=alias"
             update = {field: body.get(field, "")}
-            requests.append(json_request(url, update, method="PUT", retry_codes=(429,), **headers))
+            requests.append(json_request(url, update, method="PUT", retry_codes=(429,), headers=headers))
     return requests
 
 

@@ -6,9 +6,9 @@ hold secrets and are left out of errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -19,57 +19,121 @@ from wavetank.gotemplate import TemplateError
 from wavetank.limits import NOTIFY_ANSWER_BYTES_MAX
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 
-__all__ = ["Build", "WebIntegration", "WebRequest", "json_request"]
+__all__ = [
+    "Build",
+    "Send",
+    "Talk",
+    "WebAnswer",
+    "WebIntegration",
+    "WebRequest",
+    "json_request",
+    "one_way",
+]
 
-_USER_AGENT = f"Alertmanager/{__version__}"
+_USER_AGENT: Final = f"Alertmanager/{__version__}"
+ANSWER_CHARACTERS_SHOWN: Final = 1000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WebAnswer:
+    """``body``: as much of it as is read."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace").strip()
+
+    def decode(self, kind: type[T]) -> T:
+        """The JSON body as ``kind``. Raises NotifyError."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            shown = self.text()[:ANSWER_CHARACTERS_SHOWN]
+            raise NotifyError(f"could not read the JSON answer {shown!r}: {error}", retry=True) from None
 
 
 @dataclass(frozen=True, slots=True)
 class WebRequest:
-    """``retry_codes``: answers beside 5xx after which to try again."""
+    """``retry_codes``: answers beside 5xx after which to try again. ``check`` raises NotifyError for an
+    answer that has a status of success and is none."""
 
     url: str
     body: bytes
     method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_codes: tuple[int, ...] = ()
+    check: Callable[[WebAnswer], None] | None = None
 
 
 Build = Callable[[Any, Notification], Sequence[WebRequest]]
+Send = Callable[[WebRequest], Awaitable[WebAnswer]]
+Talk = Callable[[Any, Notification, Send], Awaitable[None]]
+"""A receiver whose later requests depend on earlier answers: (section, notification, send)."""
+
+
+def one_way(build: Build) -> Talk:
+    """A receiver whose requests do not depend on answers; they are sent one after another."""
+
+    async def talk(section: Any, notification: Notification, send: Send) -> None:
+        for request in build(section, notification):
+            await send(request)
+
+    return talk
 
 
 def json_request(
-    url: str, body: Any, *, method: str = "POST", retry_codes: tuple[int, ...] = (), **headers: str
+    url: str,
+    body: Any,
+    *,
+    method: str = "POST",
+    retry_codes: tuple[int, ...] = (),
+    check: Callable[[WebAnswer], None] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> WebRequest:
     """A request with a JSON body."""
-    sent = {"Content-Type": "application/json", **headers}
-    return WebRequest(url, msgspec.json.encode(body), method, sent, retry_codes)
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    return WebRequest(url, msgspec.json.encode(body), method, sent, retry_codes, check)
 
 
 class WebIntegration:
-    """One section of a receiver. ``build`` makes its requests; they are sent one after another."""
+    """One section of a receiver, and how it is told."""
 
-    def __init__(self, name: str, index: int, section: Any, build: Build, clock: Clock) -> None:
+    def __init__(self, name: str, index: int, section: Any, talk: Talk, clock: Clock) -> None:
         self.name = name
         self.index = index
         self.send_resolved: bool = section.send_resolved
         self._section = section
-        self._build = build
+        self._talk = talk
         self._client = HTTPClient(section.http_config, clock)
         timeout = getattr(section, "timeout", 0)
         self._timeout_seconds = timeout / 1000 if timeout else None
 
     async def notify(self, notification: Notification, seconds: float) -> None:
         """Deliver within ``seconds``. Raises NotifyError."""
+        limit = min(seconds, self._timeout_seconds or seconds)
         try:
-            requests = self._build(self._section, notification)
+            await self._talk(self._section, notification, lambda request: self._send(request, limit))
         except TemplateError as error:
             raise NotifyError(f"failed to template: {error}", retry=False, reason="other") from None
-        limit = min(seconds, self._timeout_seconds or seconds)
-        for request in requests:
-            await self._send(request, limit)
 
-    async def _send(self, request: WebRequest, seconds: float) -> None:
+    async def _send(self, request: WebRequest, seconds: float) -> WebAnswer:
+        answer = await self._answer(request, seconds)
+        status = answer.status
+        if status // 100 == 2:
+            if request.check is not None:
+                request.check(answer)
+            return answer
+        shown = answer.text()[:ANSWER_CHARACTERS_SHOWN]
+        raise NotifyError(
+            f"unexpected status code {status}" + (f": {shown}" if shown else ""),
+            retry=status // 100 == 5 or status in request.retry_codes,
+            reason="clientError" if status // 100 == 4 else "serverError" if status // 100 == 5 else "other",
+        )
+
+    async def _answer(self, request: WebRequest, seconds: float) -> WebAnswer:
         try:
             async with self._client.request(
                 request.method,
@@ -78,8 +142,9 @@ class WebIntegration:
                 data=request.body,
                 timeout_seconds=seconds,
             ) as response:
-                status = response.status
-                answer = await response.content.read(NOTIFY_ANSWER_BYTES_MAX)
+                body = await response.content.read(NOTIFY_ANSWER_BYTES_MAX)
+                kind = response.headers.get("Content-Type", "").partition(";")[0]
+                return WebAnswer(response.status, kind.strip().lower(), body)
         except TimeoutError:
             raise NotifyError(
                 f"no answer within {seconds:g} s", retry=True, reason="contextDeadlineExceeded"
@@ -87,14 +152,6 @@ class WebIntegration:
         except FETCH_ERRORS as error:
             text = str(error).replace(request.url, "<redacted>") or type(error).__name__
             raise NotifyError(text, retry=True) from None
-        if status // 100 == 2:
-            return
-        shown = answer.decode("utf-8", "replace").strip()
-        raise NotifyError(
-            f"unexpected status code {status}" + (f": {shown[:1000]}" if shown else ""),
-            retry=status // 100 == 5 or status in request.retry_codes,
-            reason="clientError" if status // 100 == 4 else "serverError" if status // 100 == 5 else "other",
-        )
 
     async def close(self) -> None:
         await self._client.close()
