@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wavetank.model import interned as module
 from wavetank.model.interned import InternedLabels, taken, without_metadata
 from wavetank.model.labels import Labels
 from wavetank.promql.aggregations import group_rows
-from wavetank.tsdb.label_orders import LabelOrders
 from wavetank.tsdb.series_table import SeriesTable, key_of
 
 NAMES = st.sampled_from(["__name__", "__type__", "a", "b", "c"])
@@ -59,17 +59,46 @@ def test_without_metadata_some_may_be_equal(labels: list[Labels]) -> None:
 
 def test_sets_whose_hashes_meet_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [Labels.of(a=str(i % 3), b=str(i % 2)) for i in range(6)]
-    monkeypatch.setattr(InternedLabels, "_hashes", lambda self: np.zeros(len(self), np.uint64))
+    monkeypatch.setattr(module, "_hashes", lambda pairs, begins: np.zeros(len(begins) - 1, np.uint64))
     assert interned(labels).classes()[0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_orders_are_remembered_until_rows_change() -> None:
-    orders = LabelOrders()
-    labels = [Labels.of(a=text) for text in "cab"]
-    first, second = object(), object()
-    rows = np.array([4, 7, 9])
-    assert orders.of(first, "q", rows, interned(labels)).tolist() == [2, 0, 1]
-    # the same question: the labels are not looked at again
-    assert orders.of(first, "q", rows, interned(labels[:1])).tolist() == [2, 0, 1]
-    assert orders.of(first, "q", rows[:2], interned(labels[:2])).tolist() == [1, 0]
-    assert orders.of(second, "q", rows, interned(labels[::-1])).tolist() == [1, 0, 2]
+@settings(max_examples=100)
+@given(SETS, st.data())
+def test_what_is_kept_answers_as_before(labels: list[Labels], data: st.DataObject) -> None:
+    kept = interned(labels).kept()
+    for _ in range(2):
+        keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels))), bool)
+        some = kept.subset(keep)
+        wanted = [each for each, k in zip(labels, keep, strict=True) if k]
+        assert some == wanted
+        for made, plain in ((kept, labels), (some, wanted)):
+            unnamed = without_metadata(made)
+            assert list(unnamed) == without_metadata(plain)
+            assert isinstance(unnamed, InternedLabels)
+            assert unnamed.are_distinct() == (len(set(unnamed)) == len(plain))
+            for names, without in ((("a",), False), (("a", "c"), True), ((), True)):
+                for asked, given_ in ((made, plain), (unnamed, list(unnamed))):
+                    one, other = group_rows(asked, names, without), group_rows(given_, names, without)
+                    assert one.groups.tolist() == other.groups.tolist()
+                    assert one.labels == other.labels
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["__name__", "a", "ab", "é", "\U0001f600"]),
+            st.sampled_from(["1", "12", "2", "é", "\uffee", "\U0001f600"]),
+        ).map(Labels.of),
+        unique=True,
+        max_size=20,
+    )
+)
+def test_rows_are_sorted_by_their_labels(labels: list[Labels]) -> None:
+    table = SeriesTable()
+    keys = [key_of(each) for each in labels]
+    offsets = np.cumsum([0, *map(len, keys)]).astype(np.int64)
+    table.add(np.frombuffer(bytearray(b"".join(keys) or b"\0"), np.uint8), offsets)
+    ordered = table.in_order(np.arange(len(labels)))
+    assert list(table.interned(ordered)) == sorted(labels)

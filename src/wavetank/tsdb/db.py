@@ -55,6 +55,11 @@ class _BlockSource:
         self._db = db
         self._block = block
 
+    def read(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
+    ) -> SeriesBatch | None:
+        return None
+
     def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget) -> Found | None:
         try:
             return find_in_block(self._block, matchers, mint_ms, maxt_ms, budget)

@@ -7,6 +7,7 @@ range in any case, so that no chunk reaches over the end of a block.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +51,10 @@ class HeadHistograms:
 
     def __bool__(self) -> bool:
         return bool(self._open or self._full)
+
+    def hold_any(self, refs: Iterable[int]) -> bool:
+        """Whether any of the series has, or had, histograms."""
+        return any(ref in self._open or ref in self._full for ref in refs)
 
     def append(self, ref: int, timestamp_ms: int, histogram: FloatHistogram) -> None:
         """Add a sample that is newer than all others of its series."""

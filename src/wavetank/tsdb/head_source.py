@@ -9,19 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.model.labels import Matcher
+from wavetank.model.series import SeriesBatch, empty_batch
 from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.head_histograms import HeadHistograms
-from wavetank.tsdb.label_orders import LabelOrders
+from wavetank.tsdb.head_read import chunks_of, copy_of, decoded
 from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
 from wavetank.tsdb.postings import matching_rows
 from wavetank.tsdb.querier import Budget, Found, compacted, without_deleted
+from wavetank.tsdb.selections import Selected, Selections
 from wavetank.tsdb.start_times import Starts, StartTimes
 from wavetank.tsdb.tombstones import Tombstones
 
 __all__ = ["HeadSource"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -43,7 +46,7 @@ class HeadSource:
         self._late_histograms = late_histograms
         self._tombstones = tombstones
         self._starts = starts
-        self._orders = LabelOrders()
+        self._selections = Selections()
         # committed while the log is still being replayed
         self.pending: OutOfOrderSamples | None = None
         self.pending_histograms: LateHistograms | None = None
@@ -76,8 +79,67 @@ class HeadSource:
         """What is known of the start timestamps of some series. The lock must be held."""
         return self._starts.of(refs) if self._starts else None
 
+    def read(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
+    ) -> SeriesBatch | None:
+        """All samples of the matching series in the range, if they are floats in order and nothing of them
+        was deleted; None if they are to be had by ``find`` only."""
+        head, key = self._head, tuple(matchers)
+        selected: Selected | None = None
+        while True:
+            head.index.prepare(head.lock)
+            with head.lock:
+                table = head.table
+                if selected is None or selected.table is not table:
+                    selected = self._selections.known(key, table, lambda: self.rows(matchers))
+                if selected is not None:
+                    if not len(selected.rows):
+                        return empty_batch()
+                    if not self._is_plain(selected.rows, mint_ms, maxt_ms):
+                        return None
+                    chosen = chunks_of(head, selected.rows, mint_ms, maxt_ms)
+                    if chosen is None:
+                        return None
+                    series = len(selected.rows)
+                    budget.admit_floats(min(series, chosen.count), chosen.samples)
+                    copied = copy_of(head, chosen)
+                    break
+                rows = self.rows(matchers)
+                looked_at = len(table)
+            selected = Selected.of(table, rows, looked_at)
+            self._selections.keep(key, selected)
+        found = decoded(copied, series, mint_ms, maxt_ms)
+        if found is None:
+            return None
+        labels, offsets = selected.labels, found.offsets
+        if found.empty:
+            if found.empty == series:
+                return empty_batch()
+            has = offsets[1:] > offsets[:-1]
+            labels = selected.some(has)
+            offsets = np.append(offsets[:-1][has], offsets[-1])
+        return SeriesBatch(labels, offsets, found.timestamps_ms, found.values)
+
+    def _is_plain(self, rows: Int32s, mint_ms: int, maxt_ms: int) -> bool:
+        """Whether the rows have floats in chunks and nothing else in the range. The lock must be held."""
+        if self.pending is not None or self.pending_histograms is not None or self._starts:
+            return False
+        late = len(self._out_of_order) or len(self._late_histograms)
+        if not (late or self._histograms or len(self._tombstones)):
+            return True
+        refs = self._head.ref_of_row[rows]
+        own = refs.tolist()
+        if self._histograms and self._histograms.hold_any(own):
+            return False
+        if len(self._tombstones) and any(ref in self._tombstones for ref in own):
+            return False
+        if len(self._out_of_order) and len(self._out_of_order.of(refs, mint_ms, maxt_ms)[0]):
+            return False
+        return not (len(self._late_histograms) and len(self._late_histograms.of(refs, mint_ms, maxt_ms)))
+
     def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget) -> Found | None:
         head = self._head
+        head.index.prepare(head.lock)
         with head.lock:
             rows = self.rows(matchers)
             if not len(rows):
@@ -106,9 +168,11 @@ class HeadSource:
             return None
         if len(found.labels) < len(used):  # some have lost all their samples to a deletion
             return replace(found, labels=list(found.labels))
-        ranks = self._orders.of(table, tuple(matchers), used, labels)
+        order = table.in_order(used)
+        ranks = np.empty(len(used), np.int64)
+        ranks[np.searchsorted(used, order)] = np.arange(len(used))
         return Found(
-            labels.reordered(ranks),
+            table.interned(order),
             replace(found.chunks, series=ranks[found.chunks.series]),
             replace(found.loose, series=ranks[found.loose.series]),
             None if found.starts is None else found.starts.placed(ranks),

@@ -21,6 +21,7 @@ __all__ = ["Index", "intersect", "literal_set", "matching_rows", "matching_value
 
 Int64s = npt.NDArray[np.int64]
 
+_FEW: Final = 8  # looking at one row costs as much as passing this many in a list
 _NEGATIVE: Final = (MatchType.NOT_EQUAL, MatchType.NOT_REGEXP)
 _SPECIAL = re.compile(r"[\\.+*?()\[\]{}^$]")
 _PLAIN = r"[^\\.+*?()\[\]{}^$|]*"
@@ -39,6 +40,14 @@ class Index(Protocol):
 
     def postings(self, name: str, values: Sequence[str]) -> Int64s:
         """Rows with one of these values; values that do not exist are passed over."""
+        ...
+
+    def count(self, name: str, values: Sequence[str]) -> int:
+        """About how many rows ``postings`` would give, at little cost."""
+        ...
+
+    def having(self, rows: Int64s, name: str, values: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which of some rows ``postings`` would give."""
         ...
 
     def all_rows(self) -> Int64s: ...
@@ -142,26 +151,34 @@ def matching_values(index: Index, matcher: Matcher, *, invert: bool = False) -> 
 
 
 def matching_rows(index: Index, matchers: Sequence[Matcher]) -> Int64s:
-    """Sorted rows that satisfy all matchers; a missing label has the empty value."""
-    wanted: list[Int64s] = []
-    unwanted: list[Int64s] = []
+    """Sorted rows that satisfy all matchers; a missing label has the empty value.
+
+    Begins with the rarest; where many rows have what the next one asks for, and few are left, those are
+    looked at one by one: nearly every matcher on a metric's name would otherwise be the list of a million.
+    """
+    wanted: list[tuple[int, str, list[str]]] = []
+    unwanted: list[tuple[str, list[str]]] = []
     for matcher in matchers:
         if matcher.matches(""):
             if matcher.type is MatchType.REGEXP and matcher.value == ".*":
                 continue
-            unwanted.append(index.postings(matcher.name, matching_values(index, matcher, invert=True)))
+            unwanted.append((matcher.name, matching_values(index, matcher, invert=True)))
         else:
-            rows = index.postings(matcher.name, matching_values(index, matcher))
-            if not len(rows):
-                return rows
-            wanted.append(rows)
-    if wanted:
-        wanted.sort(key=len)
-        result = wanted[0]
-        for other in wanted[1:]:
-            result = intersect(result, other)
-    else:
-        result = index.all_rows()
-    for other in unwanted:
-        result = subtract(result, other)
+            values = matching_values(index, matcher)
+            count = index.count(matcher.name, values)
+            if not count:
+                return index.postings(matcher.name, values)  # of which a block looks at the checksum
+            wanted.append((count, matcher.name, values))
+    wanted.sort(key=lambda each: each[0])
+    result = index.postings(*wanted[0][1:]) if wanted else index.all_rows()
+    for count, name, values in wanted[1:]:
+        if len(result) * _FEW < count:
+            result = result[index.having(result, name, values)]
+        else:
+            result = intersect(result, index.postings(name, values))
+    for name, values in unwanted:
+        if len(result) * _FEW < index.count(name, values):
+            result = result[~index.having(result, name, values)]
+        else:
+            result = subtract(result, index.postings(name, values))
     return result

@@ -50,6 +50,12 @@ class Found:
 class Source(Protocol):
     """Something that holds series: the head, a block."""
 
+    def read(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
+    ) -> SeriesBatch | None:
+        """What ``select`` gives over this source alone, where there is a shorter way to it than ``find``."""
+        ...
+
     def find(
         self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
     ) -> Found | None: ...
@@ -71,17 +77,21 @@ class Budget:
 
     def admit(self, series: int, chunks: ChunkSet, loose: LooseSamples) -> None:
         """Take these into account. Raises QueryLimitExceeded with the estimate, or what ``check`` raises."""
-        self.check()
         if not (self._samples_max or self._bytes_max):
+            self.check()
             return
         counts = count_samples(chunks)
-        samples = int(counts.sum()) + len(loose)
-        self._series += series
-        self._samples += samples
-        self._bytes += series * _SERIES_BYTES + _SAMPLE_BYTES * samples
         rare = _holds_histograms(chunks.encoding)
         if np.count_nonzero(rare):
             self._bytes += _HISTOGRAM_BYTES * int(counts[rare].sum())
+        self.admit_floats(series, int(counts.sum()) + len(loose))
+
+    def admit_floats(self, series: int, samples: int) -> None:
+        """The same for so many samples without histograms."""
+        self.check()
+        self._series += series
+        self._samples += samples
+        self._bytes += series * _SERIES_BYTES + _SAMPLE_BYTES * samples
         if self._samples_max and self._samples > self._samples_max:
             raise QueryLimitExceeded(
                 f"query would load {self._samples} samples of {self._series} series into memory, "
@@ -235,7 +245,12 @@ def select(
 
     ``check`` is called during long work; it raises when the query's deadline has passed or it was cancelled.
     """
-    budget = Budget(_limit(hints, samples_max), hints.bytes_max if hints is not None else 0, check)
+    limits = _limit(hints, samples_max), hints.bytes_max if hints is not None else 0, check
+    if len(sources) == 1:
+        batch = sources[0].read(matchers, mint_ms, maxt_ms, Budget(*limits))
+        if batch is not None:
+            return batch
+    budget = Budget(*limits)
     found = []
     for source in sources:
         each = source.find(matchers, mint_ms, maxt_ms, budget)

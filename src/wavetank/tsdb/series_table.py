@@ -20,6 +20,7 @@ from wavetank.jit import kernel
 from wavetank.model.interned import InternedLabels
 from wavetank.model.labels import Labels
 from wavetank.tsdb.chunkenc.bits import Word, uvarint_at
+from wavetank.tsdb.label_orders import sort_rows
 
 __all__ = ["SeriesTable", "key_of", "labels_of_key"]
 
@@ -514,6 +515,17 @@ class SeriesTable:
             )
         )
 
+    def pair_id(self, name: str, value: str) -> int:
+        """The id of a label pair, -1 if no series has it."""
+        name_id, value_id = self.symbol_id(name), self.symbol_id(value)
+        if name_id < 0 or value_id < 0:
+            return -1
+        return int(
+            _find_pair(
+                name_id, value_id, self._counters, self._pair_names, self._pair_values, self._pair_slots
+            )
+        )
+
     def symbols_sorted(self) -> tuple[list[bytes], Int64s]:
         """All symbols sorted bytewise, and the rank of each symbol id."""
         ends = self._text_ends[: self.symbol_count + 1].tolist()
@@ -547,13 +559,62 @@ class SeriesTable:
                 made.append(Labels(tuple([self.pair(i) for i in ids])))
         return made
 
-    def interned(self, rows: Int64s) -> InternedLabels:
-        """As ``labels`` of different rows, made when somebody looks at them."""
-        lengths = self._label_ends[rows + 1] - self._label_ends[rows]
-        begins = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(lengths, out=begins[1:])
-        shift = np.repeat(self._label_ends[rows] - begins[:-1], lengths)
-        return InternedLabels(self, self._label_pairs[np.arange(begins[-1]) + shift], begins, distinct=True)
+    def interned(self, rows: npt.NDArray[Any]) -> InternedLabels:
+        """As ``labels`` of different rows, made when somebody looks at them. What stands in the table about
+        rows that are there never changes: that needs no lock."""
+
+        def columns() -> tuple[Int32s, Int64s]:
+            ends, flat = self._label_ends, self._label_pairs
+            firsts = ends[rows]
+            lengths = ends[rows + 1] - firsts
+            begins = np.zeros(len(rows) + 1, np.int64)
+            np.cumsum(lengths, out=begins[1:])
+            return flat[np.arange(begins[-1]) + np.repeat(firsts - begins[:-1], lengths)], begins
+
+        return InternedLabels(self, len(rows), columns, distinct=True)
+
+    def in_order(self, rows: Int64s) -> Int32s:
+        """The rows by their labels; needs no lock either."""
+        out = rows.astype(np.int32)
+        sort_rows(
+            out,
+            np.empty(len(rows), np.int32),
+            self._label_pairs,
+            self._label_ends,
+            self._pair_names,
+            self._pair_values,
+            self._text,
+            self._text_ends,
+        )
+        return out
+
+    def having(self, rows: Int64s, pairs: Int64s) -> npt.NDArray[np.bool_]:
+        """bool[n]: which of the rows have one of the pairs, which are sorted."""
+        found = np.empty(len(rows), np.bool_)
+        _having(rows, pairs, self._label_pairs, self._label_ends, found)
+        return found
+
+
+@kernel("void(int64[::1], int64[::1], int32[::1], int64[::1], boolean[::1])", allocates=False)
+def _having(
+    rows: Int64s, pairs: Int64s, label_pairs: Int32s, label_ends: Int64s, found: npt.NDArray[np.bool_]
+) -> None:
+    for i in range(len(rows)):
+        has = False
+        for k in range(label_ends[rows[i]], label_ends[rows[i] + 1]):
+            pair = label_pairs[k]
+            low: Word = 0
+            high: Word = len(pairs)
+            while low < high:
+                middle = (low + high) >> 1
+                if pairs[middle] < pair:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < len(pairs) and pairs[low] == pair:
+                has = True
+                break
+        found[i] = has
 
 
 @kernel("int64(uint8[::1], int64[::1], uint8[::1], int64[::1], uint32[::1], int32[::1])")
@@ -566,3 +627,10 @@ def _find_symbol(
     slots: Int32s,
 ) -> Word:
     return _symbol(raw, 0, len(raw), counters, text, text_ends, hashes, slots, False)
+
+
+@kernel("int64(int64, int64, int64[::1], int32[::1], int32[::1], int32[::1])")
+def _find_pair(
+    name: Word, value: Word, counters: Int64s, names: Int32s, values: Int32s, slots: Int32s
+) -> Word:
+    return _pair(name, value, counters, names, values, slots, False)

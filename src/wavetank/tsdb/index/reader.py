@@ -322,6 +322,19 @@ class IndexReader:
         joined.sort()
         return joined
 
+    def count(self, name: str, values: Sequence[str]) -> int:
+        offsets = self._values_of(name)
+        heads = [offsets[v] + 4 for v in values if v in offsets]
+        return sum(int.from_bytes(self._data[at : at + 4].tobytes(), "big") for at in heads)
+
+    def having(self, rows: Int64s, name: str, values: Sequence[str]) -> npt.NDArray[np.bool_]:
+        every = self.postings(name, values)
+        if not len(every):
+            return np.zeros(len(rows), np.bool_)
+        at = np.searchsorted(every, rows)
+        at[at == len(every)] = 0
+        return np.asarray(every[at] == rows)
+
     def all_rows(self) -> Int64s:
         offsets = self._values_of("")
         return self._list(offsets[""]) if "" in offsets else np.empty(0, np.int64)
