@@ -67,8 +67,10 @@ def test_objects_and_the_revision_survive_a_restart(tmp_path: Path) -> None:
     revision = storage.revision
     log.close()
 
-    restored = Storage(SqliteLog(tmp_path / "state.db"))
+    log = SqliteLog(tmp_path / "state.db")
+    restored = Storage(log)
     assert [obj["metadata"]["name"] for obj in restored.bucket("/pods").objects()] == ["b"]
     assert restored.revision == revision
     with pytest.raises(ApiError):
         Cursor(restored.bucket("/pods"), revision - 1)
+    log.close()

@@ -26,16 +26,25 @@ INSERT OR IGNORE INTO revision VALUES (0, 1);
 """
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=OFF")
+        db.executescript(_SCHEMA)
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
 class SqliteLog:
     """An ``ObjectLog`` in one file. Raises InputError where the file is not a database of ours."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=OFF")
-            self._db.executescript(_SCHEMA)
+            self._db = _open(path)
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"cannot open the cluster's state: {error}", at=path, fix="remove the file to start afresh"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -113,7 +114,7 @@ def _scalings(scalings: Sequence[Scaling]) -> list[str]:
 
 
 def _phase_seconds(scaling: Scaling, phase: str) -> float:
-    return sum(stage.seconds for stage in scaling.stages if stage.phase == phase)
+    return math.fsum(stage.seconds for stage in scaling.stages if stage.phase == phase)
 
 
 def _stages(scaling: Scaling) -> str:
