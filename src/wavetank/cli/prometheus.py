@@ -25,7 +25,6 @@ _REFUSED: Final = {
     "--storage.tsdb.max-block-chunk-segment-size": "segments have 512 MiB, as upstream's by default",
     "--storage.tsdb.block-reload-interval": "blocks are served as soon as they are written",
     "--storage.tsdb.delay-compact-file.path": "compaction does not wait for an uploader",
-    "--rules.max-concurrent-evals": "the rules of a group run one after another",
     "--auto-gomemlimit.ratio": "there is no Go runtime here",
     "--scrape.name-escaping-scheme": "use metric_name_escaping_scheme in the configuration",
 }
@@ -213,6 +212,14 @@ class _Server(click.Group):
 @click.option("--query.timeout", "query_timeout", default="2m", show_default=True)
 @click.option("--query.max-concurrency", "query_concurrency", default=20, show_default=True)
 @click.option("--query.max-samples", "query_samples", default=50_000_000, show_default=True)
+@click.option(
+    "--rules.max-concurrent-evals",
+    "concurrent_evals",
+    default=4,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Rules of all groups that run beside others, with --enable-feature=concurrent-rule-eval.",
+)
 @click.option("--rules.alert.for-outage-tolerance", "outage_tolerance", default="1h", show_default=True)
 @click.option("--rules.alert.for-grace-period", "grace_period", default="10m", show_default=True)
 @click.option("--rules.alert.resend-delay", "resend_delay", default="1m", show_default=True)
@@ -402,6 +409,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
             for_outage_tolerance_ms=ms("outage_tolerance", "rules.alert.for-outage-tolerance"),
             for_grace_period_ms=ms("grace_period", "rules.alert.for-grace-period"),
             resend_delay_ms=ms("resend_delay", "rules.alert.resend-delay"),
+            concurrent_evals=flags["concurrent_evals"] if "concurrent-rule-eval" in features else 0,
             parser=_parser_options(features),
         ),
         external_url=flags["external_url"],
@@ -487,6 +495,7 @@ _ALWAYS_ON: Final = frozenset(
 )
 _SWITCHED: Final = frozenset(
     [
+        "concurrent-rule-eval",
         "created-timestamp-zero-ingestion",
         "histograms-st-encoding",
         "memory-snapshot-on-shutdown",

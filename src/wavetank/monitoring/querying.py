@@ -19,6 +19,7 @@ import msgspec
 from wavetank.clock import Clock, thread_cpu_seconds
 from wavetank.errors import CheckFailed, InputError
 from wavetank.limits import AT_ONCE_BYTES_MAX
+from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import Labels
 from wavetank.monitoring.api.answer import ApiFailure, bad_data
 from wavetank.monitoring.rfc3339 import format_time
@@ -117,14 +118,14 @@ class Queries:
         except CheckFailed as error:
             raise _failure(error) from None
 
-    def vector(self, text: str, ts_ms: int) -> list[tuple[Labels, float]]:
+    def vector(self, text: str, ts_ms: int) -> list[tuple[Labels, float | FloatHistogram]]:
         """An instant query for rules and templates; blocks. A scalar is one sample without labels."""
         result = self._engine.query_instant(self._storage, text, ts_ms)
         if result.type == "scalar":
             return [(Labels(), result.scalar)]
         if result.type != "vector":
             raise InputError("rule result is not a vector or scalar")
-        return [(labels, value) for labels, _, value in result.vector() if isinstance(value, float)]
+        return [(labels, value) for labels, _, value in result.vector()]
 
     async def instant(
         self,

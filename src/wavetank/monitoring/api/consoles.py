@@ -55,7 +55,9 @@ def _expand(services: Services, path: Path, params: dict[str, list[str]]) -> str
     now_ms = round(services.clock.now() * 1000)
     functions = template_functions(
         lambda text, ts_ms: [
-            (labels.to_dict(), value) for labels, value in services.queries.vector(text, ts_ms)
+            (labels.to_dict(), value)
+            for labels, value in services.queries.vector(text, ts_ms)
+            if isinstance(value, float)
         ],
         now_ms,
         settings.external_url,

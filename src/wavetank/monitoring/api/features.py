@@ -52,7 +52,11 @@ def features(services: Services) -> dict[str, dict[str, bool]]:
         "otlp_receiver": {"delta_conversion": False, "native_delta_ingestion": False},
         "prometheus": _modes(services),
         **_promql(services),
-        "rules": {"concurrent_rule_eval": False, "keep_firing_for": True, "query_offset": True},
+        "rules": {
+            "concurrent_rule_eval": services.rules.is_concurrent,
+            "keep_firing_for": True,
+            "query_offset": True,
+        },
         "scrape": {
             "extra_scrape_metrics": True,
             "start_timestamp_zero_ingestion": services.db.options.created_zeros,

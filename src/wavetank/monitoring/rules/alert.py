@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import METRIC_NAME, Labels
+from wavetank.monitoring.rules.dependencies import ALERTS, ALERTS_FOR_STATE
 from wavetank.monitoring.rules.file import RuleConfig
 
 __all__ = ["ALERTS", "ALERTS_FOR_STATE", "ActiveAlert", "AlertRule", "AlertState", "RuleError", "Sample"]
 
-ALERTS: Final = "ALERTS"
-ALERTS_FOR_STATE: Final = "ALERTS_FOR_STATE"
 RESOLVED_RETENTION_MS: Final = 15 * 60_000
 
-Sample = tuple[Labels, float]
+Sample = tuple[Labels, float | FloatHistogram]
 # text, labels, value -> expanded text
 Expand = Callable[[str, Mapping[str, str], float], str]
 
@@ -106,7 +106,8 @@ class AlertRule:
 
     def _found(self, now_ms: int, result: Iterable[Sample], expand: Expand) -> dict[Labels, ActiveAlert]:
         found: dict[Labels, ActiveAlert] = {}
-        for metric, value in result:
+        for metric, given in result:
+            value = given if isinstance(given, float) else 0.0  # a histogram has no value, and is an alert
             shown = metric.to_dict()
             own = {name: expand(text, shown, value) for name, text in self.labels.items()}
             labels = Labels.of(metric.without(METRIC_NAME).pairs, **{**own, "alertname": self.config.alert})

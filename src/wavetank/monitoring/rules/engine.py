@@ -1,7 +1,8 @@
 """Runs rule groups: at their times, in a thread, with their results stored and their alerts sent.
 
 Mirrors rules/manager.go. Queries run in the thread pool of the query API; samples are appended in the event
-loop, where all writing happens. A reload keeps the alerts of groups that stay.
+loop, where all writing happens. A reload keeps the alerts of groups that stay. With slots for it, rules of a
+group that do not depend on each other run at the same time.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ Notify = Callable[[Sequence[ActiveAlert], str], None]
 
 def _looks_at(entry: Rule, held: Sequence[Sample]) -> bool:
     """Whether a rule may select what others gave and is not stored yet."""
-    return entry.reads is None or any(labels.name in entry.reads for labels, _ in held)
+    names = entry.reads.names
+    return names is None or any(labels.name in names for labels, _ in held)
 
 
 class RuleEngine:
@@ -65,6 +67,8 @@ class RuleEngine:
         self._notify = notify
         self._options = options
         self._observe = observe
+        self._slots = options.concurrent_evals  # for rules that run beside others
+        self.is_concurrent = options.concurrent_evals > 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def apply(self, groups: dict[str, Group]) -> None:
@@ -112,47 +116,75 @@ class RuleEngine:
             due += (missed + 1) * group.interval_ms
 
     async def evaluate(self, group: Group, now_ms: int) -> None:
-        """One evaluation of all rules, in order. What they give is stored together, and before any rule that
-        may look at it."""
+        """One evaluation of all rules. What they give is stored together, and before any rule that may look
+        at it; rules that need not wait for each other run at the same time if that is wanted."""
         started = self._clock.monotonic()
+        at_ms = group.sampled_ms(now_ms)
         held: list[Sample] = []
+        batches = group.batches() if self.is_concurrent else [[index] for index in range(len(group.rules))]
         try:
-            for index, entry in enumerate(group.rules):
-                began = self._clock.monotonic()
-                if held and _looks_at(entry, held):
-                    self._write(held, now_ms, group.refs)
+            for batch in batches:
+                if held and any(_looks_at(group.rules[index], held) for index in batch):
+                    self._write(held, at_ms, group.refs)
                     held = []
-                with self._tracer.span("rule", {"group": group.name, "name": entry.config.name}) as span:
-                    held += await self._step(group, index, now_ms)
-                    if span is not None:
-                        span.error = entry.last_error
-                entry.duration_seconds = self._clock.monotonic() - began
+                held += await self._batch(group, batch, now_ms)
         finally:
-            self._write(held, now_ms, group.refs)
+            self._write(held, at_ms, group.refs)
+        self._write(group.let_go(), at_ms, group.refs)
         group.last_evaluation_ms = now_ms
         group.iterations += 1
         group.duration_seconds = self._clock.monotonic() - started
         self._observe(group, group.duration_seconds)
 
-    async def _step(self, group: Group, index: int, now_ms: int) -> list[Sample]:
-        loop = asyncio.get_running_loop()
-        samples = await loop.run_in_executor(self._executor, group.step, index, now_ms, self._query)
+    async def _batch(self, group: Group, batch: Sequence[int], now_ms: int) -> list[Sample]:
+        """Evaluate some rules; their samples in the rules' order.
+
+        As many as there are slots for, over all groups, run beside each other; further ones in turn.
+        """
+        if len(batch) == 1:
+            return await self._rule(group, batch[0], now_ms)
+        found: dict[int, list[Sample]] = {}
+
+        async def beside(index: int) -> None:
+            try:
+                found[index] = await self._rule(group, index, now_ms)
+            finally:
+                self._slots += 1
+
+        async with asyncio.TaskGroup() as tasks:
+            for index in batch:
+                if self._slots > 0:
+                    self._slots -= 1
+                    tasks.create_task(beside(index))
+                else:
+                    found[index] = await self._rule(group, index, now_ms)
+        return [sample for index in batch for sample in found[index]]
+
+    async def _rule(self, group: Group, index: int, now_ms: int) -> list[Sample]:
         entry = group.rules[index]
-        if isinstance(entry.rule, AlertRule):
-            if not entry.rule.restored:
-                self._restore(entry.rule, now_ms)
-            self._send(entry.rule, entry.expr, now_ms, group.interval_ms)
+        began = self._clock.monotonic()
+        with self._tracer.span("rule", {"group": group.name, "name": entry.config.name}) as span:
+            loop = asyncio.get_running_loop()
+            outcome = await loop.run_in_executor(self._executor, group.outcome, index, now_ms, self._query)
+            samples = group.take(index, now_ms, outcome)
+            if isinstance(entry.rule, AlertRule):
+                if not entry.rule.restored:
+                    self._restore(entry.rule, now_ms)
+                self._send(entry.rule, entry.expr, now_ms, group.interval_ms)
+            if span is not None:
+                span.error = entry.last_error
+        entry.duration_seconds = self._clock.monotonic() - began
         return samples
 
-    def _write(self, samples: Sequence[Sample], now_ms: int, refs: dict[Labels, int]) -> None:
+    def _write(self, samples: Sequence[Sample], at_ms: int, refs: dict[Labels, int]) -> None:
         """Store samples together; ``refs`` remembers their series from one evaluation to the next."""
         if not samples:
             return
         try:
-            counts = self._commit(samples, now_ms, refs)
+            counts = self._commit(samples, at_ms, refs)
             if counts.unknown_series:  # the storage has let go of some: look all up again
                 refs.clear()
-                counts = self._commit(samples, now_ms, refs)
+                counts = self._commit(samples, at_ms, refs)
         except OSError as error:  # the disk is full or broken: alerts go on
             self._storage_failed(error)
             return
@@ -160,7 +192,7 @@ class RuleEngine:
         if refused:
             _LOG.warning("%d samples of a rule were not stored: out of order or duplicate", refused)
 
-    def _commit(self, samples: Sequence[Sample], now_ms: int, refs: dict[Labels, int]) -> AppendCounts:
+    def _commit(self, samples: Sequence[Sample], at_ms: int, refs: dict[Labels, int]) -> AppendCounts:
         new = list({labels: None for labels, _ in samples if labels not in refs})
         if new:
             if len(refs) + len(new) > 2 * len(samples) + _REFS_SPARE:
@@ -171,12 +203,16 @@ class RuleEngine:
             found = self._db.series_refs(np.frombuffer(bytearray(b"".join(keys)), np.uint8), offsets)
             refs.update({labels: ref for labels, ref in zip(new, found.tolist(), strict=True) if ref})
         stored = [(refs[labels], value) for labels, value in samples if labels in refs]
+        floats = [(ref, value) for ref, value in stored if isinstance(value, float)]
         appender = self._db.appender()
         appender.append_batch(
-            np.array([ref for ref, _ in stored], np.int64),
-            np.full(len(stored), now_ms, np.int64),
-            np.array([value for _, value in stored], np.float64),
+            np.array([ref for ref, _ in floats], np.int64),
+            np.full(len(floats), at_ms, np.int64),
+            np.array([value for _, value in floats], np.float64),
         )
+        for ref, histogram in stored:
+            if not isinstance(histogram, float):
+                appender.append_histogram(ref, None, at_ms, histogram)
         return appender.commit()
 
     def _send(self, rule: AlertRule, expr: str, now_ms: int, interval_ms: int) -> None:

@@ -1,7 +1,8 @@
 """A group of rules and its evaluation.
 
 Mirrors rules/group.go of prometheus/prometheus: rules one after another, each seeing what the ones before it
-wrote; samples and staleness markers at the evaluation's timestamp; a phase of its own for every group.
+wrote; samples and staleness markers at the evaluation's timestamp, less the query offset; a phase of its own
+for every group.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from wavetank.model.labels import METRIC_NAME, Labels, MatchType
+from wavetank.model.histogram import FloatHistogram
+from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.rules.alert import AlertRule, RuleError, Sample
+from wavetank.monitoring.rules.dependencies import Reads, Writes, batches, reads_of
 from wavetank.monitoring.rules.file import RuleConfig, RuleGroupConfig
 from wavetank.monitoring.rules.functions import expand
-from wavetank.promql.ast import Call, Expr, VectorSelector, walk
+from wavetank.promql.options import EXPERIMENTAL
 from wavetank.promql.parser import parse_expr
 from wavetank.promql.printer import print_expr
 
-__all__ = ["Group", "RecordingRule", "Rule", "Surroundings"]
+__all__ = ["Group", "Outcome", "RecordingRule", "Rule", "Surroundings"]
 
 # An instant query; raises for a query that fails.
 Query = Callable[[str, int], Sequence[Sample]]
@@ -44,7 +47,7 @@ class RecordingRule:
 
     def step(self, result: Sequence[Sample], limit: int = 0) -> list[Sample]:
         """Raises RuleError for two results of the same labels, or more than ``limit``."""
-        seen: dict[Labels, float] = {}
+        seen: dict[Labels, float | FloatHistogram] = {}
         for metric, value in result:
             labels = Labels.of(metric.pairs, **{**self.labels, METRIC_NAME: self.config.record})
             if labels in seen:
@@ -61,7 +64,7 @@ class Rule:
 
     rule: RecordingRule | AlertRule
     expr: str
-    reads: frozenset[str] | None  # the metrics that its expression selects; None where that is not known
+    reads: Reads
     health: str = "unknown"
     last_error: str = ""
     last_evaluation_ms: int = 0
@@ -72,22 +75,17 @@ class Rule:
     def config(self) -> RuleConfig:
         return self.rule.config
 
+    @property
+    def writes(self) -> Writes:
+        return Writes(self.config.name, alerts=isinstance(self.rule, AlertRule))
 
-def _reads(rule: RecordingRule | AlertRule, expr: Expr) -> frozenset[str] | None:
-    """The metrics that a rule selects. A template may ask for anything."""
-    config = rule.config
-    if any("query" in text for text in (*config.annotations.values(), *rule.labels.values())):
-        return None
-    names = set()
-    for node in walk(expr):
-        if isinstance(node, Call) and node.func.name == "info":
-            return None  # which selects by itself
-        if isinstance(node, VectorSelector):
-            equal = [m.value for m in node.matchers if m.name == METRIC_NAME and m.type is MatchType.EQUAL]
-            if not equal:
-                return None
-            names.add(equal[0])
-    return frozenset(names)
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What evaluating one rule gave: samples, or the error that took their place."""
+
+    samples: Sequence[Sample] = ()
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -129,8 +127,9 @@ class Group:
             made: RecordingRule | AlertRule = (
                 RecordingRule(rule, labels) if rule.record else AlertRule(rule, labels, restored=restored)
             )
-            expr = parse_expr(rule.expr)
-            rules.append(Rule(made, print_expr(expr), _reads(made, expr)))
+            expr = parse_expr(rule.expr, EXPERIMENTAL)  # the file was checked when it was loaded
+            texts = (*rule.annotations.values(), *labels.values())
+            rules.append(Rule(made, print_expr(expr), reads_of(expr, texts)))
         offset = config.query_offset
         return cls(
             name=config.name,
@@ -180,32 +179,51 @@ class Group:
         return self.orphans.union(*(entry.written for entry in self.rules))
 
     def step(self, index: int, now_ms: int, query: Query) -> list[Sample]:
-        """Evaluate one rule at ``now_ms``: its samples, and markers for the series that vanished.
+        """Evaluate one rule at ``now_ms``: its samples, and markers for the series that vanished."""
+        return self.take(index, now_ms, self.outcome(index, now_ms, query))
+
+    def outcome(self, index: int, now_ms: int, query: Query) -> Outcome:
+        """Evaluate one rule. Changes nothing but the alerts of that rule: others may run meanwhile."""
+        try:
+            return Outcome(self._evaluate(self.rules[index].rule, now_ms, query))
+        except Exception as error:
+            # Whatever the query or a template raised is this rule's own failure.
+            return Outcome(error=str(error)[:_ERRORS_SHOWN_MAX] or type(error).__name__)
+
+    def take(self, index: int, now_ms: int, outcome: Outcome) -> list[Sample]:
+        """Note an outcome; its samples, and markers for the series that vanished.
 
         A failing rule writes nothing; its error is kept in ``last_error``.
         """
         entry = self.rules[index]
         entry.last_evaluation_ms = now_ms
         self.evaluations += 1
-        try:
-            samples = self._evaluate(entry.rule, now_ms, query)
-        except Exception as error:
-            # Whatever the query or a template raised is this rule's own failure.
-            entry.health, entry.last_error = "err", str(error)[:_ERRORS_SHOWN_MAX]
+        if outcome.error:
+            entry.health, entry.last_error = "err", outcome.error
             self.failures += 1
             return []
         entry.health, entry.last_error = "ok", ""
-        written = {labels for labels, _ in samples}
-        samples += [(labels, STALE_NAN) for labels in sorted(entry.written - written)]
+        written = {labels for labels, _ in outcome.samples}
+        gone = [(labels, STALE_NAN) for labels in sorted(entry.written - written)]
         entry.written = written
-        if self.orphans:
-            samples += [(labels, STALE_NAN) for labels in sorted(self.orphans - written)]
-            self.orphans = set()
-        return samples
+        return [*outcome.samples, *gone]
+
+    def let_go(self) -> list[Sample]:
+        """Markers for the series of rules that a reload took away, unless another rule writes them now."""
+        gone = self.orphans.difference(*(entry.written for entry in self.rules))
+        self.orphans = set()
+        return [(labels, STALE_NAN) for labels in sorted(gone)]
+
+    def sampled_ms(self, now_ms: int) -> int:
+        """The time of the samples of an evaluation."""
+        return now_ms - self.query_offset_ms
+
+    def batches(self) -> Sequence[Sequence[int]]:
+        """Which rules may run at the same time, in the order of the batches."""
+        return batches([(entry.reads, entry.writes) for entry in self.rules])
 
     def _evaluate(self, rule: RecordingRule | AlertRule, now_ms: int, query: Query) -> list[Sample]:
-        at_ms = now_ms - self.query_offset_ms
-        result = query(rule.config.expr, at_ms)
+        result = query(rule.config.expr, self.sampled_ms(now_ms))
         if isinstance(rule, RecordingRule):
             return rule.step(result, self.limit)
 
@@ -216,8 +234,8 @@ class Group:
                 value,
                 external_labels=self.around.external_labels,
                 external_url=self.around.external_url,
-                timestamp_ms=at_ms,
-                query=lambda q, t: [(found.to_dict(), v) for found, v in query(q, t)],
+                timestamp_ms=now_ms,
+                query=lambda q, t: [(found.to_dict(), v) for found, v in query(q, t) if isinstance(v, float)],
             )
 
         return rule.step(now_ms, result, fill, self.limit)

@@ -16,11 +16,15 @@ __all__ = ["RuleOptions", "load_groups"]
 
 @dataclass(frozen=True, slots=True)
 class RuleOptions:
-    """The ``--rules.*`` flags; times in milliseconds."""
+    """The ``--rules.*`` flags; times in milliseconds.
+
+    ``concurrent_evals`` is how many rules of all groups run beside others; with 0 they run in turn.
+    """
 
     for_outage_tolerance_ms: int = 3_600_000
     for_grace_period_ms: int = 600_000
     resend_delay_ms: int = 60_000
+    concurrent_evals: int = 0
     external_url: str = ""
     parser: ParserOptions = field(default_factory=ParserOptions)
 
