@@ -103,7 +103,8 @@ def _fold(
             columns = np.flatnonzero(np.isinf(out).any(axis=0))
             kernels.running_means(values, mask, grouping.groups, columns, out)
     drop = np.zeros(shape[0], np.bool_)
-    np.logical_or.at(drop, grouping.groups, vector.drop & vector.mask.any(axis=1))
+    if vector.drop.any():
+        np.logical_or.at(drop, grouping.groups, vector.drop & vector.mask.any(axis=1))
     result = Vector(grouping.labels, out, seen > 0, drop)
     if vector.is_histogram is not None:
         if node.op in _IGNORES_HISTOGRAMS and vector.is_histogram.any():

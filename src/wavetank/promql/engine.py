@@ -7,6 +7,7 @@ release the GIL, so callers may run queries in threads.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import le
 
@@ -23,7 +24,7 @@ from wavetank.promql.evaluator import Evaluator
 from wavetank.promql.failures import QueryCanceled, QueryError, QueryTimeout, QueryTooBig
 from wavetank.promql.options import ParserOptions
 from wavetank.promql.parser import parse_expr
-from wavetank.promql.planner import plan
+from wavetank.promql.planner import is_same_for_all_bounds, plan
 from wavetank.promql.result import Result
 from wavetank.promql.storage import Queryable
 from wavetank.promql.vector import Steps, Vector, merge_same_labels
@@ -50,9 +51,9 @@ class Engine:
         self, queryable: Queryable, text: str, ts_ms: int, context: QueryContext | None = None
     ) -> Result:
         """The query at one instant. Raises ParseError or QueryError."""
-        expr = _parsed(text, self.options.parser)
+        query = _parsed(text, self.options.parser)
         steps = Steps.of(ts_ms, ts_ms, 1)
-        return self._run(queryable, text, expr, steps, 0, context)
+        return self._run(queryable, text, query, steps, 0, context)
 
     def query_range(
         self,
@@ -66,7 +67,8 @@ class Engine:
         """The query at start, start + step, ... up to end. Raises ParseError, InputError or QueryError."""
         if step_ms <= 0:
             raise InputError(f"step of {step_ms} ms: must be positive", fix="give a step above zero")
-        expr = _parsed(text, self.options.parser)
+        query = _parsed(text, self.options.parser)
+        expr = query.expr
         if expr.type not in ("vector", "scalar"):
             kind = ast.documented_type(expr.type)
             raise InputError(
@@ -76,13 +78,13 @@ class Engine:
         if count > PROMQL_STEPS_MAX:
             raise QueryTooBig(f"query of {count} steps, {PROMQL_STEPS_MAX} allowed", fix="widen the step")
         steps = Steps.of(start_ms, end_ms, step_ms)
-        return self._run(queryable, text, expr, steps, step_ms, context, end_ms=end_ms)
+        return self._run(queryable, text, query, steps, step_ms, context, end_ms=end_ms)
 
     def _run(
         self,
         queryable: Queryable,
         text: str,
-        expr: ast.Expr,
+        query: _Query,
         steps: Steps,
         step_ms: int,
         context: QueryContext | None,
@@ -93,13 +95,16 @@ class Engine:
         if not len(steps):
             return _empty_range()
         instant = step_ms == 0
-        planned = plan(expr, steps.first, steps.last if end_ms is None else end_ms, step_ms)
+        planned = query.planned
+        if planned is None:
+            planned = plan(query.expr, steps.first, steps.last if end_ms is None else end_ms, step_ms)
         evaluator = Evaluator(queryable, self.options, context, annotations)
         context.check()
-        result = self._result(evaluator, expr, planned, steps, instant)
+        result = self._result(evaluator, query.expr, planned, steps, instant)
         context.check()
-        result.warnings = annotations.warnings(text)
-        result.infos = annotations.infos(text)
+        if annotations or annotations.storage_warnings:
+            result.warnings = annotations.warnings(text)
+            result.infos = annotations.infos(text)
         result.samples_peak = context.samples_peak
         return result
 
@@ -155,12 +160,26 @@ def _in_order(vector: Vector) -> Vector:
     return vector.rows(np.array(order, np.int64))
 
 
-def _parsed(text: str, options: ParserOptions) -> ast.Expr:
-    """The syntax tree; dashboards and rules ask the same again and again. Raises ParseError."""
-    return _cached(text, options) if len(text) <= PROMQL_CACHED_TEXT_MAX else parse_expr(text, options)
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """The syntax tree, and the plan where it is the same for all bounds."""
+
+    expr: ast.Expr
+    planned: ast.Expr | None
+
+    @classmethod
+    def of(cls, text: str, options: ParserOptions) -> _Query:
+        """Raises ParseError."""
+        expr = parse_expr(text, options)
+        return cls(expr, plan(expr, 0, 0, 0) if is_same_for_all_bounds(expr) else None)
 
 
-_cached = lru_cache(maxsize=PROMQL_CACHED_QUERIES)(parse_expr)
+def _parsed(text: str, options: ParserOptions) -> _Query:
+    """Dashboards and rules ask the same again and again. Raises ParseError."""
+    return _cached(text, options) if len(text) <= PROMQL_CACHED_TEXT_MAX else _Query.of(text, options)
+
+
+_cached = lru_cache(maxsize=PROMQL_CACHED_QUERIES)(_Query.of)
 
 
 def _unwrap(expr: ast.Expr) -> ast.Expr:

@@ -55,6 +55,7 @@ from wavetank.promql.vector import (
     Ints,
     Steps,
     Vector,
+    any_in_rows,
     empty_vector,
     merge_same_labels,
     refuse_same_labels,
@@ -167,7 +168,7 @@ class Evaluator:
         """Without the metric's name: at once, or marked to lose it at the end."""
         if self._delayed:
             return replace(vector, drop=np.ones(len(vector.labels), np.bool_))
-        unnamed = replace(vector, labels=without_metadata(vector.labels))
+        unnamed = vector.named(without_metadata(vector.labels))
         return unnamed if _are_distinct(unnamed) else merge_same_labels(unnamed)
 
     def _aggregate(self, node: ast.AggregateExpr, steps: Steps) -> Vector:
@@ -415,7 +416,7 @@ class Evaluator:
             return result
         if self._delayed:
             return self._nameless(result)
-        result = replace(result, labels=without_metadata(result.labels))
+        result = result.named(without_metadata(result.labels))
         if not _are_distinct(result):
             refuse_same_labels(result)
         return result
@@ -428,7 +429,7 @@ class Evaluator:
             self._annotations.add(notes.invalid_quantile(value, node.args[0]))
 
     def _note_non_counters(self, node: ast.Call, result: Vector) -> None:
-        floats: Bools = np.asarray(result.float_mask.any(axis=1))
+        floats = any_in_rows(result.float_mask)
         seen: set[tuple[str, str]] = set()
         for labels in _metrics(result.labels, floats):
             name, kind = labels.name, labels.get("__type__")
@@ -451,6 +452,8 @@ def _metrics(labels: Sequence[Labels], wanted: Bools) -> list[Labels]:
     """Labels of the wanted rows; where that is cheap, of each metric's once, with name and type alone."""
     if isinstance(labels, InternedLabels):
         groups, metrics = labels.grouped((METRIC_NAME, "__type__"), without=False)
+        if len(metrics) == 1:
+            return metrics if wanted.any() else []
         return [metrics[i] for i in np.unique(groups[wanted]).tolist()]
     return [labels[i] for i in np.flatnonzero(wanted).tolist()]
 

@@ -14,7 +14,7 @@ from wavetank.promql import ast
 from wavetank.promql.ast import Expr
 from wavetank.promql.durations import evaluate_duration
 
-__all__ = ["AT_MODIFIER_UNSAFE", "StepInvariant", "plan"]
+__all__ = ["AT_MODIFIER_UNSAFE", "StepInvariant", "is_same_for_all_bounds", "plan"]
 
 # Functions whose result depends on the evaluation time even if their arguments do not.
 AT_MODIFIER_UNSAFE: Final = frozenset(
@@ -56,6 +56,26 @@ def plan(expr: Expr, start_ms: int, end_ms: int, step_ms: int) -> Expr:
     resolved = _resolve(expr, _Bounds(start_ms, end_ms, step_ms), False)
     marked, invariant, wraps = _mark(resolved)
     return StepInvariant(marked) if invariant and wraps else marked
+
+
+def is_same_for_all_bounds(expr: Expr) -> bool:
+    """Whether ``plan`` gives the same for any bounds, as for nearly all queries."""
+    for node in ast.walk(expr):
+        match node:
+            case ast.VectorSelector():
+                depends = bool(node.at) or node.offset_expr is not None
+            case ast.MatrixSelector():
+                depends = node.range_expr is not None
+            case ast.SubqueryExpr():
+                fixed = node.range_expr is None and node.step_expr is None and node.offset_expr is None
+                depends = bool(node.at) or not fixed
+            case ast.Call():
+                depends = node.func.name in ("start", "end", "range", "step")
+            case _:
+                depends = False
+        if depends:
+            return False
+    return True
 
 
 def _resolve(node: Expr, bounds: _Bounds, stats: bool | None) -> Expr:

@@ -14,10 +14,21 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.model.interned import InternedLabels
 from wavetank.model.labels import Labels
 from wavetank.promql.failures import QueryError
 
-__all__ = ["Bools", "Floats", "Ints", "Objects", "Steps", "Vector", "empty_vector", "is_present"]
+__all__ = [
+    "Bools",
+    "Floats",
+    "Ints",
+    "Objects",
+    "Steps",
+    "Vector",
+    "any_in_rows",
+    "empty_vector",
+    "is_present",
+]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -97,9 +108,13 @@ class Vector:
 
     def rows(self, index: npt.NDArray[Any] | slice) -> Vector:
         """A choice of rows, by indexes or a mask."""
-        chosen = np.arange(len(self.labels))[index]
+        labels: Sequence[Labels]
+        if isinstance(self.labels, InternedLabels) and isinstance(index, np.ndarray):
+            labels = self.labels.subset(index) if index.dtype == np.bool_ else self.labels.take(index)
+        else:
+            labels = [self.labels[i] for i in np.arange(len(self.labels))[index].tolist()]
         return Vector(
-            [self.labels[i] for i in chosen],
+            labels,
             self.values[index],
             self.mask[index],
             self.drop[index],
@@ -112,8 +127,12 @@ class Vector:
         mask = self.mask
         if mask.size and np.count_nonzero(mask) == mask.size:
             return self
-        filled: Bools = np.asarray(mask.any(axis=1))
+        filled = any_in_rows(mask)
         return self if filled.all() else self.rows(filled)
+
+    def named(self, labels: Sequence[Labels]) -> Vector:
+        """The same under other labels."""
+        return Vector(labels, self.values, self.mask, self.drop, self.histograms, self.is_histogram)
 
     def with_mask(self, mask: Bools) -> Vector:
         return Vector(self.labels, self.values, mask, self.drop, self.histograms, self.is_histogram)
@@ -129,6 +148,11 @@ class Vector:
             None if self.histograms is None else np.broadcast_to(self.histograms, shape),
             None if self.is_histogram is None else np.broadcast_to(self.is_histogram, shape),
         )
+
+
+def any_in_rows(mask: Bools) -> Bools:
+    """bool[n]: whether a row of bool[n, k] has any; of an instant query's it is the one column."""
+    return mask[:, 0] if mask.shape[1] == 1 else np.asarray(mask.any(axis=1))
 
 
 def is_present(objects: Objects) -> Bools:
