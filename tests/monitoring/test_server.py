@@ -121,7 +121,7 @@ async def test_series_written_can_be_asked(start: Start) -> None:
         found = await server.get("/api/v1/series", **{"match[]": 'm{a="1"}'})
         assert found["data"] == [{"__name__": "m", "a": "1"}]
         text = await server.get("/federate", **{"match[]": 'm{a="2"}'})
-        assert f'm{{a="2"}} 5 {t - 1000}' in text
+        assert f'm{{a="2",instance=""}} 5 {t - 1000}' in text
         limited = await server.get("/api/v1/series", **{"match[]": "m", "limit": "1"})
         assert (len(limited["data"]), limited["warnings"]) == (1, ["results truncated due to limit"])
         stats = await server.get("/api/v1/query", query="m", stats="all")
@@ -180,7 +180,7 @@ async def test_lifecycle_and_admin_are_off_by_default(start: Start) -> None:
     async with start(EMPTY) as server:
         assert await server.post("/-/reload", status=403) == "Lifecycle API is not enabled."
         assert await server.post("/-/quit", status=403) == "Lifecycle API is not enabled."
-        answer = await server.post("/api/v1/admin/tsdb/clean_tombstones", status=503)
+        answer = await server.post("/api/v1/admin/tsdb/clean_tombstones", status=500)
         assert answer["error"] == "admin APIs disabled"
         await server.post("/api/v1/write", status=404, data=b"")
 

@@ -129,7 +129,7 @@ def _admin(services: Services) -> list[Route]:
         if not params.all("match[]"):
             raise no_selector()
         start, end = params.span_ms()
-        sets = params.matcher_sets(named=True)
+        sets = params.matcher_sets(named=True, may_match_all=True)
         for matchers in sets:
             await services.queries.run(partial(storage.delete, matchers, start, end))
         return Response(status_code=204)

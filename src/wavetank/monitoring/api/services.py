@@ -11,7 +11,6 @@ from typing import Protocol
 from wavetank.clock import Clock
 from wavetank.exposition.registry import Registry
 from wavetank.limits import SEARCH_LIMIT_MAX
-from wavetank.model.labels import Labels
 from wavetank.monitoring.config.model import Config
 from wavetank.monitoring.notifications import Notifications
 from wavetank.monitoring.notifier import Notifier
@@ -77,8 +76,3 @@ class Services:
     quit: Callable[[], None]
     notifications: Notifications
     written: Callable[[int, int], None] = lambda samples, bytes: None
-
-    def labels_with_external(self, labels: Labels) -> Labels:
-        """As federation shows them: external labels where the series has none of that name."""
-        missing = {n: v for n, v in self.state.config.globals.external_labels.items() if n not in labels}
-        return Labels.of(labels.pairs, **missing) if missing else labels
