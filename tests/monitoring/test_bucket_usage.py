@@ -129,7 +129,7 @@ async def refusals(url: str, file: str) -> None:
         assert found.exit_code != 0
         assert message in str(found.exception) + found.output
     found = await tool("query", "instant", url, "1", "--header=nothing", file)
-    assert "is not name=value" in found.output
+    assert "expected KEY=VALUE got 'nothing' for --header" in found.output
 
 
 def test_nothing_to_analyze() -> None:

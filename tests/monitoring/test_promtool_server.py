@@ -51,7 +51,7 @@ scrape_configs:
     assert [entry["labels"] for entry in found] == [{"instance": "x:1", "job": "a", "team": "web"}, {}, {}]
     assert found[2]["error"] == '"z/1" is not a valid hostname'
     result = run("check", "service-discovery", str(path), "b", "--timeout=100ms")
-    assert (result.exit_code, "jobs here: a" in result.stderr) == (1, True)
+    assert (result.exit_code, "Job b not found. Select one of:\n\ta\n" in result.stderr) == (1, True)
 
 
 async def tool(*arguments: str, peer: bool = False) -> tuple[int, str]:
@@ -68,18 +68,24 @@ async def test_push_and_debug(start: Callable[..., Any], tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.txt").write_text(METRICS)
     async with start("{}", ServerOptions(enable_remote_write_receiver=True)) as server:
-        code, text = await tool("push", "metrics", server.url + "/api/v1/write", "m.txt", "--label=env=x")
-        assert (code, text) == (0, "  SUCCESS: m.txt\n")
-        assert await server.query("sum by (job, env) (m)") == [({"env": "x", "job": "promtool"}, "11")]
-        code, text = await tool("push", "metrics", server.url + "/nothing", "m.txt")
-        assert code == 1
+        for i, more in enumerate(((), ("--protobuf_message=io.prometheus.write.v2.Request",))):
+            code, text = await tool("push", "metrics", server.url, "m.txt", f"--label=env={i}", *more)
+            assert (code, text) == (
+                0,
+                "Parsing metrics file m.txt\n  SUCCESS: metrics file m.txt pushed to remote write.\n",
+            )
+            assert await server.query(f'sum by (job, env) (m{{env="{i}"}})') == [({"env": str(i)}, "11")]
+        code, text = await tool("push", "metrics", server.url, "m.txt", "--remote-write.path=/nothing")
+        assert (code, "server returned HTTP status 404" in text) == (1, True)
         code, text = await tool("debug", "all", server.url)
         assert code == 0, text
         with tarfile.open("debug.tar.gz") as archive:
             names = archive.getnames()
         assert names[0] == "metrics.txt"
         assert len(names) == 6
-        assert (await tool("debug", "pprof", server.url))[0] == 2
+        assert "left out:" in text
+        code, text = await tool("debug", "pprof", server.url)
+        assert (code, "error completing debug command" in text) == (1, True)
 
 
 SAME = [

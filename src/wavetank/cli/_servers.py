@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from wavetank.cli._kingpin import text_map
+
 if TYPE_CHECKING:
     from wavetank.monitoring.config.http import HTTPClientConfig
 
@@ -23,7 +25,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Path | None
 
 
 def http_option(function: F) -> F:
-    """``--http.config.file``, on a group and on its commands: promtool takes flags anywhere."""
+    """``--http.config.file``."""
     return click.option(
         "--http.config.file",
         "http_config_file",
@@ -48,7 +50,4 @@ def header_option(function: F) -> F:
 
 def headers_of(values: tuple[str, ...]) -> dict[str, str]:
     """Raises click.UsageError for what is not ``name=value`` or ``name:value``."""
-    for value in values:
-        if "=" not in value and ":" not in value:
-            raise click.UsageError(f"--header {value!r} is not name=value")
-    return dict(value.split("=", 1) if "=" in value else value.split(":", 1) for value in values)
+    return text_map("header", values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -11,49 +11,73 @@ from wavetank.cli._servers import header_option, headers_of, http_of, http_optio
 
 __all__ = ["query"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+_OUTPUT: Final = "wavetank.output"
 
 
 @click.group()
 @http_option
-@click.option("-o", "--format", "output", type=click.Choice(["promql", "json"]), default="promql")
+@click.option(
+    "-o",
+    "--format",
+    "output",
+    type=click.Choice(["promql", "json"]),
+    default="promql",
+    show_default=True,
+    help="Output format.",
+)
 @click.pass_context
 def query(context: click.Context, output: str) -> None:
     """Run query against a Prometheus server."""
-    context.obj = {"output": output}
-
-
-def _also_output(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.obj["output"] = value
-
-
-def _output(function: F) -> F:
-    """``-o`` after the command too: promtool takes flags anywhere."""
-    return click.option(
-        "-o",
-        "--format",
-        "output",
-        type=click.Choice(["promql", "json"]),
-        expose_value=False,
-        callback=_also_output,
-        help="Output format.",
-    )(function)
+    context.meta[_OUTPUT] = output
 
 
 def _print(context: click.Context, data: Any, lines: Callable[[Any], list[str]]) -> None:
+    """As promtool prints it, or as Go's JSON encoder writes it, in one line."""
     import msgspec
 
-    if context.obj["output"] == "json":
-        click.echo(msgspec.json.encode(data).decode())
+    if context.meta[_OUTPUT] == "json":
+        text = msgspec.json.encode(data).decode()
+        for sign in "&<>":
+            text = text.replace(sign, f"\\u{ord(sign):04x}")
+        click.echo(text)
         return
     for line in lines(data):
         click.echo(line)
 
 
+def _print_value(context: click.Context, data: Any) -> None:
+    from wavetank.monitoring.promtool.remote import plain, show
+
+    if context.meta[_OUTPUT] == "json":
+        _print(context, plain(data), list)
+    else:
+        _print(context, data, show)
+
+
+def _time_ms(name: str, text: str | None, default_ms: int) -> int:
+    """Raises CheckFailed, in upstream's words."""
+    from wavetank.errors import CheckFailed
+    from wavetank.monitoring.rfc3339 import parse_time_ms
+
+    if not text:
+        return default_ms
+    try:
+        return parse_time_ms(text)
+    except ValueError:
+        raise CheckFailed(f'error parsing {name} time: cannot parse "{text}" to a valid timestamp') from None
+
+
+def _shown(time_ms: int) -> str:
+    return f"{time_ms / 1000:.3f}"
+
+
+def _now_ms() -> int:
+    from wavetank.clock import RealClock
+
+    return round(RealClock().now() * 1000)
+
+
 @query.command("instant")
-@_output
-@http_option
 @click.argument("server")
 @click.argument("expr")
 @click.option("--time", help="Query evaluation time (RFC3339 or Unix timestamp).")
@@ -63,20 +87,18 @@ def query_instant(
     context: click.Context, server: str, expr: str, time: str | None, header: tuple[str, ...]
 ) -> None:
     """Run instant query."""
-    from wavetank.monitoring.promtool.remote import ask, show
+    from wavetank.monitoring.promtool.remote import ask
 
-    params = [("query", expr), *([("time", time)] if time else [])]
-    _print(context, ask(server, "query", params, headers_of(header), http_of(context)), show)
+    params = [("query", expr), ("time", _shown(_time_ms("evaluation", time, _now_ms())))]
+    _print_value(context, ask(server, "query", params, headers_of(header), http_of(context), post=True))
 
 
 @query.command("range")
-@_output
-@http_option
 @click.argument("server")
 @click.argument("expr")
-@click.option("--start", help="Query range start time. [default: 5 minutes ago]")
+@click.option("--start", help="Query range start time. [default: 5 minutes before the end]")
 @click.option("--end", help="Query range end time. [default: now]")
-@click.option("--step", help="Query step size (duration).")
+@click.option("--step", help="Query step size (duration). [default: 250 steps]")
 @header_option
 @click.pass_context
 def query_range(
@@ -89,21 +111,30 @@ def query_range(
     header: tuple[str, ...],
 ) -> None:
     """Run range query."""
-    from wavetank.clock import RealClock
-    from wavetank.monitoring.promtool.remote import ask, show
-    from wavetank.monitoring.rfc3339 import parse_time_ms
+    from wavetank.errors import CheckFailed
+    from wavetank.monitoring.config.values import parse_duration
+    from wavetank.monitoring.promtool.remote import ask
 
-    end_ms = parse_time_ms(end) if end else round(RealClock().now() * 1000)
-    start_ms = parse_time_ms(start) if start else end_ms - 300_000
-    # Upstream's default resolution: 250 points over the range
-    width = step or str(max((end_ms - start_ms) // 250_000, 1))
-    params = [("query", expr), ("start", str(start_ms / 1000)), ("end", str(end_ms / 1000)), ("step", width)]
-    _print(context, ask(server, "query_range", params, headers_of(header), http_of(context)), show)
+    end_ms = _time_ms("end", end, _now_ms())
+    start_ms = _time_ms("start", start, end_ms - 300_000)
+    if start_ms >= end_ms:
+        raise CheckFailed("start time is not before end time")
+    try:
+        # Upstream's default resolution: 250 points over the range
+        width = parse_duration(step).seconds if step else max((end_ms - start_ms) // 250_000, 1)
+    except ValueError as error:
+        raise click.UsageError(f"--step: {error}") from None
+    params = [("query", expr), ("start", _shown(start_ms)), ("end", _shown(end_ms)), ("step", f"{width:g}")]
+    data = ask(server, "query_range", params, headers_of(header), http_of(context), post=True)
+    _print_value(context, data)
+
+
+def _range(start: str | None, end: str | None) -> list[tuple[str, str]]:
+    given = (("start", start), ("end", end))
+    return [(name, _shown(_time_ms(name, text, 0))) for name, text in given if text]
 
 
 @query.command("series")
-@_output
-@http_option
 @click.argument("server")
 @click.option("--match", "matches", multiple=True, required=True, help="Series selector.")
 @click.option("--start", help="Start time.")
@@ -117,14 +148,13 @@ def query_series(
     from wavetank.monitoring.promtool.remote import ask
 
     params = [("match[]", match) for match in matches]
-    params += [(name, value) for name, value in (("start", start), ("end", end)) if value]
-    found = ask(server, "series", params, {}, http_of(context))
-    _print(context, found, lambda data: [braced(Labels.of(entry)) for entry in data])
+    params += _range(start, end)
+    found = ask(server, "series", params, {}, http_of(context), post=True)
+    ordered = [dict(sorted(entry.items())) for entry in found]
+    _print(context, ordered, lambda data: [braced(Labels.of(entry)) for entry in data])
 
 
 @query.command("labels")
-@_output
-@http_option
 @click.argument("server")
 @click.argument("name")
 @click.option("--match", "matches", multiple=True, help="Series selector.")
@@ -143,12 +173,11 @@ def query_labels(
     from wavetank.monitoring.promtool.remote import ask
 
     params = [("match[]", match) for match in matches]
-    params += [(key, value) for key, value in (("start", start), ("end", end)) if value]
+    params += _range(start, end)
     _print(context, ask(server, f"label/{name}/values", params, {}, http_of(context)), list)
 
 
 @query.command("analyze")
-@http_option
 @click.option("--server", required=True, help="Prometheus server to query.")
 @click.option("--type", "kind", required=True, help="Type of metric: classichistograms or nativehistograms.")
 @click.option("--duration", default="1h", show_default=True, help="Time frame to analyze.")

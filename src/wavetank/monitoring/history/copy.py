@@ -31,7 +31,7 @@ from wavetank.tsdb.errors import LockedError
 from wavetank.tsdb.options import HOUR_MS, Options
 from wavetank.tsdb.querier import Found
 
-__all__ = ["Imported", "Wanted", "import_history"]
+__all__ = ["Imported", "Wanted", "import_history", "pieces"]
 
 _WIDTH_MAX_MS: Final = 18 * HOUR_MS  # the longest block a server with the default retention makes
 _PART_MS_MIN: Final = 60_000  # a range that is too much at once is halved down to this
@@ -203,7 +203,7 @@ class _Run:
             return
         seen: set[Labels] = set()
         for found in every:
-            for labels, columns in _pieces(_renamed(found, self._wanted.labels), low, high):
+            for labels, columns in pieces(_renamed(found, self._wanted.labels), low, high):
                 columns = self._unseen(seen, labels, columns)
                 self._done.read += len(columns.timestamps_ms)
                 fresh = present.without(labels, columns)
@@ -232,7 +232,7 @@ def _renamed(found: Found, labels: Sequence[tuple[str, str]]) -> Found:
     return Found([Labels.of(each, **more) for each in found.labels], found.chunks, found.loose)
 
 
-def _pieces(found: Found, low: int, high: int) -> Iterator[tuple[Sequence[Labels], Columns]]:
+def pieces(found: Found, low: int, high: int) -> Iterator[tuple[Sequence[Labels], Columns]]:
     """Some series at a time, so that no more than so many samples are decoded at once."""
     count = len(found.labels)
     samples = np.bincount(found.chunks.series, count_samples(found.chunks), count)

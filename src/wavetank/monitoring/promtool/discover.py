@@ -25,7 +25,7 @@ def job_of(path: Path, name: str) -> ScrapeConfig:
     """A job of a configuration file. Raises InputError, naming the jobs there are."""
     jobs = {job.job_name: job for job in load_config(path).scrape_configs}
     if name not in jobs:
-        raise InputError(f'Job "{name}" not found', fix=f"jobs here: {', '.join(sorted(jobs)) or 'none'}")
+        raise InputError("\n\t".join([f"Job {name} not found. Select one of:", *jobs]))
     return jobs[name]
 
 

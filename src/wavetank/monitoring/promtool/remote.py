@@ -16,7 +16,7 @@ from wavetank.model.labels import Labels
 from wavetank.monitoring.config.http import HTTPClientConfig
 from wavetank.monitoring.promtool.transport import send
 
-__all__ = ["ask", "fetch_text", "show"]
+__all__ = ["ask", "plain", "probe", "show"]
 
 
 def ask(
@@ -25,17 +25,53 @@ def ask(
     params: Sequence[tuple[str, str]],
     headers: Mapping[str, str],
     http: HTTPClientConfig | None = None,
+    *,
+    post: bool = False,
 ) -> Any:
-    """``data`` of an API answer. Raises CheckFailed for an error of the server, InputError if it is not
-    reached."""
-    body = fetch_text(f"{_base(server)}/api/v1/{path}?{urllib.parse.urlencode(params)}", headers, http)
+    """``data`` of an API answer; ``post`` sends the parameters as a form, whatever their length.
+
+    Raises CheckFailed for an error of the server, InputError if it is not reached.
+    """
+    base, form = _base(server), urllib.parse.urlencode(params)
+    url = f"{base}/api/v1/{path}"
+    status, body = 405, b""
+    if post:
+        sent = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+        status, body = _sent("POST", url, sent, form.encode(), http)
+    if not post or status in (405, 501):
+        status, body = _sent("GET", f"{url}?{form}" if form else url, headers, None, http)
+    return _data(server, status, body)
+
+
+def _sent(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    http: HTTPClientConfig | None,
+) -> tuple[int, bytes]:
+    try:
+        return send(method, url, headers, body, http=http)
+    except InputError as error:
+        raise InputError(f"query error: {error.message}", fix=error.fix) from None
+
+
+def _data(server: str, status: int, body: bytes) -> Any:
+    """What is in the envelope; errors as upstream's client words them."""
     try:
         answer = msgspec.json.decode(body)
-        if answer["status"] != "success":
-            raise CheckFailed(f"query error: {answer.get('errorType')}: {answer.get('error')}")
-        return answer["data"]
+        if answer["status"] == "success":
+            return answer["data"]
+        raise CheckFailed(f"query error: {answer['errorType']}: {answer['error']}")
     except (msgspec.DecodeError, KeyError, TypeError):
-        raise CheckFailed(f"query error: {server} did not answer as a Prometheus does") from None
+        kind = {4: "client_error: client", 5: "server_error: server"}.get(status // 100)
+        text = body[:512].decode("utf-8", "replace").strip()
+        detail = f" (detail: {text})" if text else ""
+        if kind is not None:
+            raise CheckFailed(f"query error: {kind} error: {status}{detail}") from None
+        raise CheckFailed(
+            f"query error: bad_response: {server} did not answer as a Prometheus does{detail}"
+        ) from None
 
 
 def _base(server: str) -> str:
@@ -45,12 +81,13 @@ def _base(server: str) -> str:
     return server.rstrip("/")
 
 
-def fetch_text(url: str, headers: Mapping[str, str], http: HTTPClientConfig | None = None) -> bytes:
-    """The body of an answer, errors of the API included."""
-    status, body = send("GET", url, headers, http=http)
-    if status >= 300 and not body.startswith(b"{"):
-        raise CheckFailed(f"query error: {status} {body[:200].decode('utf-8', 'replace')}")
-    return body
+def probe(url: str, path: str, http: HTTPClientConfig | None = None) -> str:
+    """What a server says of its health. Raises CheckFailed unless it answers 200, InputError."""
+    base = _base(url)
+    status, body = send("GET", base + path, {}, http=http, timeout_seconds=10.0)
+    if status != 200:
+        raise CheckFailed(f"check failed: URL={base}, status={status}")
+    return body.decode("utf-8", "replace")
 
 
 def show(data: Any) -> list[str]:
@@ -61,17 +98,24 @@ def show(data: Any) -> list[str]:
                 f"{Labels.of(entry['metric'])} => {line}"
                 for entry in data["result"]
                 for line in _points(entry)
-            ]
+            ] or [""]
         case "matrix":
             lines = []
-            for entry in data["result"]:
+            for entry in sorted(data["result"], key=lambda entry: str(Labels.of(entry["metric"]))):
                 lines += [f"{Labels.of(entry['metric'])} =>", *_points(entry)]
-            return lines
+            return lines or [""]
         case "scalar":
             moment, value = data["result"]
             return [f"scalar: {value} @[{moment}]"]
         case _:
             return [str(data["result"][1])]
+
+
+def plain(data: Any) -> Any:
+    """A query's result as Go's JSON has it: the value alone, labels in order."""
+    if data["resultType"] not in ("vector", "matrix"):
+        return data["result"]
+    return [{**entry, "metric": dict(sorted(entry["metric"].items()))} for entry in data["result"]]
 
 
 def _points(entry: Mapping[str, Any]) -> list[str]:
