@@ -212,6 +212,9 @@ IMPORT_DISK_RESERVE_BYTES: Final = 64 * MIB  # left free on the disk; an import 
 IMPORT_ANSWER_BYTES_MAX: Final = 256 * MIB  # one answer of a server; larger: less time is asked for at once
 IMPORT_CSV_BYTES_MAX: Final = 512 * MIB  # a CSV file; larger is refused
 
+# Rules
+RULES_TURN_SECONDS: Final = 0.02  # for which a thread evaluates rules of a group before others get their turn
+
 # Queries answered at once, without a thread
 AT_ONCE_QUERIES_MAX: Final = 1024  # query texts known to be small; the one learned first goes
 AT_ONCE_SAMPLES_MAX: Final = 50_000  # read by such a query

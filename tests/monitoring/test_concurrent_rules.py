@@ -58,6 +58,26 @@ BATCHES = [
     ([], []),
 ]
 
+RUNS = [
+    ([record("a", "m"), record("b", "m"), record("c", "n")], [[0, 1, 2]]),
+    ([record("a", "m"), record("b", "a"), record("c", "m"), record("d", "a + c")], [[0], [1, 2], [3]]),
+    ([record("a", "b"), record("b", "m")], [[0, 1]]),
+    ([record("job:a", "m"), record("b", '{__name__=~"job:.*"}'), record("c", "m")], [[0], [1, 2]]),
+    ([record("a", "m"), record("b", '{job="x"}'), record("c", "m")], [[0], [1, 2]]),
+    ([alert("A", "m"), record("c", 'ALERTS{alertname="B"}')], [[0], [1]]),
+    ([alert("A", "m"), alert("B", "m"), record("c", "ALERTS_FOR_STATE")], [[0, 1], [2]]),
+    ([record("a", "m"), alert("B", "m", annotations={"x": '{{ query "a" }}'})], [[0], [1]]),
+    ([record("only", "m")], [[0]]),
+    ([], []),
+]
+
+
+@pytest.mark.parametrize(("rules", "wanted"), RUNS)
+def test_parts_whose_results_may_be_stored_together(
+    rules: Sequence[RuleConfig], wanted: list[list[int]]
+) -> None:
+    assert group(rules).runs() == wanted
+
 
 @pytest.mark.parametrize(("rules", "expected"), BATCHES)
 def test_who_waits_for_whom(rules: list[RuleConfig], expected: list[list[int]]) -> None:

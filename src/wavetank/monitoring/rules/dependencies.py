@@ -15,7 +15,7 @@ from typing import Final
 from wavetank.model.labels import METRIC_NAME, Matcher, MatchType
 from wavetank.promql.ast import Call, Expr, VectorSelector, walk
 
-__all__ = ["ALERTS", "ALERTS_FOR_STATE", "Reads", "Writes", "batches", "reads_of"]
+__all__ = ["ALERTS", "ALERTS_FOR_STATE", "Reads", "Writes", "batches", "reads_of", "runs"]
 
 ALERTS: Final = "ALERTS"
 ALERTS_FOR_STATE: Final = "ALERTS_FOR_STATE"
@@ -97,6 +97,25 @@ def batches(rules: Sequence[tuple[Reads, Writes]]) -> Sequence[Sequence[int]]:
     return [
         [i for i, own in enumerate(levels) if own == level] for level in range(max(levels, default=-1) + 1)
     ]
+
+
+def runs(rules: Sequence[tuple[Reads, Writes]]) -> Sequence[Sequence[int]]:
+    """The rules' places in order, cut before each that may see what one before it in the same part gives:
+    those of a part need nothing stored before the last of them has run."""
+    found: list[list[int]] = []
+    written: set[str] = set()
+    for i, (reads, writes) in enumerate(rules):
+        names = reads.names
+        if names is None:
+            sees = bool(found) and any(reads.may_see(rules[j][1]) for j in found[-1])
+        else:
+            sees = not names.isdisjoint(written)
+        if sees or not found:
+            found.append([])
+            written = set()
+        found[-1].append(i)
+        written |= {writes.name, ALERTS, ALERTS_FOR_STATE} if writes.alerts else {writes.name}
+    return found
 
 
 def _meet(a: Writes, b: Writes) -> bool:

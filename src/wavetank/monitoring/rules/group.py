@@ -16,7 +16,7 @@ from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import METRIC_NAME, Labels
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.rules.alert import AlertRule, RuleError, Sample
-from wavetank.monitoring.rules.dependencies import Reads, Writes, batches, reads_of
+from wavetank.monitoring.rules.dependencies import Reads, Writes, batches, reads_of, runs
 from wavetank.monitoring.rules.file import RuleConfig, RuleGroupConfig
 from wavetank.monitoring.rules.functions import expand
 from wavetank.promql.options import EXPERIMENTAL
@@ -108,6 +108,7 @@ class Group:
     failures: int = 0
     orphans: set[Labels] = field(default_factory=set)  # series of rules a reload took away
     refs: dict[Labels, int] = field(default_factory=dict)  # what the storage calls the series written
+    parts: Sequence[Sequence[int]] | None = None  # of ``runs``, once somebody asked
 
     @classmethod
     def of(
@@ -217,6 +218,12 @@ class Group:
     def sampled_ms(self, now_ms: int) -> int:
         """The time of the samples of an evaluation."""
         return now_ms - self.query_offset_ms
+
+    def runs(self) -> Sequence[Sequence[int]]:
+        """The rules in order, in parts whose results may be stored together."""
+        if self.parts is None:
+            self.parts = runs([(entry.reads, entry.writes) for entry in self.rules])
+        return self.parts
 
     def batches(self) -> Sequence[Sequence[int]]:
         """Which rules may run at the same time, in the order of the batches."""
