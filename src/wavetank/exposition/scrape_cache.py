@@ -2,10 +2,10 @@
 
 Stands for ``scrapeCache`` of ``scrape/scrape.go``, and goes further: the body is read in one pass of a
 kernel. A target lists its series in the same order each time, so the line that followed the last one
-before is tried first, with one vectorised comparison; failing that, the bytes of the series are hashed and
-looked up in this target's table. Only lines never seen before reach Python, once. What the kernel does not
-know for certain — exemplars, quoted names, anything malformed — sends the whole body to ``parse``, so that
-results and error texts are the same either way.
+before is tried first, by comparing its bytes; failing that, the bytes of the series are hashed and looked up
+in this target's table (``line_table``). Only lines never seen before reach Python, once. What the kernel does
+not know for certain — exemplars, quoted names, anything malformed — sends the whole body to ``parse``, so
+that results and error texts are the same either way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,16 @@ import numpy.typing as npt
 
 from wavetank.exposition.decimal_kernel import read_float
 from wavetank.exposition.fresh_series import FreshSeries, type_at
+from wavetank.exposition.line_table import (
+    BYTES,
+    ENTRIES,
+    LINE_BEGIN,
+    LINE_SIZE,
+    REBUILT,
+    LineTable,
+    entry_of,
+    is_next,
+)
 from wavetank.exposition.numbers import parse_float
 from wavetank.exposition.parser import format_of
 from wavetank.exposition.parser import parse as parse_whole
@@ -36,8 +46,9 @@ Word = Any
 
 _WITH_CREATED: Final = ("counter", "histogram", "summary")
 _DONE, _GROW, _IRREGULAR = 0, 1, 2
-_ENTRIES, _KEY_BYTES, _SAMPLES, _NEW, _META_HASH, _POSITION, _TYPE_LINE, _DOUBTFUL = range(8)
-UNBOUND: Final = -1
+# Of the counters; those from ENTRIES on are the table's
+_SAMPLES, _NEW, _META_HASH, _POSITION, _TYPE_LINE, _DOUBTFUL, _END_SEEN = range(2, 9)
+_SCRAPES_IN_ONE_ORDER: Final = 50  # at least, before entries are arranged as bodies list them now
 
 
 @dataclass(slots=True)
@@ -80,51 +91,10 @@ class Scrape:
         return self.cache.refs_of(self.entries)
 
 
-@kernel(inline=True, allocates=False)
-def _entry(
-    data: Bytes,
-    start: Word,
-    end: Word,
-    hashed: Word,
-    control: Int64s,
-    slots: npt.NDArray[np.int32],
-    hashes: npt.NDArray[np.uint64],
-    key_ends: Int64s,
-    keys: Bytes,
-) -> Word:
-    """The entry of these series bytes; a new one is ``-2 - entry``; -1 if the tables must grow first."""
-    mask = len(slots) - 1
-    slot = np.int64(hashed & np.uint64(0x7FFFFFFF)) & mask
-    while slots[slot] != 0:
-        found = np.int64(slots[slot] - 1)
-        if hashes[found] == hashed:
-            begin = key_ends[found]
-            if key_ends[found + 1] - begin == end - start:
-                same = True
-                for k in range(end - start):
-                    if keys[begin + k] != data[start + k]:
-                        same = False
-                        break
-                if same:
-                    return found
-        slot = (slot + 1) & mask
-    fresh = control[0]
-    if (fresh + 1) * 2 > len(slots) or fresh + 2 > len(key_ends) or control[1] + end - start > len(keys):
-        return -1
-    begin = control[1]
-    for k in range(end - start):
-        keys[begin + k] = data[start + k]
-    control[1] = begin + end - start
-    key_ends[fresh + 1] = control[1]
-    hashes[fresh] = hashed
-    slots[slot] = fresh + 1
-    control[0] = fresh + 1
-    return -2 - fresh
-
-
 @kernel(
-    "int64(uint8[::1], int64, int64, boolean, int64[::1], int32[::1], uint64[::1], int64[::1], uint8[::1],"
-    " int32[::1], int64[::1], int64[::1], float64[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
+    "int64(uint8[::1], int64, int64, boolean, int64[::1], int32[::1], uint32[::1], uint16[::1], uint16[::1],"
+    " uint32[::1], uint8[::1], uint8[::1], int32[::1], int64[::1], int64[::1], float64[::1], boolean[::1],"
+    " int64[:, ::1], int64[:, ::1])"
 )
 def _scan(
     data: Bytes,
@@ -133,9 +103,12 @@ def _scan(
     openmetrics: Word,
     control: Int64s,
     slots: npt.NDArray[np.int32],
-    hashes: npt.NDArray[np.uint64],
-    key_ends: Int64s,
-    keys: Bytes,
+    hashes: npt.NDArray[np.uint32],
+    heads: npt.NDArray[np.uint16],
+    tails: npt.NDArray[np.uint16],
+    ends: npt.NDArray[np.uint32],
+    middles: Bytes,
+    scratch: Bytes,
     follows: npt.NDArray[np.int32],
     entries: Int64s,
     times: Int64s,
@@ -146,13 +119,13 @@ def _scan(
 ) -> Word:
     """Read lines from ``control[_POSITION]`` on. ``data[size]`` must be a newline.
 
-    control: entries, key bytes, samples, new series, hash of the comment lines, position, start of the last
-    TYPE line, doubtful numbers. Returns done, or that tables must grow, or that the body is irregular.
+    control: from 2 on, samples, new series, hash of the comment lines, position, start of the last TYPE line,
+    doubtful numbers, whether OpenMetrics' end was seen; from 9 on, the table's. Returns done, or that tables
+    must grow, or that the body is irregular.
     """
     bits = values.view(np.uint64)
     at = control[5]
     previous = np.int64(0) if control[2] == 0 else entries[control[2] - 1] + 1
-    length = np.int64(0)
     prime = np.uint64(0x100000001B3)
     while at < size:
         line = at
@@ -182,19 +155,13 @@ def _scan(
             return 1
         # The line that came after the last one before: the same bytes, and then a blank?
         entry = np.int64(follows[previous]) - 1
-        hit = False
+        length: Word = np.int64(0)
         h = np.uint64(0xCBF29CE484222325)
         if entry >= 0:
-            key = key_ends[entry]
-            length = key_ends[entry + 1] - key
-            if length > 0 and line + length < size and data[line + length] == 32:
-                # Slices, so that no index can be negative and the loop becomes vector instructions.
-                old = keys[key : key + length]
-                here = data[line : line + length]
-                different = np.uint8(0)
-                for k in range(length):
-                    different |= old[k] ^ here[k]
-                hit = different == 0
+            length = is_next(
+                entry, previous - 1, data, size, line, control, heads, tails, ends, middles, scratch
+            )
+        hit = length > 0
         if hit:
             at = line + length
         else:
@@ -267,8 +234,21 @@ def _scan(
             return 2
         at += 1
         if not hit:
-            h ^= h >> np.uint64(31)
-            entry = _entry(data, line, end, h, control, slots, hashes, key_ends, keys)
+            entry = entry_of(
+                data,
+                line,
+                end,
+                h,
+                previous - 1,
+                control,
+                slots,
+                hashes,
+                heads,
+                tails,
+                ends,
+                middles,
+                scratch,
+            )
             if entry == -1:
                 return 1
         if entry < -1:
@@ -294,15 +274,17 @@ def _scan(
         explicit[sample] = given
         control[2] = sample + 1
         control[5] = at
+        control[14] = line
+        control[15] = end - line
     return 0
 
 
-@kernel("void(int64[::1], boolean[::1], int64, int64[::1])")
+@kernel("void(int64[::1], boolean[::1], int64, int32[::1])")
 def _mark_seen(
     entries: Int64s,
     explicit: npt.NDArray[np.bool_],
     scrape: Word,
-    seen: Int64s,
+    seen: npt.NDArray[np.int32],
 ) -> None:
     """Note in which scrape each entry was last seen, but not where the sample had its own time."""
     for i in range(len(entries)):
@@ -327,34 +309,16 @@ class ScrapeCache:
         self._meta_hash = 0
         self._metadata: dict[str, Metadata] = {}
         self._by_labels: dict[Labels, int] = {}
-        self._reset(64)
-
-    def _reset(self, entries: int) -> None:
-        self._slots = np.zeros(entries * 2, np.int32)
-        self._hashes = np.zeros(entries, np.uint64)
-        self._key_ends = np.zeros(entries + 1, np.int64)
-        self._keys = np.empty(entries * 64, np.uint8)
-        self._follows = np.zeros(entries + 1, np.int32)
-        self._refs = np.full(entries, UNBOUND, np.int64)
-        self._seen = np.zeros(entries, np.int64)
-        self._control = np.zeros(9, np.int64)
+        self._table = LineTable()
+        self._arranged = 0  # at which scrape entries were brought into the order of bodies
 
     def __len__(self) -> int:
-        return int(self._control[_ENTRIES])
+        return len(self._table)
 
     @property
     def bytes_reserved(self) -> int:
         """Size of the tables, whether or not their pages were ever touched."""
-        tables = (
-            self._slots,
-            self._hashes,
-            self._key_ends,
-            self._keys,
-            self._follows,
-            self._refs,
-            self._seen,
-        )
-        return sum(table.nbytes for table in tables)
+        return self._table.bytes_reserved
 
     # --- parsing ------------------------------------------------------------------------------------
 
@@ -378,7 +342,7 @@ class ScrapeCache:
             scrape = self._slow(whole)
         self._scrape += 1
         explicit = np.zeros(len(scrape.explicit), np.bool_) if self._track_explicit else scrape.explicit
-        _mark_seen(scrape.entries, explicit, self._scrape, self._seen)
+        _mark_seen(scrape.entries, explicit, self._scrape, self._table.seen)
         self._samples = len(scrape.entries)
         return scrape
 
@@ -389,25 +353,24 @@ class ScrapeCache:
         data[size:] = 10  # the kernel may look past the end of a line without asking
         if not openmetrics and size and body[-1] != 10:
             size += 1
-        lines = max(64, len(self) + len(self) // 8)
-        columns = _Columns(lines)
-        control = self._control
-        known = control.copy()
-        control[2:] = 0
+        table = self._table
+        if not len(table):
+            table.reserve(body.count(b"\n") + 1)
+        columns = _Columns(max(64, len(table) + len(table) // 8))
+        control = table.counters
+        entries, held = len(table), int(control[BYTES])
+        control[:ENTRIES] = 0
         control[_TYPE_LINE] = -1
         control[_META_HASH] = 7
+        control[LINE_BEGIN] = control[LINE_SIZE] = control[REBUILT] = 0
+        scan: Any = _scan
         while True:
-            outcome = _scan(
+            outcome = scan(
                 data,
                 size,
                 default_ms,
                 openmetrics,
-                control,
-                self._slots,
-                self._hashes,
-                self._key_ends,
-                self._keys,
-                self._follows,
+                *table.arguments(),
                 columns.entries,
                 columns.times,
                 columns.values,
@@ -418,18 +381,21 @@ class ScrapeCache:
             if outcome != _GROW:
                 break
             if not columns.grow(control):
-                self._grow()
-        if outcome == _IRREGULAR or (openmetrics and not control[8]):
-            self._forget_after(known)
+                table.grow()
+        if outcome == _IRREGULAR or (openmetrics and not control[_END_SEEN]):
+            table.forget_after(entries, held)
             return None
         try:
-            return self._finished(data, body, columns, openmetrics)
+            scrape = self._finished(data, body, columns, openmetrics)
         except ValueError:
-            self._forget_after(known)
+            table.forget_after(entries, held)
             return None
+        if len(table) != entries:
+            table.trim()
+        return scrape
 
     def _finished(self, data: Bytes, body: bytes, columns: _Columns, openmetrics: bool) -> Scrape:
-        control = self._control
+        control = self._table.counters
         n = int(control[_SAMPLES])
         values = columns.values[:n]
         for sample, begin, end, _ in columns.doubtful[: control[_DOUBTFUL]].tolist():
@@ -453,26 +419,6 @@ class ScrapeCache:
             metadata,
         )
 
-    def _forget_after(self, known: Int64s) -> None:
-        """Take back the entries of a body that turned out irregular."""
-        count = int(known[_ENTRIES])
-        if self._control[_ENTRIES] != count:
-            self._control[:2] = known[:2]
-            self._slots[:] = 0
-            self._follows[:] = 0
-            _reinsert(self._slots, self._hashes, count)
-
-    def _grow(self) -> None:
-        size = len(self._hashes) * 2
-        for name in ("_hashes", "_key_ends", "_keys", "_follows", "_refs", "_seen"):
-            old = getattr(self, name)
-            fill = UNBOUND if name == "_refs" else 0
-            new = np.full(len(old) * 2, fill, old.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
-        self._slots = np.zeros(size * 2, np.int32)
-        _reinsert(self._slots, self._hashes, len(self))
-
     def _slow(self, whole: ScrapedSamples) -> Scrape:
         """Entries for a body that was read by the general parser: known by their labels."""
         entries = np.empty(len(whole), np.int64)
@@ -480,7 +426,7 @@ class ScrapeCache:
         for i, labels in enumerate(whole.labels):
             entry = self._by_labels.get(labels)
             if entry is None:
-                entry = self._by_labels[labels] = self._add_unkeyed()
+                entry = self._by_labels[labels] = self._table.add_unkeyed()
                 new.append((i, labels))
             entries[i] = entry
         metadata = None if whole.metadata == self._metadata else whole.metadata
@@ -499,29 +445,19 @@ class ScrapeCache:
             whole.start_timestamps_ms,
         )
 
-    def _add_unkeyed(self) -> int:
-        """An entry that no line of text leads to; its key is empty, which no series is."""
-        entry = len(self)
-        if entry + 1 >= len(self._hashes):
-            self._grow()
-        self._key_ends[entry + 1] = self._key_ends[entry]
-        self._hashes[entry] = 0
-        self._control[_ENTRIES] = entry + 1
-        return entry
-
     # --- binding and staleness ----------------------------------------------------------------------
 
     def bind(self, scrape: Scrape, index: int, ref: int) -> None:
         """Tell what a new sample's series is stored as; 0 drops it, now and in later scrapes."""
-        self._refs[scrape.entries[index]] = ref
+        self._table.refs[scrape.entries[index]] = ref
 
     def bind_all(self, scrape: Scrape, samples: Int64s, refs: Int64s) -> None:
         """As ``bind``, for many samples."""
-        self._refs[scrape.entries[samples]] = refs
+        self._table.refs[scrape.entries[samples]] = refs
 
     def refs_of(self, entries: Int64s) -> Int64s:
         """What entries are bound to."""
-        return self._refs[entries]
+        return self._table.refs[entries]
 
     def vanished(self) -> Int64s:
         """Refs seen at the scrape before the last and not at the last; each is reported once."""
@@ -549,47 +485,29 @@ class ScrapeCache:
         return self.vanished()
 
     def _refs_seen_at(self, scrape: int) -> Int64s:
-        refs: Int64s = self._refs[: len(self)][self._seen[: len(self)] == scrape]
+        table = self._table
+        refs: Int64s = table.refs[: len(table)][table.seen[: len(table)] == scrape]
         return refs[refs > 0]
 
     def _evict(self) -> None:
-        """Forget entries not seen in the last two scrapes, once they are the greater part."""
+        """Forget entries not seen in the last two scrapes, once they are the greater part; and follow a
+        target that lists its series in another order than it did."""
         n = len(self)
-        if n < 256 or n <= 2 * self._samples:
+        if n < 256:
             return
-        keep = self._seen[:n] >= self._scrape - 1
-        if np.count_nonzero(keep) * 2 > n:
+        keep = self._table.seen[:n] >= self._scrape - 1
+        many = n > 2 * self._samples and np.count_nonzero(keep) * 2 <= n
+        moved = (
+            self._table.counters[REBUILT] * 4 > self._samples
+            and self._scrape - self._arranged >= _SCRAPES_IN_ONE_ORDER
+        )
+        if not many and not moved:
             return
-        self._by_labels.clear()
-        ends = self._key_ends[: n + 1]
-        kept = [
-            (self._hashes[i], self._keys[ends[i] : ends[i + 1]].copy(), self._refs[i], self._seen[i])
-            for i in np.flatnonzero(keep & (ends[1:] > ends[:-1]))
-        ]
-        size = 64
-        while size < 2 * len(kept) or size * 64 < sum(len(k[1]) for k in kept):
-            size *= 2
-        self._reset(size)
-        at = 0
-        for i, (hashed, key, ref, seen) in enumerate(kept):
-            self._keys[at : at + len(key)] = key
-            at += len(key)
-            self._key_ends[i + 1] = at
-            self._hashes[i], self._refs[i], self._seen[i] = hashed, ref, seen
-        self._control[_ENTRIES], self._control[_KEY_BYTES] = len(kept), at
-        _reinsert(self._slots, self._hashes, len(kept))
-
-
-@kernel("void(int32[::1], uint64[::1], int64)")
-def _reinsert(slots: npt.NDArray[np.int32], hashes: npt.NDArray[np.uint64], count: Word) -> None:
-    mask = len(slots) - 1
-    for i in range(count):
-        if hashes[i] == np.uint64(0):
-            continue
-        slot = np.int64(hashes[i] & np.uint64(0x7FFFFFFF)) & mask
-        while slots[slot] != 0:
-            slot = (slot + 1) & mask
-        slots[slot] = i + 1
+        self._arranged = self._scrape
+        places = self._table.arrange(keep)
+        if self._by_labels:
+            new = ((labels, int(places[entry])) for labels, entry in self._by_labels.items())
+            self._by_labels = {labels: entry for labels, entry in new if entry >= 0}
 
 
 class _Columns:
