@@ -28,6 +28,7 @@ from wavetank.tsdb.querier import Budget, Found, Source, find_in_block, merged, 
 from wavetank.tsdb.replay import ReplayReport
 from wavetank.tsdb.restore import HEAD_IS_NOT_WHOLE, ReplayStatus
 from wavetank.tsdb.store import Store
+from wavetank.tsdb.take_in import take_in
 from wavetank.tsdb.tombstones import write_tombstones
 from wavetank.tsdb.wal.rare_records import MetadataRecord
 
@@ -399,10 +400,11 @@ class DB:
     # --- upkeep -------------------------------------------------------------------------------------
 
     def compact(self) -> None:
-        """Do what is due: flush the head, write out-of-order samples, merge blocks, apply retention."""
+        """Do what is due: take in new blocks, flush the head, write late samples, merge, apply retention."""
         if not self.is_whole:
             return  # nothing is due before the head is whole
         with self.maintenance_lock:
+            take_in(self)
             maintenance.run(self)
 
     def flush(self) -> None:
