@@ -240,3 +240,7 @@ HTTP2_CONNECTION_WINDOW_BYTES: Final = 64 * MIB  # of all answers on a connectio
 HTTP2_WAITING_WRITES_MAX: Final = 4 * MIB  # bytes the other side does not take; then the connection is ended
 HTTP_REDIRECTS_MAX: Final = 10  # then the request fails
 PROXY_HEAD_BYTES_MAX: Final = 64 * KIB  # a proxy's answer to CONNECT; larger: the request fails
+
+# OTLP
+OTLP_DELTA_STREAMS_MAX: Final = 1_000_000  # whose deltas are added up; data points of further ones are refused
+OTLP_TARGET_INFOS_MAX: Final = 1_000  # samples of target_info for one resource of a request; the newest stay

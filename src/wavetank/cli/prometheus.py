@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from wavetank.monitoring.options import ServerOptions, WebOptions
+    from wavetank.monitoring.options import OtlpDeltas, ServerOptions, WebOptions
     from wavetank.tsdb.options import Options as StorageOptions
 
 __all__ = ["command"]
@@ -419,6 +419,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         enable_admin_api=flags["enable_admin_api"],
         enable_remote_write_receiver=flags["enable_remote_write_receiver"],
         enable_otlp_receiver=flags["enable_otlp_receiver"],
+        otlp_deltas=_otlp_deltas(features),
         enable_search="search-api" in features,
         search_limit_max=flags["search_limit"],
         auto_reload_seconds=(
@@ -499,6 +500,8 @@ _SWITCHED: Final = frozenset(
         "created-timestamp-zero-ingestion",
         "histograms-st-encoding",
         "memory-snapshot-on-shutdown",
+        "otlp-deltatocumulative",
+        "otlp-native-delta-ingestion",
         "promql-binop-fill-modifiers",
         "promql-delayed-name-removal",
         "promql-experimental-functions",
@@ -517,6 +520,16 @@ def _say_unknown(features: set[str]) -> None:
 
     for name in sorted(features - _ALWAYS_ON - _SWITCHED):
         logging.getLogger("wavetank.monitoring").warning("--enable-feature=%s: not built in", name)
+
+
+def _otlp_deltas(features: set[str]) -> OtlpDeltas:
+    """Raises UsageError for both at once."""
+    totals, keep = "otlp-deltatocumulative" in features, "otlp-native-delta-ingestion" in features
+    if totals and keep:
+        raise click.UsageError(
+            "cannot enable otlp-deltatocumulative and otlp-native-delta-ingestion features at the same time"
+        )
+    return "totals" if totals else "keep" if keep else "refuse"
 
 
 def _parser_options(features: set[str]) -> Any:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from wavetank.limits import SEARCH_LIMIT_MAX
 from wavetank.monitoring.config import ScrapeConfig
@@ -14,7 +15,10 @@ from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
 from wavetank.tsdb.options import Options as StorageOptions
 
-__all__ = ["AgentOptions", "RemoteOptions", "ServerOptions", "WebOptions"]
+__all__ = ["AgentOptions", "OtlpDeltas", "RemoteOptions", "ServerOptions", "WebOptions"]
+
+#: What becomes of deltas sent by OTLP: they are refused, added up, or stored as they are.
+OtlpDeltas = Literal["refuse", "totals", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class ServerOptions:
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
     enable_otlp_receiver: bool = False
+    otlp_deltas: OtlpDeltas = "refuse"
     enable_search: bool = False
     search_limit_max: int = SEARCH_LIMIT_MAX
     auto_reload_seconds: float = 0.0

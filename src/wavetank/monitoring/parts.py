@@ -323,6 +323,7 @@ def _settings(options: ServerOptions, external_url: str, loopback_only: bool) ->
         enable_admin_api=options.enable_admin_api,
         enable_remote_write_receiver=options.enable_remote_write_receiver,
         enable_otlp_receiver=options.enable_otlp_receiver,
+        otlp_deltas=options.otlp_deltas,
         enable_search=options.enable_search,
         search_limit_max=options.search_limit_max,
         agent=options.agent is not None,

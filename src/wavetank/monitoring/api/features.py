@@ -49,7 +49,10 @@ def features(services: Services) -> dict[str, dict[str, bool]]:
     """Names by category, both sorted."""
     found = {
         "api": _api(services),
-        "otlp_receiver": {"delta_conversion": False, "native_delta_ingestion": False},
+        "otlp_receiver": {
+            "delta_conversion": services.settings.otlp_deltas == "totals",
+            "native_delta_ingestion": services.settings.otlp_deltas == "keep",
+        },
         "prometheus": _modes(services),
         **_promql(services),
         "rules": {

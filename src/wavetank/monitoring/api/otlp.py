@@ -19,6 +19,7 @@ from wavetank.limits import REMOTE_WRITE_BYTES_MAX
 from wavetank.monitoring.api.params import read_body
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.otlp.convert import convert
+from wavetank.monitoring.otlp.totals import Totals
 from wavetank.monitoring.remote.receive import store
 
 __all__ = ["otlp_metrics"]
@@ -34,6 +35,7 @@ class _Unreadable(ValueError):
 
 def otlp_metrics(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint; only with ``--web.enable-otlp-receiver``."""
+    totals = Totals(services.clock) if services.settings.otlp_deltas == "totals" else None
 
     async def receive(request: Request) -> Response:
         if not services.settings.enable_otlp_receiver:
@@ -46,7 +48,7 @@ def otlp_metrics(services: Services) -> Callable[[Request], Awaitable[Response]]
         body = await read_body(request)
         encoding = request.headers.get("content-encoding", "").lower()
         try:
-            response = await asyncio.to_thread(_store, services, body, kind, encoding)
+            response = await asyncio.to_thread(_store, services, body, kind, encoding, totals)
         except _Unreadable as error:
             return PlainTextResponse(f"{error}\n", 400)
         except OSError as error:
@@ -60,12 +62,18 @@ def otlp_metrics(services: Services) -> Callable[[Request], Awaitable[Response]]
     return receive
 
 
-def _store(services: Services, body: bytes, kind: str, encoding: str) -> Any:
+def _store(services: Services, body: bytes, kind: str, encoding: str, totals: Totals | None) -> Any:
     """Decode, convert and store; the answer."""
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
     request = _decoded(_inflated(body, encoding), kind)
-    converted = convert(request, services.state.config.otlp)
+    converted = convert(
+        request,
+        services.state.config.otlp,
+        totals=totals,
+        keep_deltas=services.settings.otlp_deltas == "keep",
+        lookback_ms=services.queries.options.lookback_ms,
+    )
     written = store(services.db, list(converted.series.values()), {})
     services.written(written.samples + written.histograms, len(body))
     response = ExportMetricsServiceResponse()
@@ -82,7 +90,7 @@ def _inflated(body: bytes, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding != "gzip":
-        raise _Unreadable(f"unsupported compression: {encoding}. Only gzip and no compression are supported")
+        raise _Unreadable(f'unsupported compression: {encoding}. Only "gzip" or no compression supported')
     inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         data = inflate.decompress(body, REMOTE_WRITE_BYTES_MAX)

@@ -14,6 +14,7 @@ from wavetank.limits import SEARCH_LIMIT_MAX
 from wavetank.monitoring.config.model import Config
 from wavetank.monitoring.notifications import Notifications
 from wavetank.monitoring.notifier import Notifier
+from wavetank.monitoring.options import OtlpDeltas
 from wavetank.monitoring.querying import Queries
 from wavetank.monitoring.rules.engine import RuleEngine
 from wavetank.monitoring.scrape.pool import ScrapePools
@@ -32,6 +33,7 @@ class Settings:
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False
     enable_otlp_receiver: bool = False
+    otlp_deltas: OtlpDeltas = "refuse"
     enable_search: bool = False
     search_limit_max: int = SEARCH_LIMIT_MAX
     agent: bool = False

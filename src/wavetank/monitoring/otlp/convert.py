@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from wavetank.exposition.numbers import format_openmetrics_float
-from wavetank.limits import REMOTE_HISTOGRAM_BUCKETS_MAX
+from wavetank.limits import OTLP_TARGET_INFOS_MAX, REMOTE_HISTOGRAM_BUCKETS_MAX
 from wavetank.model.histogram import (
     CUSTOM_BUCKETS_SCHEMA,
     STALE_HISTOGRAM,
@@ -27,12 +27,14 @@ from wavetank.model.quoting import format_float_g
 from wavetank.model.value import STALE_NAN
 from wavetank.monitoring.config.model import OTLP
 from wavetank.monitoring.otlp.names import Namer
+from wavetank.monitoring.otlp.totals import Totals
 from wavetank.monitoring.remote.codec import Incoming, IncomingExemplar, MetadataEntry
 
 __all__ = ["Converted", "convert"]
 
 _IDENTIFYING: Final = ("service.namespace", "service.name", "service.instance.id")
 _NO_RECORDED_VALUE: Final = 1
+_DELTA: Final = 1
 _CUMULATIVE: Final = 2
 _SCALE_MIN, _SCALE_MAX = -4, 8
 _DEFAULT_ZERO_THRESHOLD: Final = 1e-128
@@ -57,9 +59,20 @@ class Converted:
         return found
 
 
-def convert(request: Any, settings: OTLP) -> Converted:
-    """All data points of an ExportMetricsServiceRequest."""
+def convert(
+    request: Any,
+    settings: OTLP,
+    *,
+    totals: Totals | None = None,
+    keep_deltas: bool = False,
+    lookback_ms: int = 300_000,
+) -> Converted:
+    """All data points of an ExportMetricsServiceRequest.
+
+    Deltas are added up by ``totals``, or stored as they are if ``keep_deltas``, or refused.
+    """
     out = Converted()
+    deltas = _Deltas(totals, keep_deltas)
     namer = Namer(
         settings.translation_strategy or "UnderscoreEscapingWithSuffixes",
         settings.label_name_underscore_sanitization,
@@ -67,15 +80,51 @@ def convert(request: Any, settings: OTLP) -> Converted:
     )
     for entry in request.resource_metrics:
         resource = _Resource.of(entry.resource.attributes, settings, namer)
-        latest = 0
+        times: list[int] = []
         for scope in entry.scope_metrics:
             common = resource.common | _scope_labels(scope, settings, namer)
+            deltas.begin(entry.resource, scope)
             for metric in scope.metrics:
-                latest = max(latest, _Metric(metric, common, namer, settings, out).convert())
-        if latest and resource.info is not None:
+                times += _Metric(metric, common, namer, settings, out, deltas).convert()
+        if times and resource.info is not None:
             known = MetadataEntry("gauge", "Target metadata", "")
-            out.at(resource.info, known).samples.append((latest, 1.0))
+            info = out.at(resource.info, known)
+            seen = {at_ms for at_ms, _ in info.samples}
+            wanted = _info_times(min(times), max(times), max(1, lookback_ms // 2))
+            info.samples += [(at_ms, 1.0) for at_ms in wanted if at_ms not in seen]
     return out
+
+
+def _info_times(earliest_ms: int, latest_ms: int, every_ms: int) -> list[int]:
+    """When ``target_info`` is written, so that it is found at any time between."""
+    begin = max(earliest_ms, latest_ms - every_ms * (OTLP_TARGET_INFOS_MAX - 1))
+    return [*range(begin, latest_ms, every_ms), latest_ms]
+
+
+class _Deltas:
+    """What becomes of deltas."""
+
+    def __init__(self, totals: Totals | None, keep: bool) -> None:
+        self.totals = totals
+        self.keep = keep
+        self._owner: tuple[bytes, ...] = ()
+
+    def begin(self, resource: Any, scope: Any) -> None:
+        """The streams that follow are of this resource and scope."""
+        if self.totals is not None:
+            self._owner = (*_attributes(resource.attributes), b"", scope.scope.name.encode(), b"")
+            self._owner += (scope.scope.version.encode(), *_attributes(scope.scope.attributes))
+
+    def total(self, metric: Any, kind: str, data: Any, point: Any) -> Any:
+        """A delta's stream until now. Raises ValueError."""
+        assert self.totals is not None
+        monotonic = kind == "sum" and data.is_monotonic
+        key = (self._owner, metric.name, metric.unit, kind, monotonic, _attributes(point.attributes))
+        return self.totals.add(key, kind, point)
+
+
+def _attributes(attributes: Iterable[Any]) -> tuple[bytes, ...]:
+    return tuple(sorted(attribute.SerializeToString(deterministic=True) for attribute in attributes))
 
 
 def _text(value: Any) -> str:
@@ -168,35 +217,47 @@ class _Metric:
     """One metric of a request."""
 
     def __init__(
-        self, metric: Any, common: Mapping[str, str], namer: Namer, settings: OTLP, out: Converted
+        self,
+        metric: Any,
+        common: Mapping[str, str],
+        namer: Namer,
+        settings: OTLP,
+        out: Converted,
+        deltas: _Deltas,
     ) -> None:
         self._metric = metric
         self._common = common
         self._namer = namer
         self._settings = settings
         self._out = out
-        self._latest = 0
+        self._deltas = deltas
+        self._is_delta = False
 
-    def convert(self) -> int:
-        """Add its data points; the newest time in ms."""
+    def convert(self) -> list[int]:
+        """Add its data points; their times in ms."""
         metric = self._metric
         kind = metric.WhichOneof("data")
         if kind is None:
-            return 0
+            return []
         data = getattr(metric, kind)
-        if kind in ("sum", "histogram", "exponential_histogram") and (
-            data.aggregation_temporality != _CUMULATIVE
-        ):
-            reason = f'invalid temporality and type combination for metric "{metric.name}"'
-            self._out.refuse(len(data.data_points), reason)
-            return 0
+        if kind in ("sum", "histogram", "exponential_histogram"):
+            temporality = data.aggregation_temporality
+            self._is_delta = temporality == _DELTA
+            known = self._is_delta and (self._deltas.keep or self._deltas.totals is not None)
+            if temporality != _CUMULATIVE and not known:
+                reason = f'invalid temporality and type combination for metric "{metric.name}"'
+                self._out.refuse(len(data.data_points), reason)
+                return []
+        times = []
         for point in data.data_points:
-            self._latest = max(self._latest, point.time_unix_nano // 1_000_000)
+            times.append(_ms(point))
             try:
+                if self._is_delta and self._deltas.totals is not None:
+                    point = self._deltas.total(metric, kind, data, point)
                 getattr(self, f"_{kind}")(point, data)
             except ValueError as error:
                 self._out.refuse(1, f'metric "{metric.name}": {error}')
-        return self._latest
+        return times
 
     def _name(self, **kind: bool) -> str:
         return self._namer.metric(self._metric.name, self._metric.unit, **kind)
@@ -206,7 +267,19 @@ class _Metric:
             {**_named(point.attributes, self._namer), **self._common, **extra, METRIC_NAME: name}
         )
         metric = self._metric
-        return self._out.at(labels, MetadataEntry(kind, metric.description, metric.unit))
+        raw = self._is_delta and self._deltas.keep
+        if raw:
+            kind = "unknown"  # there is no word for deltas yet
+        series = self._out.at(labels, MetadataEntry(kind, metric.description, metric.unit))
+        if point.start_time_unix_nano and not raw:
+            series.starts[_ms(point)] = int(point.start_time_unix_nano // 1_000_000)
+        return series
+
+    def _kept(self, histogram: FloatHistogram) -> FloatHistogram:
+        """Deltas that stay deltas are gauges to the storage: nothing in them is a counter reset."""
+        if self._is_delta and self._deltas.keep and not histogram.is_stale:
+            return histogram.with_hint(CounterResetHint.GAUGE)
+        return histogram
 
     def _gauge(self, point: Any, data: Any) -> None:
         self._number(point, self._series(point, self._name(gauge=True), "gauge"))
@@ -244,7 +317,7 @@ class _Metric:
         name = self._name()
         if self._settings.convert_histograms_to_nhcb:
             series = self._series(point, name, "histogram")
-            series.histograms.append((_ms(point), _custom(point, counts, bounds)))
+            series.histograms.append((_ms(point), self._kept(_custom(point, counts, bounds))))
             series.exemplars += [_exemplar(e) for e in point.exemplars]
             return
         if point.HasField("sum"):
@@ -263,7 +336,7 @@ class _Metric:
 
     def _exponential_histogram(self, point: Any, data: Any) -> None:
         series = self._series(point, self._name(), "histogram")
-        series.histograms.append((_ms(point), _native(point)))
+        series.histograms.append((_ms(point), self._kept(_native(point))))
         series.exemplars += [_exemplar(e) for e in point.exemplars]
 
 
