@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
+
+from wavetank import __version__
+from wavetank.cli._noted_flags import noted_flags, say_noted
 
 if TYPE_CHECKING:
     from wavetank.monitoring.options import OtlpDeltas, ServerOptions, WebOptions
@@ -17,59 +20,6 @@ __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PAGE_TITLE: Final = "Wavetank"
-
-# Flags of Prometheus that would change nothing here. They are refused with the reason, so that nobody relies
-# on what does not happen; docs/prometheus/differences.md lists them.
-_REFUSED: Final = {
-    "--storage.tsdb.samples-per-chunk": "chunks have 120 samples, as upstream's by default",
-    "--storage.tsdb.max-block-chunk-segment-size": "segments have 512 MiB, as upstream's by default",
-    "--storage.tsdb.block-reload-interval": "blocks are served as soon as they are written",
-    "--storage.tsdb.delay-compact-file.path": "compaction does not wait for an uploader",
-    "--auto-gomemlimit.ratio": "there is no Go runtime here",
-    "--scrape.name-escaping-scheme": "use metric_name_escaping_scheme in the configuration",
-}
-# Switches that stand for what this server does anyway: the other position is refused.
-_FIXED: Final = {
-    "--storage.tsdb.allow-overlapping-blocks": (True, "overlapping blocks are always served and merged"),
-    "--auto-gomemlimit": (False, "there is no Go runtime here"),
-    "--auto-gomaxprocs": (False, "there is no Go runtime here"),
-}
-
-
-def _refuse(reason: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value is not None:
-            raise click.UsageError(f"{parameter.opts[0]} has no effect here: {reason}; leave it out")
-
-    return callback
-
-
-def _fix(position: bool, reason: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value is not None and value != position:
-            raise click.UsageError(f"{parameter.opts[0]} cannot be {str(value).lower()} here: {reason}")
-
-    return callback
-
-
-def _refused(function: F) -> F:
-    for name, reason in _REFUSED.items():
-        function = click.option(name, hidden=True, expose_value=False, callback=_refuse(reason))(function)
-    for name, (position, reason) in _FIXED.items():
-        function = click.option(
-            f"{name}/--no-{name.removeprefix('--')}",
-            hidden=True,
-            expose_value=False,
-            default=None,
-            callback=_fix(position, reason),
-        )(function)
-    return function
-
-
-def _only_zero(context: click.Context, parameter: click.Parameter, value: int) -> int:
-    if value:
-        raise click.UsageError(f"{parameter.opts[0]} can only be 0 here: there is no such queue")
-    return value
 
 
 def _switch(name: str, dest: str, text: str, *, default: bool = False) -> Callable[[F], F]:
@@ -90,11 +40,32 @@ class _Server(click.Group):
         return import_command
 
 
-@click.group(cls=_Server, invoke_without_command=True, subcommand_metavar="[import ...]")
+def _version_text() -> str:
+    """As upstream prints it: scripts cut the number out."""
+    from wavetank.monitoring.api.status import VERSION
+
+    return f"prometheus, version {VERSION} (wavetank {__version__})"
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(_version_text())
+        context.exit()
+
+
+@click.group(
+    cls=_Server,
+    invoke_without_command=True,
+    subcommand_metavar="[import ...]",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show it."
+)
 @click.option(
     "--config.file", "config_file", default="prometheus.yml", show_default=True, help="Configuration file."
 )
-@click.option("--config.auto-reload", "auto_reload", is_flag=True, help="Reload when the files change.")
+@_switch("config.auto-reload", "auto_reload", "Reload when the files change.")
 @click.option("--config.auto-reload-interval", "auto_reload_interval", default="30s", show_default=True)
 @click.option(
     "--web.listen-address",
@@ -112,6 +83,14 @@ class _Server(click.Group):
 @click.option("--web.read-timeout", "read_timeout", default="5m", show_default=True)
 @click.option(
     "--web.max-connections", "connections_max", default=512, show_default=True, type=click.IntRange(1)
+)
+@click.option(
+    "--web.max-notifications-subscribers",
+    "subscribers_max",
+    default=16,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Who may hear of notifications as they come; more are refused.",
 )
 @click.option("--web.cors.origin", "cors_origin", help="Regex of web pages' origins. [default: none]")
 @click.option("--web.page-title", "page_title", default=_PAGE_TITLE, show_default=True)
@@ -139,9 +118,7 @@ class _Server(click.Group):
 @click.option("--storage.tsdb.retention.size", "retention_size", help="Bytes of blocks kept, e.g. 512MB.")
 @click.option("--storage.tsdb.min-block-duration", "min_block", default="2h", hidden=True)
 @click.option("--storage.tsdb.max-block-duration", "max_block", hidden=True)
-@click.option(
-    "--storage.tsdb.no-lockfile", "no_lockfile", is_flag=True, help="No lock file in the data directory."
-)
+@_switch("storage.tsdb.no-lockfile", "no_lockfile", "No lock file in the data directory.")
 @click.option(
     "--storage.tsdb.series-limit",
     "series_max",
@@ -172,12 +149,10 @@ class _Server(click.Group):
 )
 @click.option("--storage.tsdb.wal-segment-size", "wal_segment", help="10MB to 256MB. [default: 128MB]")
 @click.option(
-    "--storage.tsdb.head-chunks-write-queue-size",
-    "head_queue",
-    default=0,
-    hidden=True,
-    callback=_only_zero,
-    expose_value=False,
+    "--storage.tsdb.delay-compact-file.path",
+    "uploads_file",
+    default="",
+    help="JSON file of uploaded blocks, such as Thanos': others are not merged before they are in it.",
 )
 @click.option(
     "--web.remote-write-receiver.accepted-protobuf-messages",
@@ -193,7 +168,7 @@ class _Server(click.Group):
 @click.option(
     "--storage.remote.read-max-bytes-in-frame", "read_frame_bytes", default=1 << 20, show_default=True
 )
-@click.option("--agent", is_flag=True, help="Scrape and forward only: no queries, rules or alerts.")
+@_switch("agent", "agent", "Scrape and forward only: no queries, rules or alerts.")
 @click.option("--storage.agent.path", "agent_path", default="data-agent/", show_default=True)
 @click.option("--storage.agent.retention.min-time", "agent_min", default="5m", show_default=True)
 @click.option("--storage.agent.retention.max-time", "agent_max", default="4h", show_default=True)
@@ -207,7 +182,7 @@ class _Server(click.Group):
     default="snappy",
     show_default=True,
 )
-@click.option("--storage.agent.no-lockfile", "agent_no_lockfile", is_flag=True, help="No lock file.")
+@_switch("storage.agent.no-lockfile", "agent_no_lockfile", "No lock file.")
 @click.option("--query.lookback-delta", "lookback", default="5m", show_default=True)
 @click.option("--query.timeout", "query_timeout", default="2m", show_default=True)
 @click.option("--query.max-concurrency", "query_concurrency", default=20, show_default=True)
@@ -225,6 +200,14 @@ class _Server(click.Group):
 @click.option("--rules.alert.resend-delay", "resend_delay", default="1m", show_default=True)
 @click.option(
     "--alertmanager.notification-queue-capacity", "queue_capacity", default=10_000, show_default=True
+)
+@click.option(
+    "--alertmanager.notification-batch-size",
+    "alert_batch",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most alerts in one request.",
 )
 @_switch(
     "alertmanager.drain-notification-queue-on-shutdown",
@@ -261,7 +244,7 @@ class _Server(click.Group):
 )
 @click.option("--console.tank", "tank_directory", type=click.Path(path_type=Path), hidden=True)
 @click.option("--journal", "journal_path", type=click.Path(path_type=Path), help="Note first scrapes here.")
-@_refused
+@noted_flags
 @click.pass_context
 def command(context: click.Context, /, **flags: Any) -> None:
     """A Prometheus server: discovers, scrapes, stores, evaluates rules, and answers the HTTP API v1."""
@@ -273,6 +256,8 @@ def command(context: click.Context, /, **flags: Any) -> None:
     if context.invoked_subcommand is not None:
         return
     set_up_logging(flags["log_level"], flags["log_format"])
+    say_noted(context)
+    _say_loopback(context, flags["listen_addresses"])
     _check_mode(context, agent=flags["agent"])
     if flags["agent"]:
         flags["storage_path"] = flags["agent_path"]
@@ -282,7 +267,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
 
 def _check_mode(context: click.Context, *, agent: bool) -> None:
-    """Flags of one mode are refused in the other. Raises UsageError."""
+    """Flags of one mode are refused in the other, in upstream's words and with its exit code."""
     wrong = []
     for parameter in context.command.params:
         if not parameter.expose_value or parameter.name is None:
@@ -293,10 +278,27 @@ def _check_mode(context: click.Context, *, agent: bool) -> None:
         if given and name.startswith(theirs):
             wrong.append(name)
     if wrong:
-        mode = "agent" if agent else "server"
-        raise click.UsageError(
-            f"The following flag(s) can not be used in {mode} mode: {', '.join(sorted(wrong))}"
-        )
+        modes = "can not be used in agent mode" if agent else "can only be used in agent mode"
+        listed = " ".join(f'"--{name}"' for name in wrong)
+        click.echo(f"The following flag(s) {modes}: [{listed}]", err=True)
+        context.exit(3)
+
+
+def _retention(flags: dict[str, Any]) -> str:
+    """Without either flag fifteen days; where only a size is given, the size alone decides."""
+    return "0s" if flags["retention_size"] else "15d"
+
+
+def _say_loopback(context: click.Context, addresses: Sequence[str]) -> None:
+    """Who comes from Prometheus expects 0.0.0.0."""
+    import logging
+
+    if context.get_parameter_source("listen_addresses") is ParameterSource.COMMANDLINE:
+        return
+    logging.getLogger("wavetank.monitoring").info(
+        "listening on %s: only this machine can reach it; for others give --web.listen-address=0.0.0.0:9090",
+        ", ".join(addresses),
+    )
 
 
 def _milliseconds(flags: dict[str, Any], name: str, flag: str) -> int:
@@ -325,7 +327,11 @@ def _storage(flags: dict[str, Any], features: Set[str]) -> StorageOptions:
         wal_compression=flags["wal_compression_type"] if flags["wal_compression"] else "none",
         wal_segment_bytes=_segment_bytes("storage.tsdb", flags["wal_segment"]),
         min_block_ms=min_block,
-        max_block_ms=max(min_block, _milliseconds(flags, "max_block", "storage.tsdb.max-block-duration")),
+        # 0 is worked out from the retention, which the configuration file may give
+        max_block_ms=max(min_block, _milliseconds(flags, "max_block", "storage.tsdb.max-block-duration"))
+        if flags["max_block"]
+        else 0,
+        uploads_file=Path(flags["uploads_file"]) if flags["uploads_file"] else None,
         retention_ms=_milliseconds(flags, "retention_time", "storage.tsdb.retention.time"),
         retention_bytes=retention_bytes,
         lock_file=not flags["no_lockfile"],
@@ -361,11 +367,7 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
     from wavetank.monitoring.rules.load import RuleOptions
     from wavetank.promql.context import EngineOptions
 
-    flags = {
-        **flags,
-        "retention_time": flags["retention_time"] or "15d",
-        "max_block": flags["max_block"] or "31d",
-    }
+    flags = {**flags, "retention_time": flags["retention_time"] or _retention(flags)}
     features = _features(flags["features"])
     _say_unknown(features)
 
@@ -415,6 +417,8 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         external_url=flags["external_url"],
         query_concurrency=flags["query_concurrency"],
         notification_queue_capacity=flags["queue_capacity"],
+        notification_batch_size=flags["alert_batch"],
+        notification_subscribers_max=flags["subscribers_max"],
         enable_lifecycle=flags["enable_lifecycle"],
         enable_admin_api=flags["enable_admin_api"],
         enable_remote_write_receiver=flags["enable_remote_write_receiver"],
@@ -423,7 +427,9 @@ def _options(context: click.Context, flags: dict[str, Any]) -> ServerOptions:
         enable_search="search-api" in features,
         search_limit_max=flags["search_limit"],
         auto_reload_seconds=(
-            ms("auto_reload_interval", "config.auto-reload-interval") / 1000 if flags["auto_reload"] else 0.0
+            max(1.0, ms("auto_reload_interval", "config.auto-reload-interval") / 1000)
+            if flags["auto_reload"]
+            else 0.0
         ),
         flags=_shown_flags(context, flags),
     )

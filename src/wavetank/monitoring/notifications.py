@@ -30,7 +30,8 @@ class Notification:
 class Notifications:
     """The active ones, and who listens. Used in the event loop only."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, subscribers_max: int = NOTIFICATION_SUBSCRIBERS_MAX) -> None:
+        self._subscribers_max = subscribers_max
         self._clock = clock
         self._active: dict[str, Notification] = {}
         self._subscribers: set[asyncio.Queue[Notification]] = set()
@@ -53,7 +54,7 @@ class Notifications:
 
     def subscribe(self) -> asyncio.Queue[Notification] | None:
         """A queue with the active ones and every later change; None where there are too many."""
-        if len(self._subscribers) >= NOTIFICATION_SUBSCRIBERS_MAX:
+        if len(self._subscribers) >= self._subscribers_max:
             return None
         queue: asyncio.Queue[Notification] = asyncio.Queue()
         for found in self._active.values():

@@ -1,6 +1,6 @@
 """Sends alerts to Alertmanagers.
 
-Mirrors prometheus/notifier: external labels, alert relabelling, batches of 256, a bounded queue that drops
+Mirrors prometheus/notifier: external labels, alert relabelling, batches, a bounded queue that drops
 its oldest, every Alertmanager hearing everything, and draining at shutdown.
 """
 
@@ -27,7 +27,6 @@ from wavetank.monitoring.rules.alert import ActiveAlert
 
 __all__ = ["Alertmanager", "Notifier", "alertmanagers", "payload"]
 
-_BATCH: Final = 256
 _DRAIN_SECONDS: Final = 2.0
 _LOG = logging.getLogger(__name__)
 
@@ -87,7 +86,9 @@ class Notifier:
         external_url: str,
         queue_capacity: int = 10_000,
         count: Callable[[str, str, int], None] = lambda outcome, url, alerts: None,
+        batch_size: int = 256,
     ) -> None:
+        self._batch_size = batch_size
         self.active: dict[str, list[Alertmanager]] = {}
         self.dropped: dict[str, list[Alertmanager]] = {}
         self._clock = clock
@@ -149,7 +150,7 @@ class Notifier:
                 await self._send_batch()
 
     async def _send_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+        batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
         managers = [manager for found in self.active.values() for manager in found]
         if not managers:
             self._count("dropped", "", len(batch))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from wavetank.limits import SEARCH_LIMIT_MAX
+from wavetank.limits import NOTIFICATION_SUBSCRIBERS_MAX, SEARCH_LIMIT_MAX
 from wavetank.monitoring.config import ScrapeConfig
 from wavetank.monitoring.rules.load import RuleOptions
 from wavetank.promql.context import EngineOptions
@@ -78,6 +78,8 @@ class ServerOptions:
     query_concurrency: int = 20
     query_threads: int = 4
     notification_queue_capacity: int = 10_000
+    notification_batch_size: int = 256
+    notification_subscribers_max: int = NOTIFICATION_SUBSCRIBERS_MAX
     enable_lifecycle: bool = False
     enable_admin_api: bool = False
     enable_remote_write_receiver: bool = False

@@ -89,7 +89,7 @@ class Parts:
         pages: Callable[[Services], Sequence[BaseRoute]] | None = None,
     ) -> None:
         self.state = ServerState(config, clock.now())
-        self.notifications = Notifications(clock)
+        self.notifications = Notifications(clock, options.notification_subscribers_max)
         self._options = options
         self._db = db
         self._clock = clock
@@ -121,6 +121,7 @@ class Parts:
             external_url,
             options.notification_queue_capacity,
             metrics.notified,
+            options.notification_batch_size,
         )
         self._pools = ScrapePools(
             db, clock, _seed(config), self._scraped, options.snap_seconds, self._storage_failed, tracer

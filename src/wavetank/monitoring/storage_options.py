@@ -8,11 +8,12 @@ from typing import Any, Final
 from wavetank.monitoring.config import Config
 from wavetank.monitoring.config.model import RetentionRule
 from wavetank.promql.parser import parse_metric_selector
-from wavetank.tsdb.options import Downsample, Keep, Options
+from wavetank.tsdb.options import HOUR_MS, Downsample, Keep, Options
 from wavetank.tsdb.options import RetentionRule as StoredRule
 
 __all__ = ["storage_options"]
 
+_LONGEST_BLOCK_MS: Final = 31 * 24 * HOUR_MS
 _KEEPS: Final[dict[str, Keep]] = {"last": "last", "min": "min", "max": "max", "avg": "avg"}
 
 
@@ -32,7 +33,14 @@ def storage_options(flags: Options, config: Config) -> Options:
     if retention.percentage:
         changes["retention_percent"] = retention.percentage
     changes["retention_rules"] = tuple(_rule(rule) for rule in retention.rules)
-    return replace(flags, **changes)
+    options = replace(flags, **changes)
+    return options if options.max_block_ms else replace(options, max_block_ms=_longest_block_ms(options))
+
+
+def _longest_block_ms(options: Options) -> int:
+    """Where no flag says: a tenth of the retention, as whole blocks are deleted, and a month at most."""
+    tenth = options.retention_ms // 10 if options.retention_ms else _LONGEST_BLOCK_MS
+    return max(options.min_block_ms, min(_LONGEST_BLOCK_MS, tenth))
 
 
 def _rule(rule: RetentionRule) -> StoredRule:

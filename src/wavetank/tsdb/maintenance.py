@@ -35,6 +35,7 @@ from wavetank.tsdb.querier import without_deleted
 from wavetank.tsdb.retention import actions, apply_actions, is_done, kept_longest_ms
 from wavetank.tsdb.series_table import SeriesTable
 from wavetank.tsdb.start_times import Starts
+from wavetank.tsdb.uploads import without_pending
 from wavetank.tsdb.wal.log import segments
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(db: DB) -> None:
     if late > _OUT_OF_ORDER_SAMPLES_MAX or _is_settled(db):
         _flush_out_of_order(db)
     ranges = block_ranges(db.options.min_block_ms, db.options.max_block_ms)
-    while chosen := plan([b.meta for b in db.blocks], ranges):
+    while chosen := plan(without_pending([b.meta for b in db.blocks], db.options.uploads_file), ranges):
         ulids = {m.ulid for m in chosen}
         _merge(db, [b for b in db.blocks if b.meta.ulid in ulids])
     _apply_rules(db)

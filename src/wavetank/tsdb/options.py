@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from wavetank.model.labels import Matcher
@@ -51,6 +52,8 @@ class Options:
     snapshot_on_close       write what is in memory when closing, so that the next open need not read the log
                             (memory-snapshot-on-shutdown)
     head_chunks_in_memory   full chunks kept in memory before they are written to ``chunks_head`` together
+    uploads_file            where another program notes the blocks it has copied; others of the first level are
+                            not merged (--storage.tsdb.delay-compact-file.path)
     idle_flush_ms           flush the head when nothing was appended for this long; 0 never
     """
 
@@ -75,3 +78,4 @@ class Options:
     float_chunks: FloatEncoding = "xor"
     histogram_starts: bool = False
     snapshot_on_close: bool = False
+    uploads_file: Path | None = None
