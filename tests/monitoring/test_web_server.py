@@ -14,10 +14,13 @@ import bcrypt
 import pytest
 import trustme
 
+from wavetank.clock import VirtualClock
 from wavetank.errors import InputError
+from wavetank.monitoring.config import Duration
 from wavetank.monitoring.options import WebOptions
 from wavetank.monitoring.server import ServerOptions
-from wavetank.monitoring.web.config import load_web_config
+from wavetank.monitoring.web.config import RateLimit, load_web_config
+from wavetank.monitoring.web.guard import GuardedApp
 
 Start = Callable[..., Any]
 EMPTY = "global: {scrape_interval: 1s}\n"
@@ -92,6 +95,66 @@ async def test_a_client_certificate_can_be_required(start: Start, tmp_path: Path
             assert response.status == 200
 
 
+@pytest.mark.slow
+async def test_a_client_is_admitted_by_the_names_of_its_certificate(start: Start, tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    text = certificate(ca, tmp_path).replace(
+        "}",
+        ", client_ca_file: ca.pem, client_auth_type: RequireAndVerifyClientCert,"
+        " client_allowed_sans: [me@example.org, host.example.org, 10.0.0.1], curve_preferences: [CurveP256]}",
+    )
+    async with start(EMPTY, web(tmp_path / "web.yml", text, connections_max=2)) as server:
+        for _ in range(3):  # refused connections give their place back
+            for name, admitted in (
+                ("me@example.org", True),
+                ("host.example.org", True),
+                ("10.0.0.1", True),
+                ("you@example.org", False),
+                ("other.example.org", False),
+            ):
+                context = client_context(ca)
+                ca.issue_cert(name).configure_cert(context)
+                async with aiohttp.ClientSession() as session:
+                    try:
+                        async with session.get(server.url + "/-/ready", ssl=context) as response:
+                            assert (response.status, admitted) == (200, True)
+                    except (aiohttp.ClientError, OSError):
+                        assert not admitted
+
+
+async def test_a_tls_section_that_asks_for_nothing_is_no_tls(start: Start, tmp_path: Path) -> None:
+    async with start(EMPTY, web(tmp_path / "web.yml", "tls_server_config: {min_version: TLS13}")) as server:
+        assert server.url.startswith("http://")
+        assert "Ready" in await server.get("/-/ready")
+
+
+async def test_requests_are_limited(start: Start, tmp_path: Path) -> None:
+    text = "rate_limit: {burst: 3, interval: 1h}"
+    async with start(EMPTY, web(tmp_path / "web.yml", text)) as server:
+        found = []
+        for _ in range(5):
+            async with server.session.get(server.url + "/-/ready") as response:
+                found.append(response.status)
+        assert found == [200, 200, 200, 429, 429]
+
+
+async def test_tokens_come_back_with_time() -> None:
+    clock = VirtualClock()
+    guarded = GuardedApp(None, None, clock)  # type: ignore[arg-type]
+    limit = RateLimit(burst=2, interval=Duration(1000))
+
+    def take(count: int) -> list[bool]:
+        return [guarded._has_token(limit) for _ in range(count)]
+
+    assert take(3) == [True, True, False]
+    await clock.advance(1.5)
+    assert take(2) == [True, False]
+    await clock.advance(100)
+    assert take(3) == [True, True, False]
+    assert all(guarded._has_token(RateLimit()) for _ in range(9))
+
+
 async def test_every_path_wants_the_password(start: Start, tmp_path: Path) -> None:
     text = (
         f"basic_auth_users: {{alice: '{HASH}'}}\nhttp_server_config: {{headers: {{X-Frame-Options: deny}}}}\n"
@@ -123,18 +186,25 @@ async def test_every_path_wants_the_password(start: Start, tmp_path: Path) -> No
 
 
 BAD = [
-    ("tls_server_config: {}", "one of cert and cert_file must be configured"),
-    ("tls_server_config: {cert_file: a}", "one of key and key_file must be configured"),
+    ("tls_server_config: {key_file: a}", "missing one of cert or cert_file"),
+    ("tls_server_config: {cert_file: a}", "missing one of key or key_file"),
+    ("tls_server_config: {cert: a, cert_file: a, key: b}", "given twice"),
     ("tls_server_config: {cert_file: a, key_file: b}", "No such file"),
-    ("tls_server_config: {cert_file: a, key_file: b, client_auth_type: x}", "Invalid ClientAuth: x"),
+    ("tls_server_config: {cert_file: a, key_file: b, client_auth_type: x}", "invalid ClientAuth: x"),
     ("tls_server_config: {cert_file: a, key_file: b, client_ca_file: c}", "without a Client Auth Policy"),
     ("tls_server_config: {cert_file: a, key_file: b, min_version: SSL3}", "unknown TLS version: SSL3"),
     ("tls_server_config: {cert_file: a, key_file: b, cipher_suites: [x]}", "unknown cipher: x"),
-    ("tls_server_config: {cert_file: a, key_file: b, client_allowed_sans: [x]}", "not built in"),
+    ("tls_server_config: {cert_file: a, key_file: b, client_allowed_sans: [x]}", "needs client_auth_type"),
+    (
+        "tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAnyClientCert}",
+        "not possible",
+    ),
+    ("tls_server_config: {cert_file: a, key_file: b, curve_preferences: [x]}", "unknown curve: x"),
+    ("tls_server_config: {cert_file: a, key_file: b, curve_preferences: [X25519, CurveP256]}", "one curve"),
     ("basic_auth_users: {a: plain}", "not a bcrypt hash"),
     ("http_server_config: {headers: {Server: x}}", 'HTTP header "Server" can not be configured'),
     ("http_server_config: {headers: {X-Frame-Options: x}}", "invalid value for X-Frame-Options"),
-    ("rate_limit: {interval: 1s}", "rate_limit is not built in"),
+    ("rate_limit: {interval: x}", 'not a valid duration string: "x"'),
     ("tls_config: {}", "unknown field 'tls_config'"),
 ]
 

@@ -34,6 +34,7 @@ _ACCEPT_PAUSE_SECONDS = 0.1
 _LOG = logging.getLogger(__name__)
 
 Context = Callable[[], ssl.SSLContext]
+Admits = Callable[[Any], bool]
 
 
 class Doorway:
@@ -73,13 +74,15 @@ async def serve(
     stop: asyncio.Event,
     *,
     context: Context | None = None,
+    admits: Admits = lambda certificate: True,
     connections_max: int = 512,
     idle_seconds: float = 300.0,
     shortcut: Callable[[], Shortcut | None] = lambda: None,
 ) -> None:
     """Answer until ``stop`` is set; open connections get a second to finish.
 
-    ``context`` gives the TLS context of the next connection, and raises InputError to refuse it.
+    ``context`` gives the TLS context of the next connection, and raises InputError to refuse it; ``admits``
+    decides by the client's certificate.
     ``shortcut`` gives what may answer a request before the application is asked.
     """
     config = uvicorn.Config(
@@ -92,7 +95,7 @@ async def serve(
         timeout_keep_alive=max(1, round(idle_seconds)),
         server_header=False,
     )
-    server = _Server(config, clock, context, connections_max, shortcut)
+    server = _Server(config, clock, context, admits, connections_max, shortcut)
     sockets = [listener.socket for listener in listeners]
     task = asyncio.create_task(server.serve(sockets=sockets))
     waiter = asyncio.create_task(stop.wait())
@@ -114,12 +117,14 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         clock: Clock,
         context: Context | None,
+        admits: Admits,
         connections_max: int,
         shortcut: Callable[[], Shortcut | None],
     ) -> None:
         super().__init__(config)
         self._clock = clock
         self._context = context
+        self._admits = admits
         self._room = asyncio.Semaphore(connections_max)
         self._shortcut = shortcut
         self._heads = Heads()
@@ -177,7 +182,7 @@ class _Server(uvicorn.Server):
         try:
             context = self._context() if self._context is not None else None
             await loop.connect_accepted_socket(
-                lambda: _counted(self._protocol(), release),
+                lambda: _counted(self._protocol(), release, None if context is None else self._admits),
                 connection,
                 ssl=context,
                 ssl_handshake_timeout=WEB_HANDSHAKE_SECONDS if context is not None else None,
@@ -202,8 +207,32 @@ class _Server(uvicorn.Server):
         )
 
 
-def _counted(protocol: asyncio.Protocol, release: Callable[[], None]) -> asyncio.Protocol:
-    """The protocol, which says when its connection has ended."""
+class _Refused(asyncio.Protocol):
+    """A connection that is being ended; what still comes is passed over."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._release()
+
+
+def _counted(
+    protocol: asyncio.Protocol, release: Callable[[], None], admits: Admits | None
+) -> asyncio.Protocol:
+    """The protocol, which says when its connection has ended, and ends one that is not admitted."""
+    if admits is not None:
+        made = protocol.connection_made
+
+        def connection_made(transport: Any) -> None:
+            if admits(transport.get_extra_info("ssl_object").getpeercert()):
+                made(transport)
+                return
+            _LOG.warning("a client is refused: its certificate has none of client_allowed_sans")
+            transport.set_protocol(_Refused(release))
+            transport.abort()
+
+        protocol.connection_made = connection_made  # type: ignore[method-assign]
     lost = protocol.connection_lost
 
     def connection_lost(error: Exception | None) -> None:

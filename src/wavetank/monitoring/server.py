@@ -84,6 +84,7 @@ class Server:
                 self._clock,
                 stop,
                 context=guard.context if guard is not None and guard.with_tls else None,
+                admits=guard.admits if guard is not None else lambda certificate: True,
                 connections_max=web.connections_max,
                 idle_seconds=web.read_timeout_seconds,
                 shortcut=lambda: doorway.shortcut if guard is None else None,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from wavetank.monitoring.config.decode import decode_section
 from wavetank.monitoring.config.http import join_path
-from wavetank.monitoring.config.values import Secret
+from wavetank.monitoring.config.values import Duration, Secret
 from wavetank.yamlfile import Document, load_documents
 
 __all__ = ["TLSServerConfig", "WebConfig", "load_web_config", "server_context"]
@@ -32,6 +32,14 @@ _CLIENT_AUTH: Final = {
     "RequestClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+# Python's ssl cannot ask for a certificate and leave it unverified.
+_UNVERIFIED: Final = ("RequireAnyClientCert", "RequireClientCert")
+_CURVES: Final = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
 }
 _HEADERS: Final[dict[str, tuple[str, ...] | None]] = {
     "Strict-Transport-Security": None,
@@ -76,6 +84,19 @@ class TLSServerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, k
     prefer_server_cipher_suites: bool = True
 
     @property
+    def is_enabled(self) -> bool:
+        """Whether the section asks for TLS; one that does not is as if it were not there."""
+        return bool(
+            self.cert
+            or self.cert_file
+            or self.key
+            or self.key_file
+            or self.client_ca
+            or self.client_ca_file
+            or self.client_auth_type
+        )
+
+    @property
     def files(self) -> tuple[str, ...]:
         return tuple(name for name in (self.cert_file, self.key_file, self.client_ca_file) if name)
 
@@ -85,13 +106,20 @@ class HTTPServerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
     headers: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class RateLimit(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One request per ``interval``, and ``burst`` of them at once; without an interval there is no limit."""
+
+    burst: int = 0
+    interval: Duration = Duration(0)
+
+
 class WebConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """``basic_auth_users`` maps names to bcrypt hashes; with any, every request needs a password."""
 
     tls_server_config: TLSServerConfig | None = None
     http_server_config: HTTPServerConfig = HTTPServerConfig()
     basic_auth_users: dict[str, str] = msgspec.field(default_factory=dict)
-    rate_limit: dict[str, Any] | None = None
+    rate_limit: RateLimit = RateLimit()
 
 
 def load_web_config(path: Path) -> WebConfig:
@@ -104,7 +132,9 @@ def load_web_config(path: Path) -> WebConfig:
         raise document.error("a web configuration is a mapping of sections")
     config = decode_section(document, WebConfig)
     tls = config.tls_server_config
-    if tls is not None:
+    if tls is not None and not tls.is_enabled:
+        config = msgspec.structs.replace(config, tls_server_config=None)
+    elif tls is not None:
         tls = msgspec.structs.replace(
             tls,
             **{
@@ -119,8 +149,6 @@ def load_web_config(path: Path) -> WebConfig:
             raise document.error(str(error), "tls_server_config") from None
     _check_users(document, config)
     _check_headers(document, config)
-    if config.rate_limit is not None:
-        raise document.error("rate_limit is not built in", "rate_limit", fix="limit rates in a proxy")
     return config
 
 
@@ -162,25 +190,36 @@ def server_context(tls: TLSServerConfig) -> ssl.SSLContext:
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
     if tls.cipher_suites:
         context.set_ciphers(":".join(_CIPHERS[name] for name in tls.cipher_suites))
+    if len(tls.curve_preferences) == 1:
+        name = tls.curve_preferences[0]
+        try:
+            context.set_ecdh_curve(_CURVES[name])
+        except (ValueError, ssl.SSLError):
+            raise ValueError(f"Python's ssl cannot choose the curve {name}; leave it out") from None
     if tls.prefer_server_cipher_suites:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     return context
 
 
 def _check_tls(tls: TLSServerConfig) -> None:
-    if bool(tls.cert) == bool(tls.cert_file):
-        raise ValueError("one of cert and cert_file must be configured")
-    if bool(tls.key) == bool(tls.key_file):
-        raise ValueError("one of key and key_file must be configured")
+    if not (tls.cert or tls.cert_file):
+        raise ValueError("missing one of cert or cert_file")
+    if not (tls.key or tls.key_file):
+        raise ValueError("missing one of key or key_file")
+    if (tls.cert and tls.cert_file) or (tls.key and tls.key_file):
+        raise ValueError("cert and key are given twice: as text and as a file")
     if tls.client_auth_type not in _CLIENT_AUTH:
-        if tls.client_auth_type == "RequireAnyClientCert":
-            raise ValueError("client_auth_type RequireAnyClientCert is not built in: it would verify nothing")
-        raise ValueError(f"Invalid ClientAuth: {tls.client_auth_type}")
+        if tls.client_auth_type in _UNVERIFIED:
+            raise ValueError(
+                f"client_auth_type {tls.client_auth_type} is not possible here: a certificate that is asked "
+                "for is verified; use RequireAndVerifyClientCert"
+            )
+        raise ValueError(f"invalid ClientAuth: {tls.client_auth_type}")
     verifies = _CLIENT_AUTH[tls.client_auth_type] != ssl.CERT_NONE
     if tls.client_ca and tls.client_ca_file:
         raise ValueError("at most one of client_ca and client_ca_file must be configured")
     if (tls.client_ca or tls.client_ca_file) and not verifies:
-        raise ValueError("Client CA's have been configured without a Client Auth Policy")
+        raise ValueError("client CA's have been configured without a Client Auth Policy")
     if verifies and not (tls.client_ca or tls.client_ca_file):
         raise ValueError(f"client_auth_type {tls.client_auth_type} needs client_ca_file")
     for name in (tls.min_version, tls.max_version):
@@ -189,10 +228,15 @@ def _check_tls(tls: TLSServerConfig) -> None:
     for name in tls.cipher_suites:
         if name not in _CIPHERS:
             raise ValueError(f"unknown cipher: {name}")
-    if tls.client_allowed_sans:
-        raise ValueError("client_allowed_sans is not built in; leave it out and use a CA of your own")
-    if tls.curve_preferences:
-        raise ValueError("curve_preferences is not built in; leave it out")
+    if tls.client_allowed_sans and not verifies:
+        raise ValueError("client_allowed_sans needs client_auth_type RequireAndVerifyClientCert")
+    for name in tls.curve_preferences:
+        if name not in _CURVES:
+            raise ValueError(f"unknown curve: {name}")
+    if len(tls.curve_preferences) > 1:
+        raise ValueError(
+            "curve_preferences can name one curve here: Python's ssl takes no list; keep the best"
+        )
 
 
 def _load_pair(context: ssl.SSLContext, tls: TLSServerConfig) -> None:

@@ -14,8 +14,9 @@ import hashlib
 import hmac
 import logging
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import bcrypt
 from starlette.datastructures import MutableHeaders
@@ -25,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.limits import WEB_PASSWORDS_REMEMBERED_MAX
-from wavetank.monitoring.web.config import WebConfig, load_web_config, server_context
+from wavetank.monitoring.web.config import RateLimit, WebConfig, load_web_config, server_context
 
 __all__ = ["Guard", "GuardedApp"]
 
@@ -63,6 +64,14 @@ class Guard:
             raise InputError(f"{self._path} has no usable tls_server_config")
         return self._context
 
+    def admits(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Whether a client with this certificate, as ``getpeercert`` gives it, may connect: one of its names
+        must be among ``client_allowed_sans``. One without a certificate is not asked for names."""
+        tls = None if self._config is None else self._config.tls_server_config
+        if tls is None or not tls.client_allowed_sans or not certificate:
+            return True
+        return any(value in tls.client_allowed_sans for _, value in certificate.get("subjectAltName", ()))
+
     def _read(self) -> WebConfig:
         self._config = None
         self._stamp = self._stamps()
@@ -95,6 +104,9 @@ class GuardedApp:
     def __init__(self, app: ASGIApp, guard: Guard, clock: Clock) -> None:
         self._app = app
         self._guard = guard
+        self._clock = clock
+        self._limit = RateLimit()
+        self._tokens = self._filled_at = 0.0
         self._known: dict[bytes, bool] = {}
         self._one_check = asyncio.Semaphore(2)  # bcrypt is slow on purpose: it must not take all threads
         self._salt = clock.random("web.guard").randbytes(16)
@@ -107,6 +119,9 @@ class GuardedApp:
         if config is None:
             await PlainTextResponse("Internal Server Error\n", 500)(scope, receive, send)
             return
+        if not self._has_token(config.rate_limit):
+            await PlainTextResponse("Too Many Requests\n", 429)(scope, receive, send)
+            return
         extra = {n: v for n, v in config.http_server_config.headers.items() if v}
         sending = _with_headers(send, extra) if extra else send
         if config.basic_auth_users and not await self._allowed(scope, config.basic_auth_users):
@@ -114,6 +129,20 @@ class GuardedApp:
             await answer(scope, receive, sending)
             return
         await self._app(scope, receive, sending)
+
+    def _has_token(self, limit: RateLimit) -> bool:
+        """Takes one of the bucket, which is full when a limit is new (golang.org/x/time/rate)."""
+        if not limit.interval:
+            return True
+        now = self._clock.monotonic()
+        if limit != self._limit:
+            self._limit, self._tokens, self._filled_at = limit, float(limit.burst), now
+        filled = self._tokens + (now - self._filled_at) / limit.interval.seconds
+        self._tokens, self._filled_at = min(filled, float(limit.burst)), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
     async def _allowed(self, scope: Scope, users: dict[str, str]) -> bool:
         raw = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
