@@ -94,7 +94,7 @@ def _within(seconds: Floats, unit: str, coarse: str) -> Floats:
 
 def _days_in_month(seconds: Floats) -> Floats:
     _, _, months = _calendar(seconds)
-    return _float((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]"))
+    return _float((months + np.timedelta64(1, "M")).astype("datetime64[D]") - months.astype("datetime64[D]"))
 
 
 def _day_of_month(seconds: Floats) -> Floats:
