@@ -302,7 +302,11 @@ def _stats(context: QueryContext, seconds: float) -> dict[str, Any]:
             "execQueueTime": 0,
             "execTotalTime": seconds,
         },
-        "samples": {"totalQueryableSamples": context.samples_read, "peakSamples": context.samples_peak},
+        "samples": {
+            "totalQueryableSamples": context.samples_read,
+            "samplesRead": context.samples_read,
+            "peakSamples": context.samples_peak,
+        },
     }
 
 

@@ -20,8 +20,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from wavetank.errors import InputError
+from wavetank.model.quoting import quote
 from wavetank.monitoring.api import notifications, queries, query, rules, search, series, status, targets
-from wavetank.monitoring.api.answer import ApiFailure, answer, endpoint, failure
+from wavetank.monitoring.api.answer import ApiFailure, answer, bad_data, endpoint, failure
 from wavetank.monitoring.api.at_once import AtOnce
 from wavetank.monitoring.api.consoles import console_page
 from wavetank.monitoring.api.counting import CountRequests
@@ -69,6 +70,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Applicati
         Route("/write", endpoint(_writer(services)), methods=["POST"]),
         Route("/otlp/v1/metrics", endpoint(otlp_metrics(services)), methods=["POST"]),
         Route("/read", endpoint(reader(services)), methods=["POST"]),
+        Route("/{path:path}", _options, methods=["OPTIONS"]),
         Route("/{path:path}", endpoint(_unknown)),
     ]
     app = Starlette(
@@ -88,6 +90,10 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Applicati
     hosts = HostCheck(served, settings.loopback_only, settings.external_url)
     plain = not settings.agent and settings.cors_origin is None and not settings.route_prefix
     return Application(hosts, AtOnce(services.queries, services.clock, counted, hosts) if plain else None)
+
+
+async def _options(request: Request) -> Response:
+    return Response(status_code=204)
 
 
 async def _unknown(request: Request) -> Response:
@@ -137,7 +143,12 @@ def _admin(services: Services) -> list[Route]:
     async def snapshot(request: Request) -> Response:
         guard()
         params = await read_params(request)
-        skip_head = params.flag("skip_head")
+        text = params.text("skip_head")
+        try:
+            skip_head = params.flag("skip_head")
+        except ApiFailure:
+            said = f"unable to parse boolean: strconv.ParseBool: parsing {quote(text)}: invalid syntax"
+            raise bad_data(f'invalid parameter "skip_head": {said}') from None
         moment = format_time(services.clock.now()).replace("-", "").replace(":", "")
         name = f"{moment.rstrip('Z')}Z-{services.clock.random('snapshot').getrandbits(64):016x}"
         where = storage.path / "snapshots" / name

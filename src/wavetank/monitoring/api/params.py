@@ -127,6 +127,14 @@ class Params:
             raise bad_data(_about(name, "limit must be non-negative"))
         return value
 
+    def number(self, name: str) -> int:
+        """How many; -1 where it is absent. Raises ApiFailure for what is no number."""
+        text = self.text(name)
+        try:
+            return parse_integer(text) if text else -1
+        except ValueError:
+            raise bad_data(f"{name} must be a number") from None
+
     def matcher_sets(self, *, named: bool = False, may_match_all: bool = False) -> list[list[Matcher]]:
         """The selectors of ``match[]``. Errors begin with that name if it is to be ``named``."""
         found = []

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wavetank.model.labels import Labels
-from wavetank.model.quoting import format_float
-from wavetank.monitoring.api.answer import answer, bad_data, endpoint, raw_answer
-from wavetank.monitoring.api.params import range_of, read_params
+from wavetank.model.quoting import format_float, quote
+from wavetank.monitoring.api.answer import ApiFailure, answer, bad_data, endpoint, raw_answer
+from wavetank.monitoring.api.params import Params, range_of, read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.tree import tree
 from wavetank.monitoring.tracing.span import Value
@@ -37,6 +37,25 @@ def _exemplars_of(series: Labels, exemplars: Sequence[Exemplar]) -> dict[str, An
     return {"seriesLabels": series.to_dict(), "exemplars": found}
 
 
+def _lookback_ms(params: Params) -> int:
+    try:
+        return params.duration_ms("lookback_delta", 0)
+    except ApiFailure as error:
+        said = error.message.removeprefix('invalid parameter "lookback_delta": ')
+        raise bad_data(f"error parsing lookback delta duration: {said}") from None
+
+
+def _said_of(params: Params) -> list[str]:
+    """A warning for statistics asked for with a word of the client's own."""
+    text = params.text("stats")
+    if text in ("", "true", "all"):
+        return []
+    return [
+        f'value {quote(text)} for parameter "stats" is deprecated and will be rejected in the next major '
+        'release, use "true" or "all"'
+    ]
+
+
 def routes(services: Services) -> list[Route]:
     """The endpoints, below ``/api/v1``."""
     queries = services.queries
@@ -44,24 +63,26 @@ def routes(services: Services) -> list[Route]:
     async def instant(request: Request) -> Response:
         params = await read_params(request)
         now_ms = round(services.clock.now() * 1000)
-        query = params.text("query")
+        query, limit = params.text("query"), params.limit()
         ts = params.time_ms("time", now_ms)
+        timeout_ms, lookback_ms = params.duration_ms("timeout", 0), _lookback_ms(params)
         with queries.tracer.span("promqlInstantQuery", {"query": query, "time": ts / 1000}):
             result = await queries.instant(
                 query,
                 ts,
-                timeout_ms=params.duration_ms("timeout", 0),
-                lookback_ms=params.duration_ms("lookback_delta", 0),
-                limit=params.limit(),
+                timeout_ms=timeout_ms,
+                lookback_ms=lookback_ms,
+                limit=limit,
                 stats=params.text("stats"),
                 advise=params.flag("advice"),
             )
-        return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
+        return raw_answer(result.data, warnings=[*result.warnings, *_said_of(params)], infos=result.infos)
 
     async def ranged(request: Request) -> Response:
         params = await read_params(request)
+        query, limit = params.text("query"), params.limit()
         start, end, step = range_of(params)
-        query = params.text("query")
+        timeout_ms, lookback_ms = params.duration_ms("timeout", 0), _lookback_ms(params)
         said: dict[str, Value] = {
             "query": query,
             "start": start / 1000,
@@ -74,24 +95,26 @@ def routes(services: Services) -> list[Route]:
                 start,
                 end,
                 step,
-                timeout_ms=params.duration_ms("timeout", 0),
-                lookback_ms=params.duration_ms("lookback_delta", 0),
-                limit=params.limit(),
+                timeout_ms=timeout_ms,
+                lookback_ms=lookback_ms,
+                limit=limit,
                 stats=params.text("stats"),
                 advise=params.flag("advice"),
             )
-        return raw_answer(result.data, warnings=result.warnings, infos=result.infos)
+        return raw_answer(result.data, warnings=[*result.warnings, *_said_of(params)], infos=result.infos)
 
     async def exemplars(request: Request) -> Response:
         params = await read_params(request)
-        start, end = params.time_ms("start"), params.time_ms("end")
+        start, end = params.span_ms()
         if end < start:
-            raise bad_data('invalid parameter "end": end timestamp must not be before start timestamp')
+            raise bad_data("end timestamp must not be before start timestamp")
         try:
             expr = parse_expr(params.text("query"), queries.options.parser)
         except ParseError as error:
-            raise bad_data(f'invalid parameter "query": {error.message}') from None
+            raise bad_data(error.message) from None
         sets = [list(node.matchers) for node in selectors(expr)]
+        if not sets:
+            return Response(status_code=204)
         found = await queries.run(lambda: services.db.exemplars(sets, start, end))
         return answer([_exemplars_of(series, exemplars) for series, exemplars in found])
 

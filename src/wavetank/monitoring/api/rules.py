@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -10,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wavetank.model.labels import Labels, Matcher
-from wavetank.model.quoting import format_float
-from wavetank.monitoring.api.answer import answer, bad_data, endpoint
-from wavetank.monitoring.api.params import Params, read_params
+from wavetank.model.quoting import format_float, quote
+from wavetank.monitoring.api.answer import ApiFailure, answer, bad_data, endpoint
+from wavetank.monitoring.api.params import Params, parse_integer, read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.rules.alert import ActiveAlert, AlertRule, sorted_alerts
@@ -62,7 +64,7 @@ def rule_json(entry: Rule, with_alerts: bool) -> dict[str, Any]:
             "duration": entry.config.hold / 1000,
             "keepFiringFor": entry.config.keep_firing_for / 1000,
             "annotations": entry.config.annotations,
-            "alerts": [alert_json(a) for a in sorted_alerts([entry.rule])] if with_alerts else [],
+            "alerts": [alert_json(a) for a in sorted_alerts([entry.rule])] if with_alerts else None,
         }
     return shown
 
@@ -103,20 +105,25 @@ def routes(services: Services) -> list[Route]:
 
     async def rules(request: Request) -> Response:
         params = await read_params(request)
+        sets = params.matcher_sets()
         kind = params.text("type").lower()
         if kind not in ("", "alert", "record"):
-            raise bad_data(f'invalid parameter "type": not supported value "{kind}"')
+            raise bad_data(f'invalid parameter "type": not supported value {quote(kind)}')
+        with_alerts = not _excludes_alerts(params)
+        page = _Page.of(params)
         names, files = set(params.all("rule_group[]")), set(params.all("file[]"))
-        sets, with_alerts = params.matcher_sets(), not params.flag("exclude_alerts")
-        filtered = bool(kind or sets or params.all("rule_name[]"))
         shown = []
-        for group in sorted(services.rules.groups.values(), key=lambda group: group.key):
+        groups = sorted(services.rules.groups.values(), key=lambda group: (group.file, group.name))
+        for group in page.rest(groups):
             if (names and group.name not in names) or (files and group.file not in files):
                 continue
-            found = wanted_rules(group, params, kind, sets)
-            if found or not filtered:
+            if found := wanted_rules(group, params, kind, sets):
                 shown.append((group, found))
-        return answer(_page(shown, params, with_alerts))
+        data: dict[str, Any] = {}
+        if page.limit and len(shown) > page.limit:
+            data["groupNextToken"] = next_token(shown[page.limit][0])
+            shown = shown[: page.limit]
+        return answer({"groups": [group_json(group, found, with_alerts) for group, found in shown], **data})
 
     async def alerts(request: Request) -> Response:
         found = sorted_alerts(
@@ -127,18 +134,55 @@ def routes(services: Services) -> list[Route]:
     return [Route("/rules", endpoint(rules)), Route("/alerts", endpoint(alerts))]
 
 
-def _page(shown: list[tuple[Group, list[Rule]]], params: Params, with_alerts: bool) -> dict[str, Any]:
-    """The groups, or a page of them with the token of the next."""
-    token, limit = params.text("group_next_token"), params.limit("group_limit")
-    if token and not limit:
-        raise bad_data("group_limit needs to be set in order to paginate over the groups")
-    if token:
-        keys = [group.key for group, _ in shown]
-        if token not in keys:
-            raise bad_data(f"invalid group_next_token '{token}'. were rule groups changed?")
-        shown = shown[keys.index(token) :]
-    data: dict[str, Any] = {}
-    if limit and len(shown) > limit:
-        data["groupNextToken"] = shown[limit][0].key
-        shown = shown[:limit]
-    return {"groups": [group_json(group, rules, with_alerts) for group, rules in shown], **data}
+def next_token(group: Group) -> str:
+    """Where the next page begins."""
+    return hashlib.sha256(group.key.encode()).hexdigest()
+
+
+def _excludes_alerts(params: Params) -> bool:
+    text = params.text("exclude_alerts").lower()
+    try:
+        return params.flag("exclude_alerts")
+    except ApiFailure:
+        said = f"error converting exclude_alerts: strconv.ParseBool: parsing {quote(text)}: invalid syntax"
+        raise bad_data(f'invalid parameter "exclude_alerts": {said}') from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """At most ``limit`` groups (0: all) from the one on that ``token`` stands for."""
+
+    limit: int = 0
+    token: str = ""
+
+    @classmethod
+    def of(cls, params: Params) -> _Page:
+        """Raises ApiFailure."""
+        text, token = params.text("group_limit"), params.text("group_next_token")
+        if not text:
+            if token:
+                said = "group_limit needs to be present in order to paginate over the groups"
+                raise bad_data(f'invalid parameter "group_next_token": {said}')
+            return cls()
+        try:
+            limit = parse_integer(text)
+            if not -(1 << 31) <= limit < 1 << 31:
+                raise ValueError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
+        except ValueError as error:
+            said = str(error).replace("strconv.Atoi", "strconv.ParseInt")
+            raise bad_data(
+                f'invalid parameter "group_limit": group_limit needs to be a valid number: {said}'
+            ) from None
+        if limit <= 0:
+            raise bad_data('invalid parameter "group_limit": group_limit needs to be greater than 0')
+        return cls(limit, token)
+
+    def rest(self, groups: Sequence[Group]) -> Sequence[Group]:
+        """The groups from the token on. Raises ApiFailure if none has it."""
+        if not self.token:
+            return groups
+        for i, group in enumerate(groups):
+            if next_token(group) == self.token:
+                return groups[i:]
+        said = f"invalid group_next_token '{self.token}'. were rule groups changed?"
+        raise bad_data(f'invalid parameter "group_next_token": {said}')

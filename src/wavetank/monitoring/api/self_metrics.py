@@ -27,7 +27,7 @@ def self_metrics(services: Services) -> Callable[[Request], Awaitable[Response]]
         try:
             wanted = re2.compile(pattern) if pattern else None
         except re2.error as error:
-            raise bad_data(f'invalid parameter "metric_name_pattern": {error}') from None
+            raise bad_data(f"invalid metric_name_pattern: {error}") from None
         return answer(
             [
                 _family(family)

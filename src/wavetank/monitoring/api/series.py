@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wavetank.model.labels import Labels, Matcher
+from wavetank.model.quoting import quote
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint
 from wavetank.monitoring.api.params import no_selector, read_params
 from wavetank.monitoring.api.services import Services
@@ -66,7 +67,7 @@ def routes(services: Services) -> list[Route]:
         params = await read_params(request)
         name = unescape_name(request.path_params["name"])
         if not name:
-            raise bad_data('invalid label name: ""')
+            raise bad_data(f"invalid label name: {quote(name)}")
         limit = params.limit()
         start, end = params.span_ms()
         sets = params.matcher_sets() or [[]]

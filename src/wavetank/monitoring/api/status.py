@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import socket
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -17,7 +19,7 @@ from starlette.routing import Route
 from wavetank import __version__
 from wavetank.monitoring.api.answer import answer, bad_data, endpoint
 from wavetank.monitoring.api.features import features
-from wavetank.monitoring.api.params import read_params
+from wavetank.monitoring.api.params import parse_integer, read_params
 from wavetank.monitoring.api.self_metrics import self_metrics
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.config.show import show_config
@@ -29,6 +31,7 @@ __all__ = ["VERSION", "routes"]
 #: The Prometheus whose behaviour this is; clients choose features by it.
 VERSION: Final = "3.14.0"
 _TOP_MAX: Final = 10_000
+_NO_MIN, _NO_MAX = (1 << 63) - 1, -(1 << 63)  # times of a head without samples
 
 
 def routes(services: Services) -> list[Route]:
@@ -51,7 +54,7 @@ def routes(services: Services) -> list[Route]:
                 "reloadConfigSuccess": state.reload_ok,
                 "lastConfigTime": format_time(state.reloaded_at),
                 "corruptionCount": 0,
-                "goroutineCount": 0,
+                "goroutineCount": len(asyncio.all_tasks()) + threading.active_count(),
                 "GOMAXPROCS": os.cpu_count() or 1,
                 "GOMEMLIMIT": 0,
                 "GOGC": "",
@@ -74,9 +77,14 @@ def routes(services: Services) -> list[Route]:
 
     async def tsdb(request: Request) -> Response:
         params = await read_params(request)
-        limit = params.limit(default=10)
-        if not 1 <= limit <= _TOP_MAX:
-            raise bad_data(f"limit must be a positive number, at most {_TOP_MAX}")
+        try:
+            limit = parse_integer(params.text("limit") or "10")
+        except ValueError:
+            limit = 0
+        if limit < 1:
+            raise bad_data("limit must be a positive number")
+        if limit > _TOP_MAX:
+            raise bad_data(f"limit must not exceed {_TOP_MAX}")
         return answer(_head(await services.queries.run(lambda: services.db.head_stats(limit))))
 
     async def blocks(request: Request) -> Response:
@@ -119,8 +127,8 @@ def _head(stats: HeadStats) -> dict[str, object]:
             "numSeries": stats.series,
             "numLabelPairs": stats.label_pairs,
             "chunkCount": stats.chunks,
-            "minTime": stats.mint_ms or 0,
-            "maxTime": stats.maxt_ms or 0,
+            "minTime": _NO_MIN if stats.mint_ms is None else stats.mint_ms,
+            "maxTime": _NO_MAX if stats.maxt_ms is None else stats.maxt_ms,
         },
         "seriesCountByMetricName": shown(stats.series_by_metric),
         "labelValueCountByLabelName": shown(stats.values_by_label),
