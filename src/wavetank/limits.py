@@ -150,6 +150,9 @@ CONSOLE_TREE_NODES_MAX: Final = (
 CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused with 503
 
 # Storage
+HEAD_ROWS_RESERVED: Final = 1 << 26  # addresses, not memory: columns of more series are copied when they grow
+HEAD_CHUNKS_RESERVED: Final = 1 << 28  # the same of full chunks
+ARENA_BLOCKS_RESERVED: Final = 1 << 28  # and of blocks of open chunks
 SERIES_MADE_AT_ONCE: Final = 4_096  # of many new ones, between two turns of others for the head
 BLOCK_MATCHED_SERIES_KEPT: Final = 4_000  # series of the selections a block remembers; at more it forgets all
 BLOCK_MATCHED_SERIES_MAX: Final = 1_000  # a selection of more series is not remembered
@@ -210,6 +213,8 @@ IMPORT_SAMPLES_AT_ONCE: Final = 5_000_000  # decoded, compared and encoded toget
 IMPORT_CHUNK_BYTES_MAX: Final = 256 * MIB  # encoded samples of one block in memory; more: another block
 IMPORT_DISK_RESERVE_BYTES: Final = 64 * MIB  # left free on the disk; an import that would need it is refused
 IMPORT_ANSWER_BYTES_MAX: Final = 256 * MIB  # one answer of a server; larger: less time is asked for at once
+IMPORT_PUSH_SAMPLES: Final = 20_000  # of one remote write request to a running server
+IMPORT_TRIES_MAX: Final = 7  # of one request to a slow source, a minute in all; then the import stops
 IMPORT_CSV_BYTES_MAX: Final = 512 * MIB  # a CSV file; larger is refused
 
 # Rules
@@ -242,5 +247,7 @@ HTTP_REDIRECTS_MAX: Final = 10  # then the request fails
 PROXY_HEAD_BYTES_MAX: Final = 64 * KIB  # a proxy's answer to CONNECT; larger: the request fails
 
 # OTLP
-OTLP_DELTA_STREAMS_MAX: Final = 1_000_000  # whose deltas are added up; data points of further ones are refused
+OTLP_DELTA_STREAMS_MAX: Final = (
+    1_000_000  # whose deltas are added up; data points of further ones are refused
+)
 OTLP_TARGET_INFOS_MAX: Final = 1_000  # samples of target_info for one resource of a request; the newest stay

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from wavetank.model.histogram import FloatHistogram
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
 from wavetank.monitoring.history import copy as copying
 from wavetank.monitoring.history import slot
-from wavetank.monitoring.history.copy import Wanted, import_history
+from wavetank.monitoring.history.copy import Wanted, import_history, own_directory
 from wavetank.monitoring.history.directory import Directory
 from wavetank.monitoring.history.source import TooMuch
 from wavetank.monitoring.server import ServerOptions
@@ -128,6 +129,7 @@ class _Broken:
         self._inner = inner
         self._after_ms = after_ms
         self.extent, self.estimate, self.close = inner.extent, inner.estimate, inner.close
+        self.extras = inner.extras
 
     def read(self, mint_ms: int, maxt_ms: int) -> Iterator[Found]:
         if mint_ms > self._after_ms:
@@ -143,11 +145,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
     source, target = blocks_of(tmp_path / "source", hours=12), tmp_path / "data"
     with pytest.raises(InputError, match="gone"):
         import_history(
-            _Broken(Directory(source, [ALL], CLOCK), BASE + 5 * HOUR_MS), Wanted("x"), target, CLOCK
+            _Broken(Directory(source, [ALL], CLOCK), BASE + 5 * HOUR_MS),
+            Wanted("x"),
+            partial(own_directory, target, CLOCK),
         )
     part = sum(map(len, read(target).values()))
     assert 0 < part < 1440
-    done = import_history(Directory(source, [ALL], CLOCK), Wanted("x"), target, CLOCK)
+    done = import_history(Directory(source, [ALL], CLOCK), Wanted("x"), partial(own_directory, target, CLOCK))
     assert done.resumed_at_ms is not None
     assert (done.read, done.added) == (1440 - part, 1440 - part)
     assert read(target) == read(source)
@@ -209,7 +213,7 @@ def test_a_directory_in_use_and_one_without_blocks_are_refused(tmp_path: Path) -
     db = DB.open(tmp_path / "data", Options(), CLOCK)
     result = run(f"--from={source}", f"--storage.tsdb.path={tmp_path}/data")
     db.close()
-    assert "stop the server that uses the directory" in str(result.exception)
+    assert "give --to with the URL of the server that uses it" in str(result.exception)
     (tmp_path / "empty").mkdir()
     assert "no blocks in" in str(run(f"--from={tmp_path}/empty").exception)
     assert "same directory" in str(run(f"--from={source}", f"--storage.tsdb.path={source}").exception)

@@ -1,16 +1,21 @@
-"""``wavetank prometheus import``: history from elsewhere into a data directory. Not in upstream."""
+"""``wavetank prometheus import``: history from elsewhere. Not in upstream."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
+    from wavetank.clock import Clock
     from wavetank.monitoring.history.source import HistorySource
+    from wavetank.monitoring.history.target import Target
 
 __all__ = ["import_command"]
+
+_DIRECTORY: Final = "data/"
 
 
 @click.command("import")
@@ -19,9 +24,26 @@ __all__ = ["import_command"]
     "origin",
     required=True,
     metavar="URL|DIR|FILE",
-    help="A server's URL, a data directory, a Thanos bucket's directory, a block, or a Grafana CSV file.",
+    help="A server's URL, a data directory, a Thanos bucket's directory, a block, an OpenMetrics file, or a "
+    "Grafana CSV file.",
 )
-@click.option("--storage.tsdb.path", "storage_path", default="data/", show_default=True)
+@click.option(
+    "--to",
+    "server",
+    metavar="URL",
+    help="A running server on this machine that takes it, in place of a directory nobody uses.",
+)
+@click.option(
+    "--to.http.config.file",
+    "to_http_config",
+    type=click.Path(path_type=Path),
+    help="HTTP client file for --to.",
+)
+@click.option(
+    "--storage.tsdb.path",
+    "storage_path",
+    help="The data directory. [default: data/, or what the server says]",
+)
 @click.option("--match", "matches", multiple=True, help="Series selector; may be repeated. [default: all]")
 @click.option("--start", help="From when on, RFC3339 or Unix seconds. [default: all there is]")
 @click.option("--end", help="Until when. [default: all there is]")
@@ -47,7 +69,7 @@ __all__ = ["import_command"]
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def import_command(**flags: Any) -> int:
-    """Copy history into a data directory, which no server may have open meanwhile.
+    """Copy history into a data directory, or with --to into a running server.
 
     Samples of any age are written as blocks. Run twice, it adds nothing; interrupted, it goes on where it
     stopped. A server deletes what is older than its --storage.tsdb.retention.time, imported or not.
@@ -58,7 +80,6 @@ def import_command(**flags: Any) -> int:
     from wavetank.monitoring.rfc3339 import parse_time_ms
 
     clock = RealClock()
-    path = Path(flags["storage_path"])
     if any("=" not in label for label in flags["labels"]):
         raise click.UsageError("--label is name=value")
     try:
@@ -67,10 +88,11 @@ def import_command(**flags: Any) -> int:
     except ValueError as error:
         raise InputError(str(error), fix="times as 2026-01-31T12:00:00Z or Unix seconds") from None
     wanted = Wanted(_name(flags), start, end, tuple(label.partition("=")[::2] for label in flags["labels"]))
-    source = _source(flags, path, clock, start)
+    source = _source(flags, clock, start)
     try:
         with _Bar(flags["quiet"]) as bar:
-            done = import_history(source, wanted, path, clock, progress=bar, dry_run=flags["dry_run"])
+            into = partial(_target, flags, clock)
+            done = import_history(source, wanted, into, progress=bar, dry_run=flags["dry_run"])
     except KeyboardInterrupt:
         click.echo("interrupted; run the same command again to go on", err=True)
         return 130
@@ -82,13 +104,39 @@ def import_command(**flags: Any) -> int:
     return 1 if any("passed over" in note and "cannot" in note for note in source.notes) else 0
 
 
+def _target(flags: dict[str, Any], clock: Clock) -> Target:
+    """Where it goes. Raises InputError."""
+    from wavetank.model.labels import METRIC_NAME, Matcher, MatchType
+    from wavetank.monitoring.config.http_file import load_http_config
+    from wavetank.monitoring.history.copy import own_directory
+    from wavetank.monitoring.history.remote import RemoteServer
+    from wavetank.monitoring.history.target import ServedDirectory
+
+    given = flags["storage_path"]
+    if not flags["server"]:
+        return own_directory(Path(given or _DIRECTORY), clock)
+    config = flags["to_http_config"]
+    server = RemoteServer(
+        flags["server"],
+        [[Matcher(MatchType.REGEXP, METRIC_NAME, ".+")]],
+        clock,
+        http=load_http_config(config) if config else None,
+        via="read",
+    )
+    try:
+        return ServedDirectory(server, Path(given) if given else None, clock)
+    except BaseException:
+        server.close()
+        raise
+
+
 def _name(flags: dict[str, Any]) -> str:
     """What makes two runs the same run."""
     names = ("origin", "matches", "start", "end", "labels", "external_labels", "via", "step", "metric")
     return " ".join(f"{name}={flags[name]}" for name in names)
 
 
-def _source(flags: dict[str, Any], path: Path, clock: Any, start_ms: int | None) -> HistorySource:
+def _source(flags: dict[str, Any], clock: Clock, start_ms: int | None) -> HistorySource:
     """What ``--from`` names. Raises InputError."""
     from wavetank.errors import InputError
     from wavetank.model.labels import METRIC_NAME, Matcher, MatchType
@@ -122,18 +170,26 @@ def _source(flags: dict[str, Any], path: Path, clock: Any, start_ms: int | None)
             start_ms=start_ms,
         )
     place = Path(origin)
+    path = Path(flags["storage_path"] or (Path.cwd() / "data" if flags["server"] else _DIRECTORY))
     if place.is_dir():
         from wavetank.monitoring.history.directory import Directory
 
         if path.exists() and place.resolve() == path.resolve():
             raise InputError("--from and --storage.tsdb.path are the same directory")
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return Directory(place, selectors, clock, external_labels=external is not False, scratch=path.parent)
     if place.is_file():
+        from wavetank.monitoring.history.openmetrics import OpenMetricsFile, is_openmetrics
+
+        if is_openmetrics(place):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return OpenMetricsFile(place, selectors, clock, scratch=path.parent)
         from wavetank.monitoring.history.grafana_csv import GrafanaCSV
 
         return GrafanaCSV(place, selectors, metric=flags["metric"], zone=flags["timezone"])
-    raise InputError(f"--from: there is no {origin}", fix="give a URL, a directory or a CSV file")
+    raise InputError(
+        f"--from: there is no {origin}", fix="give a URL, a directory, or a file of OpenMetrics or CSV"
+    )
 
 
 class _Bar:
@@ -187,3 +243,7 @@ def _show(flags: dict[str, Any], done: Any) -> None:
     if done.resumed_at_ms is not None:
         click.echo(f"went on at {format_time(done.resumed_at_ms / 1000)}, where the last run stopped")
     click.echo(f"read {done.read:,} samples {between}; {done.added:,} were new")
+    if done.exemplars:
+        click.echo(f"and {done.exemplars:,} exemplars")
+    if flags["server"]:
+        click.echo("the server takes finished blocks in within a minute")

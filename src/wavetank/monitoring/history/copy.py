@@ -22,8 +22,9 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.limits import IMPORT_DISK_RESERVE_BYTES, IMPORT_SAMPLES_AT_ONCE, MIB
 from wavetank.model.labels import Labels
-from wavetank.monitoring.history.slot import BlockSlot, HeadSlot, Present
+from wavetank.monitoring.history.slot import Present
 from wavetank.monitoring.history.source import Estimate, HistorySource, TooMuch
+from wavetank.monitoring.history.target import OwnDirectory, Slot, Target
 from wavetank.tsdb.compaction import block_ranges
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.decode import Columns, count_samples, decode, subset
@@ -31,7 +32,7 @@ from wavetank.tsdb.errors import LockedError
 from wavetank.tsdb.options import HOUR_MS, Options
 from wavetank.tsdb.querier import Found
 
-__all__ = ["Imported", "Wanted", "import_history", "pieces"]
+__all__ = ["Imported", "Wanted", "import_history", "own_directory", "pieces"]
 
 _WIDTH_MAX_MS: Final = 18 * HOUR_MS  # the longest block a server with the default retention makes
 _PART_MS_MIN: Final = 60_000  # a range that is too much at once is halved down to this
@@ -60,6 +61,7 @@ class Imported:
     expected: Estimate = field(default_factory=lambda: Estimate(0, 0))
     read: int = 0
     added: int = 0
+    exemplars: int = 0
     resumed_at_ms: int | None = None
 
 
@@ -73,13 +75,12 @@ class _Mark(msgspec.Struct):
 def import_history(
     source: HistorySource,
     wanted: Wanted,
-    path: Path,
-    clock: Clock,
+    into: Callable[[], Target],
     *,
     progress: Progress = lambda done_ms, total_ms, samples: None,
     dry_run: bool = False,
 ) -> Imported:
-    """Copy what is wanted into the data directory ``path``, which no server may have open.
+    """Copy what is wanted to where it goes, which is opened once there is something to copy.
 
     ``progress`` hears milliseconds done and to do, and samples read. Raises InputError where the disk is
     too small, the directory in use or the source out of reach.
@@ -95,28 +96,36 @@ def import_history(
     done.expected = source.estimate(start, end)
     if dry_run:
         return done
+    target = into()
     try:
-        db = DB.open(path, Options(), clock)
-    except LockedError as error:
-        raise InputError(
-            error.message, at=path, fix="stop the server that uses the directory, import, start it again"
-        ) from None
-    try:
-        _refuse_small_disk(db, done)
-        _Run(source, wanted, db, done, progress).whole()
+        _refuse_small_disk(target, done)
+        _Run(source, wanted, target, done, progress).whole()
+        extras = source.extras(start, end).with_labels(dict(wanted.labels))
+        target.add_extras(extras)
+        done.exemplars = len(extras.exemplars)
     finally:
-        db.close()
+        target.close()
     return done
 
 
-def _refuse_small_disk(db: DB, done: Imported) -> None:
-    free = shutil.disk_usage(db.path).free
-    there = sum(b.meta.stats.num_samples for b in db.blocks if b.overlaps(done.start_ms, done.end_ms))
+def own_directory(path: Path, clock: Clock) -> Target:
+    """A data directory which no server has open; it is made if need be. Raises InputError."""
+    try:
+        return OwnDirectory(DB.open(path, Options(retention_ms=0), clock))
+    except LockedError as error:
+        raise InputError(
+            error.message, at=path, fix="give --to with the URL of the server that uses it, or stop it"
+        ) from None
+
+
+def _refuse_small_disk(target: Target, done: Imported) -> None:
+    free = shutil.disk_usage(target.path).free
+    there = target.stored(done.start_ms, done.end_ms)
     missing = max(0.0, 1 - there / max(done.expected.samples, 1))
     need = int(done.expected.bytes * missing)
     if need + IMPORT_DISK_RESERVE_BYTES > free:
         raise InputError(
-            f"the disk of {db.path} is too small: about {done.expected.samples:,} samples need "
+            f"the disk of {target.path} is too small: about {done.expected.samples:,} samples need "
             f"{need / MIB:,.0f} MiB, and {free / MIB:,.0f} MiB are free",
             fix="narrow --start, --end or --match, or give another --storage.tsdb.path",
         )
@@ -126,15 +135,15 @@ class _Run:
     """One run over all slots."""
 
     def __init__(
-        self, source: HistorySource, wanted: Wanted, db: DB, done: Imported, progress: Progress
+        self, source: HistorySource, wanted: Wanted, target: Target, done: Imported, progress: Progress
     ) -> None:
         self._source = source
         self._wanted = wanted
-        self._db = db
+        self._target = target
         self._done = done
         self._progress = progress
         digest = hashlib.sha256(wanted.name.encode()).hexdigest()[:12]
-        self._mark = db.path / f"import-{digest}.json"
+        self._mark = target.path / f"import-{digest}.json"
 
     def whole(self) -> None:
         done = self._done
@@ -170,28 +179,20 @@ class _Run:
         low = done.start_ms
         while low <= done.end_ms:
             high = min(done.end_ms, low // width * width + width - 1)
-            begin = self._head_begin()
+            begin = self._target.head_begin()
             if begin is not None and low < begin <= high:
                 high = begin - 1
             yield low, high
             low = high + 1
 
-    def _head_begin(self) -> int | None:
-        """From when on samples belong to the head: where blocks end, the log's replay begins."""
-        head = self._db.store.head
-        if not head.samples_appended or head.maxt_ms < head.mint_ms:
-            return None
-        return int(max(head.mint_ms // head.chunk_range_ms * head.chunk_range_ms, head.min_valid_ms))
-
     def _slot(self, low: int, high: int) -> None:
-        begin = self._head_begin()
-        slot = BlockSlot(self._db) if begin is None or low < begin else HeadSlot(self._db)
-        present = Present(self._db, low, high)
+        slot = self._target.slot(low)
+        present = Present(self._target.find(low, high), low, high)
         self._part(slot, present, low, high)
         slot.finish()
         self._done.added += slot.samples
 
-    def _part(self, slot: BlockSlot | HeadSlot, present: Present, low: int, high: int) -> None:
+    def _part(self, slot: Slot, present: Present, low: int, high: int) -> None:
         try:
             every = list(self._source.read(low, high))
         except TooMuch:

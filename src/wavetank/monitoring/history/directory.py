@@ -17,7 +17,9 @@ from typing import Any, Final
 from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.model.labels import Labels, Matcher
+from wavetank.monitoring.history.extras import Extras
 from wavetank.monitoring.history.source import Estimate
+from wavetank.monitoring.remote.codec import MetadataEntry
 from wavetank.tsdb.block import Block
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.errors import CorruptionError, StorageError
@@ -142,6 +144,21 @@ class Directory:
                     found.append(part)
         if found:
             yield merged(found)
+
+    def extras(self, mint_ms: int, maxt_ms: int) -> Extras:
+        """What the log has; blocks have neither."""
+        if self._head is None:
+            return Extras()
+        exemplars = [
+            (series, each.labels, each.value, each.timestamp_ms)
+            for series, found in self._head.exemplars(self._selectors, mint_ms, maxt_ms)
+            for each in found
+        ]
+        metadata = {
+            name: MetadataEntry(entries[-1].type, entries[-1].help, entries[-1].unit)
+            for name, entries in self._head.metadata().items()
+        }
+        return Extras(exemplars, metadata)
 
     def close(self) -> None:
         for each in self._blocks:

@@ -20,6 +20,7 @@ import numpy as np
 from wavetank.errors import InputError, Location
 from wavetank.limits import IMPORT_CSV_BYTES_MAX, MIB
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher
+from wavetank.monitoring.history.extras import Extras
 from wavetank.monitoring.history.source import Estimate
 from wavetank.monitoring.rfc3339 import parse_time_ms
 from wavetank.promql.parser import ParseError, parse_metric
@@ -182,6 +183,9 @@ class GrafanaCSV:
         chunks = ChunkSet(none, none, none, none, none, none, none, [])
         loose = LooseSamples(series, self._times[inside], self._values[inside])
         yield Found([self._labels[i] for i in present.tolist()], chunks, loose)
+
+    def extras(self, mint_ms: int, maxt_ms: int) -> Extras:
+        return Extras()
 
     def close(self) -> None:
         """Nothing is open."""

@@ -16,14 +16,15 @@ import msgspec
 import numpy as np
 import yaml
 
-from wavetank.clock import Clock
+from wavetank.clock import Clock, pause
 from wavetank.errors import InputError
-from wavetank.limits import IMPORT_ANSWER_BYTES_MAX
+from wavetank.limits import IMPORT_ANSWER_BYTES_MAX, IMPORT_TRIES_MAX
 from wavetank.model.labels import Labels, Matcher
 from wavetank.monitoring.config.http import HTTPClientConfig
+from wavetank.monitoring.history.extras import Extras
 from wavetank.monitoring.history.source import Estimate, TooMuch
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
-from wavetank.monitoring.remote.codec import RemoteError, pack, unpack
+from wavetank.monitoring.remote.codec import MetadataEntry, RemoteError, pack, unpack
 from wavetank.monitoring.remote.read_client import (
     READ_HEADERS,
     decode_samples_answer,
@@ -41,7 +42,12 @@ Via = Literal["auto", "read", "query", "range"]
 _TIMEOUT_SECONDS: Final = 300.0
 _BYTES_PER_SAMPLE: Final = 2.0
 _DAY_MS: Final = 86_400_000
+_MONTH_MS: Final = 30 * _DAY_MS
+_MONTHS_MAX: Final = 240
 _STEPS_MAX: Final = 10_000
+_PAUSE_SECONDS_MAX: Final = 30.0
+_BUSY: Final = frozenset({429, 502, 504})  # worth asking again
+_TOO_MUCH: Final = frozenset({413, 422, 502, 503, 504})  # of a range: less at once may do
 _NO_CHUNKS: Final = np.empty(0, np.int64)
 
 
@@ -73,6 +79,7 @@ class RemoteServer:
         self._step_ms = step_ms
         self._start_ms = start_ms
         self._strip: dict[str, str] = {}
+        self._answered = False  # a server that was there once is waited for
         self._runner = asyncio.Runner()
         try:
             self._client = self._runner.run(_client(http or HTTPClientConfig(), clock))
@@ -90,7 +97,7 @@ class RemoteServer:
     # --- what there is ------------------------------------------------------------------------------
 
     def extent(self) -> tuple[int, int] | None:
-        """Until now, from what was given, or the oldest sample by the server's metrics, or 15 days ago."""
+        """Until now, from what was given, the oldest sample by the server's metrics, or the oldest month."""
         now_ms = int(self._clock.now() * 1000)
         if self._start_ms is not None:
             return min(self._start_ms, now_ms), now_ms
@@ -101,7 +108,22 @@ class RemoteServer:
             lowest = self._own_metric(name)
             if lowest is not None and 0 < lowest * scale < now_ms:
                 return int(lowest * scale), now_ms
-        return now_ms - 15 * _DAY_MS, now_ms
+        return self._oldest_ms(now_ms), now_ms
+
+    def _oldest_ms(self, now_ms: int) -> int:
+        """The begin of the oldest month with series, looking back until a year has none."""
+        oldest = now_ms - 15 * _DAY_MS
+        empty = 0
+        for k in range(_MONTHS_MAX):
+            end = now_ms - k * _MONTH_MS
+            between = [("start", f"{(end - _MONTH_MS) / 1000:.3f}"), ("end", f"{end / 1000:.3f}")]
+            if self._query("labels", [*between, ("limit", "1")]):
+                oldest, empty = min(oldest, end - _MONTH_MS), 0
+            else:
+                empty += 1
+            if empty > 12:
+                break
+        return oldest
 
     def _own_metric(self, name: str) -> float | None:
         status, body = self._get("/metrics", ())
@@ -121,7 +143,10 @@ class RemoteServer:
             rate = 0.0
             for selector in self._selectors:
                 text = f"sum(count_over_time({_selector(selector)}[2m]))"
-                answer = self._query("query", [("query", text), ("time", f"{at_ms / 1000:.3f}")])
+                try:
+                    answer = self._query("query", [("query", text), ("time", f"{at_ms / 1000:.3f}")])
+                except TooMuch:
+                    continue  # an estimate may lack one of its moments
                 for entry in (answer or {}).get("result") or ():
                     rate += float(entry["value"][1]) / 120
             most = max(most, rate)
@@ -140,11 +165,11 @@ class RemoteServer:
     def _chosen(self) -> Via:
         """The best way that works, tried on the last minute."""
         now_ms = int(self._clock.now() * 1000)
-        status, _, _ = self._read_raw(self._selectors[0], now_ms - 60_000, now_ms)
+        status, _, body = self._read_raw(self._selectors[0], now_ms - 60_000, now_ms)
         if status == 200:
             return "read"
-        if status in (401, 403):
-            raise InputError(f"{self._base} answered {status}", fix="give --http.config.file or --header")
+        self._refused(status)
+        self._check_busy("read", status, body)
         if self._raw(self._selectors[0], now_ms - 60_000, now_ms) is not None:
             self.notes.append(
                 f"{self._base} has no remote read: copied by queries, without staleness markers and native "
@@ -172,7 +197,8 @@ class RemoteServer:
         status, kind, body = self._read_raw(selector, mint_ms, maxt_ms)
         if status != 200:
             text = body[:200].decode("utf-8", "replace").strip()
-            raise InputError(f"{self._base}/api/v1/read answered {status}: {text}")
+            complaint = f"{self._base}/api/v1/read answered {status}: {text}"
+            raise TooMuch(complaint) if status in _TOO_MUCH or "limit" in text else InputError(complaint)
         try:
             if "x-streamed-protobuf" in kind:
                 found = found_in_frames(body)
@@ -237,18 +263,76 @@ class RemoteServer:
         if note not in self.notes:
             self.notes.append(note)
 
+    def extras(self, mint_ms: int, maxt_ms: int) -> Extras:
+        """What the query API says; servers without it have none."""
+        found = Extras()
+        between = [("start", f"{mint_ms / 1000:.3f}"), ("end", f"{maxt_ms / 1000:.3f}")]
+        for selector in self._selectors:
+            data = self._query("query_exemplars", [("query", _selector(selector)), *between])
+            for entry in data if isinstance(data, list) else ():
+                series = Labels.of(entry.get("seriesLabels") or {}).without(*self._strip)
+                for each in entry.get("exemplars") or ():
+                    at_ms = round(float(each["timestamp"]) * 1000)
+                    found.exemplars.append((series, Labels.of(each["labels"]), float(each["value"]), at_ms))
+        metadata = self._query("metadata", [])
+        for name, entries in metadata.items() if isinstance(metadata, dict) else ():
+            for entry in entries:
+                found.metadata[name] = MetadataEntry(
+                    entry.get("type", ""), entry.get("help", ""), entry.get("unit", "")
+                )
+        return found
+
+    # --- a server to write to -----------------------------------------------------------------------
+
+    def status(self, name: str) -> dict[str, Any]:
+        """A page of /api/v1/status. Raises InputError."""
+        found = self._query(f"status/{name}", [])
+        if not isinstance(found, dict):
+            raise InputError(f"{self._base} does not tell its status/{name}", fix="check --to")
+        return found
+
+    def write(self, request: bytes) -> None:
+        """A remote write request. What the server has already it passes over. Raises InputError."""
+        headers = {
+            "Content-Encoding": "snappy",
+            "Content-Type": "application/x-protobuf",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+            **self._headers,
+        }
+        status, _, body = self._ask("POST", "/api/v1/write", headers, pack(request))
+        self._refused(status)
+        text = body[:200].decode("utf-8", "replace").strip()
+        if status == 404:
+            fix = "start it with --web.enable-remote-write-receiver, or give an --end before its log begins"
+            raise InputError(f"{self._base} takes no remote write: {text}", fix=fix)
+        if status >= 300 and "duplicate" not in text and "out of order" not in text:
+            raise InputError(f"{self._base}/api/v1/write answered {status}: {text}")
+
     # --- HTTP ---------------------------------------------------------------------------------------
 
     def _query(self, path: str, params: Sequence[tuple[str, str]]) -> Any:
-        """``data`` of an answer, None for a server that refuses the query. Raises InputError."""
+        """``data`` of an answer, None for a server that refuses the query.
+
+        Raises TooMuch for one that cannot answer now, InputError.
+        """
         status, body = self._get(f"/api/v1/{path}", params)
-        if status in (401, 403):
-            raise InputError(f"{self._base} answered {status}", fix="give --http.config.file or --header")
+        self._refused(status)
+        self._check_busy(path, status, body)
         try:
             answer = msgspec.json.decode(body)
             return answer["data"] if answer["status"] == "success" else None
         except (msgspec.DecodeError, KeyError, TypeError):
             return None
+
+    def _refused(self, status: int) -> None:
+        if status in (401, 403):
+            raise InputError(f"{self._base} answered {status}", fix="give --http.config.file or --header")
+
+    def _check_busy(self, path: str, status: int, body: bytes) -> None:
+        """A server that is overloaded has not said what it can do. Raises TooMuch."""
+        if status == 429 or status >= 502:
+            text = body[:200].decode("utf-8", "replace").strip()
+            raise TooMuch(f"{self._base}/api/v1/{path} answered {status}: {text}", fix="try again later")
 
     def _get(self, path: str, params: Sequence[tuple[str, str]]) -> tuple[int, bytes]:
         query = f"?{urllib.parse.urlencode(params)}" if params else ""
@@ -258,11 +342,24 @@ class RemoteServer:
     def _ask(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, str, bytes]:
-        try:
-            return self._runner.run(self._fetch(method, self._base + path, headers, body))
-        except FETCH_ERRORS as error:
-            text = str(error) or type(error).__name__
-            raise InputError(f"cannot reach {self._base}: {text}", fix="check --from") from None
+        """One answer; a server that is busy, slow or away is asked again after a while.
+
+        Raises TooMuch where it took too long every time, InputError where it cannot be reached.
+        """
+        for attempt in range(1, IMPORT_TRIES_MAX + 1):
+            try:
+                answer = self._runner.run(self._fetch(method, self._base + path, headers, body))
+                busy = answer[0] in _BUSY or (answer[0] == 503 and b'"timeout"' not in answer[2][:200])
+                if not busy or attempt == IMPORT_TRIES_MAX:
+                    return answer
+            except TimeoutError:
+                raise TooMuch(f"{self._base} did not answer within {_TIMEOUT_SECONDS:g} s") from None
+            except FETCH_ERRORS as error:
+                if attempt == IMPORT_TRIES_MAX or not self._answered:
+                    text = str(error) or type(error).__name__
+                    raise InputError(f"cannot reach {self._base}: {text}", fix="check the URL") from None
+            pause(min(2.0 ** (attempt - 2), _PAUSE_SECONDS_MAX))
+        raise AssertionError("the last try answers or raises")
 
     async def _fetch(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -275,6 +372,7 @@ class RemoteServer:
                 parts += part
                 if len(parts) > IMPORT_ANSWER_BYTES_MAX:
                     raise TooMuch(f"{url.partition('?')[0]} answered with more than {len(parts)} bytes")
+            self._answered = True
             return response.status, response.headers.get("Content-Type", ""), bytes(parts)
 
     def close(self) -> None:

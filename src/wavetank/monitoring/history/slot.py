@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.limits import IMPORT_CHUNK_BYTES_MAX, IMPORT_DISK_RESERVE_BYTES
-from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
+from wavetank.model.labels import Labels
 from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.decode import Columns, decode, joined, subset
-from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.meta import BlockMeta, Compaction, new_ulid
-from wavetank.tsdb.querier import Budget, find_in_block, merged
+from wavetank.tsdb.querier import Found, merged
 from wavetank.tsdb.rechunk import rechunked
 from wavetank.tsdb.series_table import SeriesTable, key_of
 
 __all__ = ["BlockSlot", "HeadSlot", "Present"]
 
 Int64s = npt.NDArray[np.int64]
-_EVERY: Final = Matcher(MatchType.REGEXP, METRIC_NAME, ".*")
 
 
 class Present:
-    """What a database holds of a slot."""
+    """What is there of a slot already."""
 
-    def __init__(self, db: DB, mint_ms: int, maxt_ms: int) -> None:
+    def __init__(self, present: Sequence[Found], mint_ms: int, maxt_ms: int) -> None:
         self._range = (mint_ms, maxt_ms)
-        found = []
-        for block in [b for b in db.blocks if b.overlaps(mint_ms, maxt_ms)]:
-            try:
-                found.append(find_in_block(block, [_EVERY], mint_ms, maxt_ms, Budget()))
-            except CorruptionError as error:
-                db.quarantine(block, str(error))
-        found.append(db.store.source.find([_EVERY], mint_ms, maxt_ms, Budget()))
-        present = [each for each in found if each is not None]
         self._found = merged(present) if present else None
         labels = self._found.labels if self._found is not None else ()
         self._place = {each: i for i, each in enumerate(labels)}
@@ -101,9 +93,12 @@ def _keys(labels: Sequence[Labels]) -> tuple[npt.NDArray[np.uint8], Int64s]:
 class BlockSlot:
     """Gathers samples older than the head and writes them as a block, or several where they are many."""
 
-    def __init__(self, db: DB) -> None:
+    def __init__(self, path: Path, clock: Clock, made: Callable[[Path], object]) -> None:
+        """``made`` hears of every block written into ``path``."""
         self.samples = 0
-        self._db = db
+        self._path = path
+        self._clock = clock
+        self._made = made
         self._clear()
 
     def _clear(self) -> None:
@@ -129,26 +124,25 @@ class BlockSlot:
         if not self._sets:
             return
         need = self._bytes * 2  # the index of short series is about as large as their chunks
-        free = shutil.disk_usage(self._db.path).free
+        free = shutil.disk_usage(self._path).free
         if need + IMPORT_DISK_RESERVE_BYTES > free:
             raise InputError(
-                f"the disk of {self._db.path} has {free >> 20} MiB left: too little for the next block of "
+                f"the disk of {self._path} has {free >> 20} MiB left: too little for the next block of "
                 f"about {need >> 20} MiB",
                 fix="make room and run the same command again: it goes on from here",
             )
         chunks = joined(self._sets)
         if len(chunks.series):
-            clock = self._db.clock
-            ulid = new_ulid(int(clock.now() * 1000), clock.random("tsdb/ulid"))
+            ulid = new_ulid(int(self._clock.now() * 1000), self._clock.random("tsdb/ulid"))
             meta = BlockMeta(
                 ulid=ulid,
                 min_time=int(chunks.mint.min()),
                 max_time=int(chunks.maxt.max()) + 1,
                 compaction=Compaction(sources=[ulid]),
             )
-            made = write_block(self._db.path, self._table, chunks, meta)
+            made = write_block(self._path, self._table, chunks, meta)
             if made is not None:
-                self._db.add_block(made)
+                self._made(made)
         self._clear()
 
 

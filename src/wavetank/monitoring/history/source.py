@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wavetank.errors import WavetankError
+from wavetank.errors import InputError
+from wavetank.monitoring.history.extras import Extras
 from wavetank.tsdb.querier import Found
 
 __all__ = ["Estimate", "HistorySource", "TooMuch"]
@@ -20,7 +21,7 @@ class Estimate:
     bytes: int
 
 
-class TooMuch(WavetankError):
+class TooMuch(InputError):
     """The answer for a time range is too large: ask for less time at once."""
 
 
@@ -43,6 +44,9 @@ class HistorySource(Protocol):
         Raises TooMuch where the range holds more than can be asked for at once, InputError where the
         source does not answer.
         """
+
+    def extras(self, mint_ms: int, maxt_ms: int) -> Extras:
+        """Exemplars of the range, and metadata; nothing where the source has none."""
 
     def close(self) -> None:
         """Let go of connections and files."""
