@@ -8,6 +8,7 @@ document into a msgspec Struct; unknown fields are errors that name the nearest 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -162,6 +163,8 @@ class _Builder:
                     merged = {**value, **merged}
                 continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key_node.tag == "tag:yaml.org,2002:binary":
+                key = self._binary(key_node)
             if not isinstance(key, str):
                 raise self._fail(key_node, "a mapping key must be a plain value")
             if key in result:
@@ -170,11 +173,21 @@ class _Builder:
             result[key] = self.build(value_node, (*key_path, key))
         return {**merged, **result} if merged else result
 
+    def _binary(self, node: Any) -> str:
+        """Bytes as text; what is not UTF-8 becomes lone surrogates, which no check of names lets pass."""
+        try:
+            data = base64.b64decode("".join(node.value.split()), validate=True)
+        except ValueError:
+            raise self._fail(node, "!!binary value contains invalid base64 data") from None
+        return data.decode("utf-8", "surrogateescape")
+
     def _scalar(self, node: Any) -> Any:
         tag, text = node.tag.rpartition(":")[2], node.value
         match tag:
-            case "str" | "timestamp" | "binary" | "!":
+            case "str" | "timestamp" | "!":
                 return text
+            case "binary":
+                return self._binary(node)
             case "null":
                 return None
             case "bool":

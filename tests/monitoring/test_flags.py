@@ -226,3 +226,16 @@ def test_the_longest_block_is_a_tenth_of_the_retention() -> None:
     ):
         found = storage_options(options(*arguments).storage, parse_config(file))
         assert found.max_block_ms == longest, arguments
+
+
+def test_a_retention_section_takes_the_place_of_the_flags_as_a_whole() -> None:
+    flags = options("--storage.tsdb.retention.time=5d", "--storage.tsdb.retention.size=1GB").storage
+    for section, expected in (
+        ("", (5 * 86_400_000, 1 << 30, 0.0)),
+        ("{time: 1d}", (86_400_000, 0, 0.0)),
+        ("{size: 2GB}", (0, 2 << 30, 0.0)),
+        ("{percentage: 50}", (0, 0, 50.0)),
+    ):
+        text = "{storage: {tsdb: {retention: " + section + "}}}" if section else "{}"
+        found = storage_options(flags, parse_config(text))
+        assert (found.retention_ms, found.retention_bytes, found.retention_percent) == expected

@@ -47,7 +47,18 @@ class RelabelConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
 
 def valid_label_name(name: str, legacy: bool = False) -> bool:
     """Whether a label may have this name: any text, or only the classic alphabet."""
-    return _LEGACY_LABEL.fullmatch(name) is not None if legacy else bool(name)
+    if legacy:
+        return _LEGACY_LABEL.fullmatch(name) is not None
+    return bool(name) and (name.isascii() or is_utf8(name))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether the text can be written as UTF-8: bytes that could not be read are lone surrogates in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_relabel(rule: RelabelConfig, legacy: bool = False) -> None:

@@ -26,11 +26,10 @@ def storage_options(flags: Options, config: Config) -> Options:
         changes["out_of_order_window_ms"] = int(tsdb.out_of_order_time_window)
     if tsdb.chunk_encoding.floats:
         changes["float_chunks"] = tsdb.chunk_encoding.floats
-    if retention.time is not None:
-        changes["retention_ms"] = int(retention.time)
-    if retention.size is not None:
-        changes["retention_bytes"] = int(retention.size)
-    if retention.percentage:
+    if retention.time is not None or retention.size is not None or retention.percentage:
+        # A section takes the place of the flags as a whole: what it leaves out is no limit.
+        changes["retention_ms"] = int(retention.time or 0)
+        changes["retention_bytes"] = int(retention.size or 0)
         changes["retention_percent"] = retention.percentage
     changes["retention_rules"] = tuple(_rule(rule) for rule in retention.rules)
     options = replace(flags, **changes)

@@ -216,7 +216,7 @@ class DB:
         return self.store.counts
 
     def reconfigure(self, options: Options) -> None:
-        """Take the retention, and the encoding of new float chunks, of ``options`` from now on."""
+        """Take retention, the encoding of new float chunks and the room for exemplars from now on."""
         self.options = replace(
             self.options,
             retention_ms=options.retention_ms,
@@ -224,7 +224,9 @@ class DB:
             retention_percent=options.retention_percent,
             retention_rules=options.retention_rules,
             float_chunks=options.float_chunks,
+            exemplars_max=options.exemplars_max,
         )
+        self.store.exemplars.resize(options.exemplars_max)
 
     # --- writing ------------------------------------------------------------------------------------
 

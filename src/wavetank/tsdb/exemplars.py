@@ -32,6 +32,11 @@ class ExemplarRing:
         self._newest: dict[Labels, Exemplar] = {}
         self.dropped = 0
 
+    def resize(self, size: int) -> None:
+        """Hold another number from now on; the oldest go."""
+        kept = deque(self._ring, maxlen=max(0, size))
+        self._ring, self._newest = kept, {exemplar.series: exemplar for exemplar in kept}
+
     def __len__(self) -> int:
         return len(self._ring)
 

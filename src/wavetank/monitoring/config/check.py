@@ -27,7 +27,7 @@ from wavetank.monitoring.config.model import (
     Storage,
     Tracing,
 )
-from wavetank.monitoring.relabel import RelabelConfig, check_relabel, valid_label_name
+from wavetank.monitoring.relabel import RelabelConfig, check_relabel, is_utf8, valid_label_name
 from wavetank.promql.parser import ParseError, parse_metric_selector
 from wavetank.yamlfile import Document
 
@@ -186,31 +186,46 @@ def _check_rules(place: _Place, rules: Iterable[RelabelConfig], legacy: bool = F
 
 
 def _check_global(section: Global) -> None:
-    for name in section.external_labels:
+    for name, value in section.external_labels.items():
         if not valid_label_name(name, section.metric_name_validation_scheme == "legacy"):
-            raise ValueError(f'"{name}" is not a valid label name')
-    if section.scrape_interval == 0 or section.evaluation_interval == 0:
-        raise ValueError("an interval of 0 is not possible")
-    if section.scrape_timeout is not None and section.scrape_timeout > section.scrape_interval:
+            raise ValueError(f'"{_shown(name)}" is not a valid label name')
+        if not is_utf8(value):
+            raise ValueError(f'"{_shown(value)}" is not a valid label value')
+    if (section.scrape_timeout or 0) > (section.scrape_interval or Global().scrape_interval):
         raise ValueError("global scrape timeout greater than scrape interval")
-    _check_protocols(section.scrape_protocols)
+    _check_protocols(section.scrape_protocols, "global config")
     _check_schemes(section.metric_name_validation_scheme, section.metric_name_escaping_scheme)
 
 
-def _check_schemes(validation: str, escaping: str) -> None:
+def _shown(text: str) -> str:
+    """With bytes that are no UTF-8 as ``\\xff``, as Go quotes them."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _check_schemes(validation: str, escaping: str, whose: str = "global") -> None:
     if validation not in ("", "utf8", "legacy"):
         raise ValueError(f'unrecognized ValidationScheme: "{validation}"')
     if escaping not in _ESCAPING:
-        raise ValueError(f"unknown global name escaping method specified, must be one of {_ESCAPING[1:]}")
+        raise ValueError(
+            f"unknown {whose} name escaping method specified, must be one of 'allow-utf-8', 'underscores', "
+            f"'dots', or 'values', got \"{escaping}\""
+        )
     if validation == "legacy" and escaping == "allow-utf-8":
         raise ValueError("utf8 metric names requested but validation scheme is not set to UTF8")
 
 
-def _check_protocols(protocols: list[str]) -> None:
+def _check_protocols(protocols: list[str], whose: str) -> None:
+    seen: set[str] = set()
     for protocol in protocols:
-        _check_protocol(protocol)
-    if len(set(protocols)) < len(protocols):
-        raise ValueError(f"duplicated protocol in scrape_protocols, got [{' '.join(protocols)}]")
+        if protocol.lower() in seen:
+            raise ValueError(
+                f"duplicated protocol in scrape_protocols, got [{' '.join(protocols)}] for {whose}"
+            )
+        try:
+            _check_protocol(protocol)
+        except ValueError as error:
+            raise ValueError(f"scrape_protocols: {error} for {whose}") from None
+        seen.add(protocol.lower())
 
 
 def _check_protocol(protocol: str) -> None:
@@ -220,13 +235,14 @@ def _check_protocol(protocol: str) -> None:
 
 
 def _check_scrape(config: ScrapeConfig) -> None:
-    _check_protocols(config.scrape_protocols)
+    whose = f'scrape config with job name "{config.job_name}"'
+    _check_protocols(config.scrape_protocols, whose)
     if config.fallback_scrape_protocol:
         try:
             _check_protocol(config.fallback_scrape_protocol)
         except ValueError as error:
-            raise ValueError(f"invalid fallback_scrape_protocol: {error}") from None
-    _check_schemes(config.metric_name_validation_scheme, config.metric_name_escaping_scheme)
+            raise ValueError(f"invalid fallback_scrape_protocol for {whose}: {error}") from None
+    _check_schemes(config.metric_name_validation_scheme, config.metric_name_escaping_scheme, "scrape config")
     for name in ("sample_limit", "target_limit", "label_limit", "keep_dropped_targets"):
         if getattr(config, name) < 0:
             raise ValueError(f"{name} must not be negative")
@@ -246,6 +262,8 @@ def _check_alerting(place: _Place, config: Config, refuse_not_built_in: bool) ->
 def _check_alertmanager(config: AlertmanagerConfig) -> None:
     if config.api_version != "v2":
         raise ValueError(f"expected Alertmanager api version to be one of [v2] but got {config.api_version}")
+    if config.sigv4 is not None and (config.basic_auth or config.authorization or config.oauth2):
+        raise ValueError("at most one of basic_auth, authorization, oauth2, & sigv4 must be configured")
     if config.sigv4 is not None:
         raise ValueError("sigv4 is not built in")
 
@@ -287,22 +305,34 @@ def _check_remote(key: str, entry: RemoteWrite | RemoteRead) -> None:
     if isinstance(entry, RemoteWrite):
         if entry.protobuf_message not in ("prometheus.WriteRequest", "io.prometheus.write.v2.Request"):
             raise ValueError(
-                f"unknown type for remote write protobuf message {entry.protobuf_message}, supported: "
-                "prometheus.WriteRequest, io.prometheus.write.v2.Request"
+                "invalid protobuf_message value: unknown type for remote write protobuf message "
+                f"{entry.protobuf_message}, supported: prometheus.WriteRequest, "
+                "io.prometheus.write.v2.Request"
             )
+        _check_one_kind(entry)
         for cloud in ("sigv4", "azuread", "google_iam"):
             if getattr(entry, cloud) is not None:
                 raise ValueError(f"{cloud} is not built in")
 
 
+def _check_one_kind(entry: RemoteWrite) -> None:
+    names = ("basic_auth", "authorization", "oauth2", "sigv4", "azuread", "google_iam")
+    given = [name for name in names if getattr(entry, name) is not None]
+    if len(given) > 1:
+        raise ValueError(
+            "at most one of basic_auth, authorization, oauth2, sigv4, azuread or google_iam must be "
+            f"configured. Currently configured: [{' '.join(given)}]"
+        )
+
+
 def _check_queue(queue: QueueConfig) -> None:
-    for name in ("capacity", "max_shards", "min_shards", "max_samples_per_send"):
+    for name in ("max_shards", "min_shards", "max_samples_per_send", "capacity"):
         if getattr(queue, name) <= 0:
-            raise ValueError(f"{name} must be greater than 0")
+            raise ValueError(f"remote write queue {name} must be positive")
     if queue.min_shards > queue.max_shards:
-        raise ValueError("min_shards must not be greater than max_shards")
+        raise ValueError("remote write queue min_shards must not be greater than max_shards")
     if queue.max_backoff < queue.min_backoff:
-        raise ValueError("max_backoff must not be less than min_backoff")
+        raise ValueError("remote write queue max_backoff must not be less than min_backoff")
 
 
 def _check_otlp(otlp: OTLP, globals: Global) -> None:
@@ -345,7 +375,8 @@ def _check_storage(storage: Storage) -> None:
         )
     if storage.tsdb.chunk_encoding.floats not in ("", "xor", "xor2"):
         raise ValueError(
-            f'unknown chunk encoding "{storage.tsdb.chunk_encoding.floats}", supported: xor, xor2'
+            "'storage.tsdb.chunk_encoding.floats' must be 'xor' or 'xor2', or the field must be omitted "
+            f'entirely, got "{storage.tsdb.chunk_encoding.floats}"'
         )
 
 
@@ -385,7 +416,9 @@ def _check_tracing(tracing: Tracing) -> None:
     if not tracing.endpoint:
         raise ValueError("tracing endpoint must be set")
     if tracing.client_type not in ("grpc", "http"):
-        raise ValueError(f"expected tracing client type to be http or grpc, but got {tracing.client_type}")
+        raise ValueError(
+            f"expected tracing client type to be to be http or grpc, but got {tracing.client_type}"
+        )
     if tracing.compression not in ("", "gzip"):
         raise ValueError(f"invalid compression type {tracing.compression} provided, valid options: gzip")
     for header in tracing.headers:

@@ -24,10 +24,14 @@ _EMPTY_ENTRY: Final = {
     "remote_write": "empty or null remote write config section",
     "remote_read": "empty or null remote read config section",
     "static_configs": "empty or null section in static_configs",
-    "relabel_configs": "empty or null target relabeling rule",
-    "metric_relabel_configs": "empty or null metric relabeling rule",
+    "relabel_configs": "empty or null target relabeling rule in scrape config",
+    "metric_relabel_configs": "empty or null metric relabeling rule in scrape config",
     "alert_relabel_configs": "empty or null alert relabeling rule",
-    "write_relabel_configs": "empty or null remote write relabeling rule",
+    "write_relabel_configs": "empty or null relabeling rule in remote write config",
+}
+_EMPTY_IN_ALERTMANAGERS: Final = {
+    "relabel_configs": "empty or null Alertmanager target relabeling rule",
+    "alert_relabel_configs": "empty or null Alertmanager alert relabeling rule",
 }
 # Written without a value these are the empty text, not the default.
 _EMPTY_TEXT_FIELDS: Final = frozenset({"regex", "action"})
@@ -80,6 +84,7 @@ def _shape_struct(document: Document, value: dict[str, Any], info: Any, path: _K
 def _shape_list(document: Document, value: list[Any], info: Any, path: _KeyPath) -> list[Any]:
     if None in value:
         name = str(path[-1]) if path else ""
-        if message := _EMPTY_ENTRY.get(name):
+        known = {**_EMPTY_ENTRY, **(_EMPTY_IN_ALERTMANAGERS if "alertmanagers" in path else {})}
+        if message := known.get(name):
             raise document.error(message, *path, value.index(None), fix="remove the lone '-'")
     return [_shape(document, entry, info.item_type, (*path, i)) for i, entry in enumerate(value)]

@@ -25,6 +25,9 @@ def _whole(config: Config) -> Iterator[str]:
                 yield f"tracing.tls_config.{name}: only with client_type http"
     if config.runtime != Runtime():
         yield "runtime.gogc: there is no Go runtime"
+    for section in config.remote_write:
+        if section.failed_request_logging:
+            yield f"remote_write {section.url}: failed_request_logging: the answer is logged, not the request"
     tsdb = config.storage.tsdb
     if tsdb.stale_series_compaction_threshold:
         yield "storage.tsdb.stale_series_compaction_threshold: stale series wait for the next block"

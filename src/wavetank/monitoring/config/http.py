@@ -25,6 +25,7 @@ __all__ = [
     "tls_with_paths",
 ]
 
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TLS_VERSIONS = ("", "TLS10", "TLS11", "TLS12", "TLS13")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -134,6 +135,15 @@ def check_http(config: HTTPClientConfig) -> None:
         _check_oauth2(config.oauth2)
     _check_proxy(config)
     check_tls(config.tls_config)
+    _check_no_refs(config)
+
+
+def _check_no_refs(config: HTTPClientConfig) -> None:
+    """Upstream's server has no secrets by reference either: only programs that embed its client have."""
+    for section in (config.basic_auth, config.authorization, config.oauth2, config.tls_config):
+        for name in () if section is None else section.__struct_fields__:
+            if name.endswith("_ref") and getattr(section, name):
+                raise ValueError(f"cannot use secret ref without manager: {name}")
 
 
 def _check_basic(auth: BasicAuth | None) -> None:
@@ -154,10 +164,8 @@ def _check_authorization(config: HTTPClientConfig, bearer: bool) -> None:
     assert auth is not None
     if bearer:
         raise ValueError("authorization is not compatible with bearer_token & bearer_token_file")
-    if auth.credentials and auth.credentials_file:
-        raise ValueError(
-            "at most one of authorization credentials & authorization credentials_file must be configured"
-        )
+    if sum(map(bool, (auth.credentials, auth.credentials_file, auth.credentials_ref))) > 1:
+        raise ValueError("at most one of authorization credentials & credentials_file must be configured")
     if auth.type.strip().lower() == "basic":
         raise ValueError('authorization type cannot be set to "basic", use "basic_auth" instead')
     if config.basic_auth is not None or config.oauth2 is not None:
@@ -169,9 +177,12 @@ def _check_oauth2(oauth2: OAuth2) -> None:
         raise ValueError("oauth2 client_id must be configured")
     if not oauth2.token_url:
         raise ValueError("oauth2 token_url must be configured")
-    if oauth2.client_secret and oauth2.client_secret_file:
+    if oauth2.grant_type == _JWT_BEARER:
+        raise ValueError(f"oauth2 grant_type {_JWT_BEARER} is not built in; use client_credentials")
+    if sum(map(bool, (oauth2.client_secret, oauth2.client_secret_file, oauth2.client_secret_ref))) > 1:
         raise ValueError(
-            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured"
+            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured "
+            "using grant-type=client_credentials"
         )
 
 

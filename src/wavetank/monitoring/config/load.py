@@ -85,10 +85,13 @@ def _tracing_with_paths(tracing: Tracing, base: Path) -> Tracing:
 
 
 def _with_globals(config: Config, base: Path, env: Mapping[str, str]) -> Config:
-    section = config.globals
-    timeout = section.scrape_timeout
-    if timeout is None:
-        timeout = min(_DEFAULT_TIMEOUT, section.scrape_interval)
+    given = config.globals
+    section = msgspec.structs.replace(
+        given,
+        scrape_interval=given.scrape_interval or Global().scrape_interval,
+        evaluation_interval=given.evaluation_interval or Global().evaluation_interval,
+    )
+    timeout = section.scrape_timeout or min(_DEFAULT_TIMEOUT, section.scrape_interval)
     validation = section.metric_name_validation_scheme or "utf8"
     section = msgspec.structs.replace(
         section,
@@ -145,7 +148,10 @@ def _complete(config: ScrapeConfig, g: Global, base: Path, document: Document, i
         changes[name] = getattr(g, name) if own is None else own
     failure_log = join_path(base, config.scrape_failure_log_file) or g.scrape_failure_log_file
     changes["scrape_failure_log_file"] = failure_log
-    changes |= _name_schemes(config, g)
+    try:
+        changes |= _name_schemes(config, g)
+    except ValueError as error:
+        raise document.error(str(error), "scrape_configs", index) from None
     protocols = config.scrape_protocols or g.scrape_protocols
     if not protocols:
         first = ["PrometheusProto"] if changes["scrape_native_histograms"] else []
@@ -155,12 +161,14 @@ def _complete(config: ScrapeConfig, g: Global, base: Path, document: Document, i
 
 
 def _name_schemes(config: ScrapeConfig, g: Global) -> dict[str, str]:
-    validation = config.metric_name_validation_scheme or g.metric_name_validation_scheme
+    """A job's own validation decides on its escaping, where that is not given. Raises ValueError."""
+    own = config.metric_name_validation_scheme
+    validation = own or g.metric_name_validation_scheme
     escaping = config.metric_name_escaping_scheme
     if not escaping:
-        escaping = g.metric_name_escaping_scheme
-        if validation == "legacy" and escaping == "allow-utf-8":
-            escaping = "underscores"
+        escaping = _escaping_for(own) if own else g.metric_name_escaping_scheme
+    if escaping == "allow-utf-8" and validation != "utf8":
+        raise ValueError("utf8 metric names requested but validation scheme is not set to UTF8")
     return {"metric_name_validation_scheme": validation, "metric_name_escaping_scheme": escaping}
 
 

@@ -134,6 +134,7 @@ class RemoteWrite(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_
     send_exemplars: bool = False
     send_native_histograms: bool = False
     round_robin_dns: bool = False
+    failed_request_logging: bool = False
     enable_http2: bool = False
     queue_config: QueueConfig = QueueConfig()
     metadata_config: MetadataConfig = MetadataConfig()
@@ -145,6 +146,7 @@ class RemoteWrite(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_
 class RemoteRead(HTTPClientConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
     url: str = ""
     remote_timeout: Duration = Duration(60_000)
+    chunked_read_limit: int = 50_000_000
     headers: dict[str, str] = {}
     read_recent: bool = False
     name: str = ""

@@ -67,7 +67,7 @@ def parse_size(text: str) -> Size:
         return Size(0)
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise ValueError(f"units: unknown unit in {text}")
+        raise ValueError(f"units: unknown unit {text.lstrip('0123456789.+-')} in {text}")
     power = _SIZE_POWERS.index(found["unit"][0])
     return Size(int(float(found["number"]) * 1024**power))
 

@@ -171,7 +171,9 @@ class FanOut:
         try:
             with client.tracer.span("Remote Read", {"remote_url": section.url}, kind=CLIENT):
                 kind, body = await self._post(section, client, pack(request.SerializeToString()))
-            return await asyncio.to_thread(_decoded, kind, body, added, mint_ms, maxt_ms)
+            return await asyncio.to_thread(
+                _decoded, kind, body, section.chunked_read_limit, added, mint_ms, maxt_ms
+            )
         except (*FETCH_ERRORS, RemoteError, CorruptionError) as error:
             text = f"remote_read: remote server {section.url} {str(error) or type(error).__name__}"
             return batch_of({}, warnings=[text])
@@ -205,8 +207,11 @@ def read_request(matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int) -> Any
     return request
 
 
-def _decoded(kind: str, body: bytes, added: Mapping[str, str], mint_ms: int, maxt_ms: int) -> SeriesBatch:
-    found = decode_frames(body) if "x-streamed-protobuf" in kind else decode_samples_answer(unpack(body))
+def _decoded(
+    kind: str, body: bytes, limit: int, added: Mapping[str, str], mint_ms: int, maxt_ms: int
+) -> SeriesBatch:
+    streamed = "x-streamed-protobuf" in kind
+    found = decode_frames(body, limit) if streamed else decode_samples_answer(unpack(body))
     columns: dict[Labels, list[Columns]] = {}
     for labels, part in found:
         shown = labels.without(*[n for n, v in added.items() if labels.get(n) == v]) if added else labels
@@ -228,9 +233,10 @@ def decode_samples_answer(data: bytes) -> Iterator[tuple[Labels, Columns]]:
             yield _labels(series.labels), Columns.of(samples)
 
 
-def decode_frames(body: bytes) -> Iterator[tuple[Labels, Columns]]:
-    """The series of a streamed answer, chunk by chunk. Raises RemoteError, CorruptionError."""
-    for response in _frames(body):
+def decode_frames(body: bytes, limit: int = 0) -> Iterator[tuple[Labels, Columns]]:
+    """The series of a streamed answer, chunk by chunk. Raises RemoteError, also for messages of more than
+    ``limit`` bytes, and CorruptionError."""
+    for response in _frames(body, limit):
         for series in response.chunked_series:
             labels = _labels(series.labels)
             for chunk in series.chunks:
@@ -242,7 +248,7 @@ def found_in_frames(body: bytes) -> Found:
     place: dict[Labels, int] = {}
     rows: list[tuple[int, int, int, int, int]] = []
     parts: list[bytes] = []
-    for response in _frames(body):
+    for response in _frames(body, 0):
         for series in response.chunked_series:
             at = place.setdefault(_labels(series.labels), len(place))
             for chunk in series.chunks:
@@ -271,10 +277,12 @@ def _check_chunk(encoding: int, data: bytes) -> None:
         raise RemoteError(f"a chunk of {len(data)} bytes claims {count} samples")
 
 
-def _frames(body: bytes) -> Iterator[Any]:
+def _frames(body: bytes, limit: int) -> Iterator[Any]:
     at = 0
     while at < len(body):
         size, at = _uvarint(body, at)
+        if limit and size > limit:
+            raise RemoteError(f"a message of {size} bytes is larger than chunked_read_limit, {limit}")
         data = body[at + 4 : at + 4 + size]
         if len(data) < size or checksum(data) != int.from_bytes(body[at : at + 4], "big"):
             raise RemoteError("a frame is cut off or damaged")
