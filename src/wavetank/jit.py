@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
+from wavetank.errors import InputError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -56,7 +58,13 @@ def _keep_kernels() -> bool:
 
 _KEPT: Final = _keep_kernels()
 
-import numba  # noqa: E402  (must see the cache directory)
+try:
+    import numba  # (must see the cache directory)
+except PermissionError as error:  # systemd's MemoryDenyWriteExecute, SELinux
+    raise InputError(
+        f"kernels cannot be compiled here: {error.strerror or error}".partition(". ")[0],
+        fix="in a systemd unit set MemoryDenyWriteExecute=no",
+    ) from None
 from numba.core.registry import CPUDispatcher  # noqa: E402
 
 _njit: Any = numba.njit

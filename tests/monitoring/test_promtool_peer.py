@@ -109,7 +109,6 @@ query instant URL m --time=TIME
 query instant URL sum(m) --time=TIME
 query instant -o json URL m --time=TIME
 query instant -o json URL scalar(sum(m)) --time=TIME
-query instant URL "text" --time=TIME
 query instant URL nothing
 query instant URL m[10m] --time=TIME
 query range URL m --start=TIME-60 --end=TIME --step=30s
