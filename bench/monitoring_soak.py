@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 
+from wavetank.allocator import one_arena
 from wavetank.clock import VirtualClock
 from wavetank.model.labels import Labels
 from wavetank.monitoring.config import parse_config
@@ -169,6 +170,7 @@ async def soak(hours: int, targets: int, series: int, directory: Path) -> None:
 
 
 def main() -> None:
+    one_arena()  # as the server does
     given = [int(argument) for argument in sys.argv[1:]]
     hours, targets, series = [*given, *(72, 30, 100)[len(given) :]]
     samples = hours * 3600 // STEP_SECONDS * targets * series

@@ -69,6 +69,7 @@ LOAD_WORKERS_MAX: Final = 64  # --processes
 # PromQL
 PROMQL_QUERY_BYTES_MAX: Final = 1 * MIB  # longer query texts are refused before lexing
 PROMQL_NESTING_MAX: Final = 120  # parentheses, calls and signs inside each other; deeper: parse error
+PROMQL_TOKENS_MAX: Final = 32_768  # words and signs of a query; the parse error comes before the rest is read
 PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators included; higher: parse error
 PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
 PROMQL_WALKED_SAMPLES: Final = 50_000_000  # of windows walked between two looks at the deadline

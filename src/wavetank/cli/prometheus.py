@@ -250,6 +250,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
     """A Prometheus server: discovers, scrapes, stores, evaluates rules, and answers the HTTP API v1."""
     import asyncio
 
+    from wavetank.allocator import one_arena
     from wavetank.monitoring.logs import set_up_logging
     from wavetank.serving import loop_factory
 
@@ -262,6 +263,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
     if flags["agent"]:
         flags["storage_path"] = flags["agent_path"]
     options = _options(context, flags)
+    one_arena()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(flags, options))
 

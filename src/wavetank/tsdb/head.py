@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
+from wavetank.limits import HEAD_CHUNKS_RESERVED, HEAD_ROWS_RESERVED
 from wavetank.tsdb.chunkenc.bits import Word
 from wavetank.tsdb.chunks_head import HeadChunkFiles, StoredChunks
 from wavetank.tsdb.head_append import (
@@ -33,6 +34,7 @@ from wavetank.tsdb.head_append import (
 )
 from wavetank.tsdb.head_blocks import Arena, copy_chains, free_chains
 from wavetank.tsdb.head_index import HeadIndex
+from wavetank.tsdb.reserve import Reserve
 from wavetank.tsdb.series_table import SeriesTable
 
 __all__ = ["REF_MAX", "ChunkSet", "Head"]
@@ -135,26 +137,34 @@ class Head:
         self.min_valid_ms = -NO_TIME
         self.next_ref = 1
         rows = 1024
-        self.state = self._fresh_state(rows)
-        self.last_closed = np.full(rows, -1, np.int32)
-        self.ref_of_row = np.zeros(rows, np.int64)
+        self._columns = {
+            "state": Reserve((HEAD_ROWS_RESERVED, STATE_WIDTH), np.int64, rows),
+            "last_closed": Reserve((HEAD_ROWS_RESERVED,), np.int32, rows),
+            "ref_of_row": Reserve((HEAD_ROWS_RESERVED,), np.int64, rows),
+        }
+        self._closed_columns = {
+            "closed_rows": Reserve((HEAD_CHUNKS_RESERVED,), np.int32, 256),
+            "closed_prev": Reserve((HEAD_CHUNKS_RESERVED,), np.int32, 256),
+            "closed_times": Reserve((HEAD_CHUNKS_RESERVED, 2), np.int64, 256),
+            "closed_where": Reserve((HEAD_CHUNKS_RESERVED,), np.int64, 256),
+            "closed_sizes": Reserve((HEAD_CHUNKS_RESERVED, 2), np.int32, 256),
+        }
+        self._take_views()
         self.row_of_ref = np.full(rows, -1, np.int32)
         self.arena = Arena()
-        self._closed_tables(256)
         self.counters = np.array([0, 0, NO_TIME, -NO_TIME], np.int64)
 
-    @staticmethod
-    def _fresh_state(rows: int) -> npt.NDArray[np.int64]:
-        state = np.zeros((rows, STATE_WIDTH), np.int64)
-        state[:, BLOCKS] = -1
-        return state
-
-    def _closed_tables(self, size: int) -> None:
-        self.closed_rows = np.empty(size, np.int32)
-        self.closed_prev = np.empty(size, np.int32)
-        self.closed_times = np.empty((size, 2), np.int64)
-        self.closed_where = np.empty(size, np.int64)
-        self.closed_sizes = np.empty((size, 2), np.int32)
+    def _take_views(self) -> None:
+        """The columns as long as they are now. Rows without a series yet are not written: pages that nobody
+        wrote take no memory."""
+        self.state: npt.NDArray[np.int64] = self._columns["state"].view
+        self.last_closed: Int32s = self._columns["last_closed"].view
+        self.ref_of_row: Int64s = self._columns["ref_of_row"].view
+        self.closed_rows: Int32s = self._closed_columns["closed_rows"].view
+        self.closed_prev: Int32s = self._closed_columns["closed_prev"].view
+        self.closed_times: npt.NDArray[np.int64] = self._closed_columns["closed_times"].view
+        self.closed_where: Int64s = self._closed_columns["closed_where"].view
+        self.closed_sizes: Int32s = self._closed_columns["closed_sizes"].view
 
     def __len__(self) -> int:
         return len(self.table)
@@ -187,6 +197,7 @@ class Head:
 
         ``refs`` gives the refs new rows shall have (replay); else they are numbered on.
         """
+        before = len(self.table)
         rows = self.table.add(keys, offsets)
         fresh = np.flatnonzero(rows <= -2)
         if len(fresh):
@@ -194,6 +205,8 @@ class Head:
             rows[fresh] = new_rows
             # a key that stands twice in one batch is new only the first time
             self._make_room(len(self.table))
+            self.state[before : len(self.table), BLOCKS] = -1
+            self.last_closed[before : len(self.table)] = -1
             new_refs = np.arange(self.next_ref, self.next_ref + len(fresh), dtype=np.int64)
             if refs is not None:
                 new_refs = np.where(refs[fresh] > 0, refs[fresh], new_refs)
@@ -215,16 +228,19 @@ class Head:
         have = len(self.ref_of_row)
         if rows <= have:
             return
-        size = max(rows, have * 2)
-        state = self._fresh_state(size)
-        state[:have] = self.state
-        self.state = state
-        last_closed = np.full(size, -1, np.int32)
-        last_closed[:have] = self.last_closed
-        self.last_closed = last_closed
-        refs = np.zeros(size, np.int64)
-        refs[:have] = self.ref_of_row
-        self.ref_of_row = refs
+        for column in self._columns.values():
+            column.grow(max(rows, have * 3 // 2))
+        self._take_views()
+
+    def forget_rows(self, left: int, rows: int) -> None:
+        """Rows from ``left`` on have no series any more: their memory goes back."""
+        for column in self._columns.values():
+            column.clear(left, rows)
+
+    def forget_closed(self, left: int, chunks: int) -> None:
+        """The same of full chunks."""
+        for column in self._closed_columns.values():
+            column.clear(left, chunks)
 
     def _make_refs(self, refs: int) -> None:
         have = len(self.row_of_ref)
@@ -384,25 +400,9 @@ class Head:
     def _grow_tables(self, *, force: bool = False, at_least: int = 0) -> None:
         used = self.closed_count
         if force or used >= len(self.closed_rows):
-            old = (
-                self.closed_rows,
-                self.closed_prev,
-                self.closed_times,
-                self.closed_where,
-                self.closed_sizes,
-            )
-            self._closed_tables(max(used * 3 // 2 + 256, at_least))
-            new = (
-                self.closed_rows,
-                self.closed_prev,
-                self.closed_times,
-                self.closed_where,
-                self.closed_sizes,
-            )
-            source: Any
-            target: Any
-            for source, target in zip(old, new, strict=True):
-                target[:used] = source[:used]
+            for column in self._closed_columns.values():
+                column.grow(max(used * 3 // 2 + 256, at_least))
+            self._take_views()
         self.arena.grow()
 
     # --- reading ------------------------------------------------------------------------------------

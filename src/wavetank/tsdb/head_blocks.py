@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
+from wavetank.limits import ARENA_BLOCKS_RESERVED
 from wavetank.tsdb.chunkenc.bits import Word, prefetch, put_u64
+from wavetank.tsdb.reserve import Reserve
 
 __all__ = [
     "BLOCK_BITS",
@@ -151,26 +153,58 @@ def free_chains(firsts: Int64s, sizes: Int64s, links: Int32s, arena_state: Int64
         arena_state[1] = firsts[i]
 
 
+@kernel(
+    "void(int64[::1], int64[::1], uint64[::1], int32[::1], uint64[::1], int32[::1], int64[::1], int64[::1])",
+    allocates=False,
+)
+def _move_chains(
+    firsts: Int64s,
+    sizes: Int64s,
+    words: Words,
+    links: Int32s,
+    new_words: Words,
+    new_links: Int32s,
+    new_firsts: Int64s,
+    new_lasts: Int64s,
+) -> None:
+    """Copy the chains of chunks of ``sizes`` bytes to the beginning of another arena, one after the other."""
+    to = np.int64(0)
+    for i in range(len(firsts)):
+        block = firsts[i]
+        new_firsts[i] = to
+        for k in range((sizes[i] - 1) // BLOCK_BYTES + 1):
+            if k > 0:
+                block = np.int64(links[block])
+                new_links[to - 1] = to
+            for j in range(8):
+                new_words[to * 8 + j] = words[block * 8 + j]
+            to += 1
+        new_lasts[i] = to - 1
+
+
 class Arena:
     """Blocks by number, the block after each, and the free list among them."""
 
     def __init__(self, blocks: int = 1024) -> None:
-        self.words, self.links = self._allocated(blocks)
+        # a block is a cache line; pages, where a reserve begins, begin with one
+        self._words = Reserve((ARENA_BLOCKS_RESERVED * 8,), np.uint64, blocks * 8)
+        self._links = Reserve((ARENA_BLOCKS_RESERVED,), np.int32, blocks)
+        self.words: Words = self._words.view
+        self.links: Int32s = self._links.view
         self.state = np.array([0, -1], np.int64)
-
-    @staticmethod
-    def _allocated(blocks: int) -> tuple[Words, Int32s]:
-        # a block is a cache line: the first one begins where a line does
-        raw = np.empty(blocks * 8 + 8, np.uint64)
-        shift = -(raw.ctypes.data // 8) % 8
-        return raw[shift : shift + blocks * 8], np.empty(blocks, np.int32)
 
     def grow(self) -> None:
         """Half as large again, if few blocks are left."""
-        used = int(self.state[0])
-        if len(self.links) - used > RESERVE_BLOCKS:
+        if len(self.links) - int(self.state[0]) > RESERVE_BLOCKS:
             return
-        words, links = self._allocated(len(self.links) * 3 // 2 + 1024)
-        words[: used * 8] = self.words[: used * 8]
-        links[:used] = self.links[:used]
-        self.words, self.links = words, links
+        blocks = len(self.links) * 3 // 2 + 1024
+        self.words, self.links = self._words.grow(blocks * 8), self._links.grow(blocks)
+
+    def packed(self, firsts: Int64s, sizes: Int64s) -> tuple[Arena, Int64s, Int64s]:
+        """An arena with these chunks of ``sizes`` bytes alone, without holes; their first and last blocks."""
+        blocks = int(((sizes - 1) // BLOCK_BYTES + 1).sum())
+        made = Arena(blocks + 1024)
+        new_firsts, new_lasts = np.empty(len(firsts), np.int64), np.empty(len(firsts), np.int64)
+        _move_chains(firsts, sizes, self.words, self.links, made.words, made.links, new_firsts, new_lasts)
+        made.state[0] = blocks
+        return made, new_firsts, new_lasts

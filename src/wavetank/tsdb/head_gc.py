@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from wavetank.tsdb.head import Head
 from wavetank.tsdb.head_append import BIT, BLOCKS, LAST_T, PACKED
-from wavetank.tsdb.head_blocks import free_chains
+from wavetank.tsdb.head_blocks import BLOCK_BYTES, free_chains
 from wavetank.tsdb.head_index import HeadIndex
 from wavetank.tsdb.series_table import SeriesTable
 
 __all__ = ["truncate"]
 
 Int64s = npt.NDArray[np.int64]
+
+_BLOCKS_UNUSED_MIN = 16_384  # a megabyte: fewer are not worth the move
 
 
 def truncate(head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray[np.bool_]]) -> int:
@@ -44,7 +46,24 @@ def truncate(head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray
     gone = int(np.count_nonzero(~keep))
     if gone:
         _drop_rows(head, keep)
+    _pack(head)
     return gone
+
+
+def _pack(head: Head) -> None:
+    """Move what is left of the open chunks together once most blocks are unused, so that their memory goes
+    back: a free block in every page keeps them all."""
+    state = head.state[: len(head)]
+    rows = np.flatnonzero(state[:, BLOCKS] >= 0)
+    waiting = np.flatnonzero(head.closed_where[: head.closed_count] >= 0)
+    firsts = np.concatenate((state[rows, BLOCKS] >> 32, head.closed_where[waiting]))
+    sizes = np.concatenate(((state[rows, BIT] + 7) >> 3, head.closed_sizes[waiting, 0].astype(np.int64)))
+    used = int(((sizes - 1) // BLOCK_BYTES + 1).sum())
+    if int(head.arena.state[0]) < 2 * used + _BLOCKS_UNUSED_MIN:
+        return
+    head.arena, firsts, lasts = head.arena.packed(firsts, sizes)
+    state[rows, BLOCKS] = firsts[: len(rows)] << 32 | lasts[: len(rows)]
+    head.closed_where[waiting] = firsts[len(rows) :]
 
 
 def _drop_closed(head: Head, mint_ms: int) -> None:
@@ -65,8 +84,10 @@ def _drop_closed(head: Head, mint_ms: int) -> None:
     head.closed_times[:left] = head.closed_times[:count][keep]
     head.closed_where[:left] = head.closed_where[:count][keep]
     head.closed_sizes[:left] = head.closed_sizes[:count][keep]
-    head.last_closed[:] = renumbered[head.last_closed]
+    rows = len(head)
+    head.last_closed[:rows] = renumbered[head.last_closed[:rows]]
     head.counters[0] = left
+    head.forget_closed(left, count)
     head.closed_were_dropped()
 
 
@@ -82,9 +103,7 @@ def _drop_rows(head: Head, keep: npt.NDArray[np.bool_]) -> None:
     left = len(kept)
     for columns in (head.state, head.last_closed, head.ref_of_row):
         columns[:left] = columns[:rows][keep]
-    head.state[left:] = 0
-    head.state[left:, BLOCKS] = -1
-    head.last_closed[left:] = -1
+    head.forget_rows(left, rows)
     aliases = np.flatnonzero(head.row_of_ref >= 0)
     renumbered = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
     head.row_of_ref[aliases] = renumbered[head.row_of_ref[aliases]]

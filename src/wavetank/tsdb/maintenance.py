@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from wavetank.allocator import give_back
 from wavetank.tsdb import head_gc
 from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.checkpoint import checkpoint
@@ -55,6 +56,13 @@ _EVER: Final = 1 << 62
 
 def run(db: DB) -> None:
     """One round of upkeep."""
+    before = db.blocks
+    _all_due(db)
+    if db.blocks != before:  # arrays as large as blocks were freed
+        give_back()
+
+
+def _all_due(db: DB) -> None:
     head = db.store.head
     idle = db.clock.monotonic() - db.last_append
     if db.options.idle_flush_ms and idle * 1000 >= db.options.idle_flush_ms and head.samples_appended:
