@@ -17,7 +17,7 @@ from wavetank.model.labels import Labels, Matcher, MatchType
 from wavetank.model.series import SelectHints
 from wavetank.model.value import STALE_NAN, is_stale_nan
 from wavetank.tsdb import decode as decode_module
-from wavetank.tsdb import head_read, maintenance, querier
+from wavetank.tsdb import maintenance, plain_read, querier
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.decode import LooseSamples
 from wavetank.tsdb.errors import LockedError, NotHistogram, QueryLimitExceeded
@@ -404,7 +404,7 @@ def test_memory_is_estimated_before_anything_is_decoded(
 def test_a_long_selection_can_be_ended_in_the_middle(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     model.write(0, 300)
     monkeypatch.setattr(decode_module, "_SAMPLES_AT_ONCE", 500)
-    monkeypatch.setattr(head_read, "SAMPLES_MAX", 0)  # as if there were too many for the short way
+    monkeypatch.setattr(plain_read, "SAMPLES_MAX", 0)  # as if there were too many for the short way
     asked = 0
 
     def check() -> None:

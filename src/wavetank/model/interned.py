@@ -19,7 +19,7 @@ import numpy.typing as npt
 from wavetank.limits import LABELS_KEPT_MAX, LABELS_KEPT_OF_ONE_MAX
 from wavetank.model.labels import METADATA_LABELS, Labels
 
-__all__ = ["InternedLabels", "PairTable", "taken", "without_metadata"]
+__all__ = ["InternedLabels", "PairTable", "interned", "taken", "without_metadata"]
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -43,6 +43,35 @@ class PairTable(Protocol):
     def symbol_id(self, text: str) -> int:
         """The number of a text, -1 if it has none."""
         ...
+
+
+class _ListedPairs:
+    """Implements ``PairTable`` over the pairs of a list of label sets."""
+
+    def __init__(self, labels: Sequence[Labels]) -> None:
+        self._ids: dict[tuple[str, str], int] = {}
+        names: dict[str, int] = {}
+        self.pairs = np.array(
+            [self._ids.setdefault(pair, len(self._ids)) for each in labels for pair in each.pairs], np.int32
+        )
+        self._pairs = list(self._ids)
+        self.pair_names = np.array([names.setdefault(n, len(names)) for n, _ in self._pairs], np.int32)
+        self._names = names
+
+    def pair(self, pair: int) -> tuple[str, str]:
+        return self._pairs[pair]
+
+    def symbol_id(self, text: str) -> int:
+        return self._names.get(text, -1)
+
+
+def interned(labels: list[Labels]) -> InternedLabels:
+    """Different label sets that somebody keeps as they are, as numbers too."""
+    table = _ListedPairs(labels)
+    begins = _begins(np.array([len(each.pairs) for each in labels], np.int64))
+    made = InternedLabels(table, len(labels), lambda: (table.pairs, begins), distinct=True, kept=True)
+    made._made = labels
+    return made
 
 
 class _Made:
@@ -84,6 +113,7 @@ class InternedLabels(Sequence[Labels]):
         "_groups",
         "_is_kept",
         "_made",
+        "_part",
         "_source",
         "_table",
         "_unnamed",
@@ -108,6 +138,7 @@ class InternedLabels(Sequence[Labels]):
         self._made: list[Labels] | None = None
         self._groups: dict[tuple[tuple[str, ...], bool], tuple[npt.NDArray[Any], list[Labels]]] = {}
         self._unnamed: InternedLabels | None = None
+        self._part: tuple[bytes, InternedLabels] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -162,6 +193,15 @@ class InternedLabels(Sequence[Labels]):
     def subset(self, keep: Bools) -> InternedLabels:
         """Those marked."""
         return self.take(np.flatnonzero(keep), distinct=self._distinct or None)
+
+    def part(self, keep: Bools) -> InternedLabels:
+        """As ``subset``, the last of which is remembered: series that ended are known for hours, so that
+        those with samples are, from one query to the next, the same part of all."""
+        marks = np.packbits(keep).tobytes()
+        known = self._part
+        if known is None or known[0] != marks:
+            known = self._part = marks, self.subset(keep).kept()
+        return known[1]
 
     def kept(self) -> InternedLabels:
         """The same, to be kept by the caller."""

@@ -8,8 +8,6 @@ text not seen yet, or one that has become dear, goes to the threads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from wavetank.limits import (
     AT_ONCE_BYTES_MAX,
     AT_ONCE_CPU_SECONDS_MAX,
@@ -22,19 +20,11 @@ from wavetank.promql.context import QueryContext
 __all__ = ["SmallQueries"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a query needed the last time."""
-
-    steps: int
-    samples: int
-
-
 class SmallQueries:
     """What is known of query texts; instant and range queries apart, because other kernels run."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, bool], _Seen] = {}
+        self._seen: dict[tuple[str, bool], int] = {}  # the most steps that were seen
 
     def learn(self, text: str, steps: int, context: QueryContext, cpu_seconds: float) -> None:
         """Take note of a query that has run."""
@@ -49,19 +39,23 @@ class SmallQueries:
             self._seen.pop(key, None)
             return
         known = self._seen.get(key)
-        if known is not None and known.steps >= steps and known.samples >= context.samples_read:
+        if known is not None and known >= steps:
             return
         if known is None and len(self._seen) >= AT_ONCE_QUERIES_MAX:
             self._seen.pop(next(iter(self._seen)), None)
-        self._seen[key] = _Seen(steps, context.samples_read)
+        self._seen[key] = steps
 
     def forget(self, text: str, steps: int) -> None:
         """It failed, or needed more than it may."""
         self._seen.pop((text, steps > 1), None)
 
     def samples_max(self, text: str, steps: int) -> int:
-        """How many samples it may read at once; 0 if it is not known to be small with so many steps."""
+        """How many samples it may read at once; 0 if it is not known to be small with so many steps.
+
+        The storage counts those of whole chunks, of which the query uses some: there is nothing to be
+        learnt from how many it used the last time.
+        """
         known = self._seen.get((text, steps > 1))
-        if known is None or steps > known.steps + known.steps // 4 + 1:
+        if known is None or steps > known + known // 4 + 1:
             return 0
-        return min(AT_ONCE_SAMPLES_MAX, 2 * known.samples + 100)
+        return AT_ONCE_SAMPLES_MAX

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from wavetank.jit import kernel
 from wavetank.limits import BLOCK_MATCHED_SERIES_KEPT, BLOCK_MATCHED_SERIES_MAX
+from wavetank.model.interned import InternedLabels, interned
 from wavetank.model.labels import Labels, Matcher
 from wavetank.tsdb.chunkenc.bits import Word, u32_at, uvarint_at
 from wavetank.tsdb.crc32c import crc32c
@@ -108,7 +109,7 @@ class Matched:
     ids: Int64s
     entries: SeriesEntries
     series: Int64s
-    labels: list[Labels] | None
+    labels: InternedLabels | None
 
 
 class Block:
@@ -161,13 +162,19 @@ class Block:
             series = np.repeat(np.arange(len(ids)), np.diff(entries.chunk_offsets))
             found = Matched(ids, entries, series, None)
             if len(ids) <= BLOCK_MATCHED_SERIES_MAX:
-                found = replace(found, labels=self.index.labels(entries))
+                found = replace(found, labels=interned(self.index.labels(entries)))
                 if self._matched_series > BLOCK_MATCHED_SERIES_KEPT:
                     self._matched.clear()
                     self._matched_series = 0
                 self._matched[key] = found
                 self._matched_series += 1 + len(ids)
         return found
+
+    def plain_chunks(self, found: Matched, mint_ms: int, maxt_ms: int) -> ChunkSet | None:
+        """The chunks of the range, if nothing of them was deleted and all are in one segment."""
+        if len(self._segments) != 1 or self.deleted(found.ids):
+            return None
+        return self._chunks_of_one(found.entries, mint_ms, maxt_ms, found.series)
 
     def labels(self, entries: SeriesEntries) -> list[Labels]:
         return self.index.labels(entries)

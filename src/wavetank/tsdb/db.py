@@ -24,7 +24,7 @@ from wavetank.tsdb.errors import CorruptionError, LockedError, QueryLimitExceede
 from wavetank.tsdb.exemplars import Exemplar
 from wavetank.tsdb.head_stats import HeadStats, head_stats
 from wavetank.tsdb.options import Options
-from wavetank.tsdb.querier import Budget, Found, Source, find_in_block, merged, select
+from wavetank.tsdb.querier import Budget, Found, Source, find_in_block, merged, read_of_block, select
 from wavetank.tsdb.replay import ReplayReport
 from wavetank.tsdb.restore import HEAD_IS_NOT_WHOLE, ReplayStatus
 from wavetank.tsdb.store import Store
@@ -59,7 +59,10 @@ class _BlockSource:
     def read(
         self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
     ) -> SeriesBatch | None:
-        return None
+        try:
+            return read_of_block(self._block, matchers, mint_ms, maxt_ms, budget)
+        except CorruptionError:
+            return None  # ``find`` will say so
 
     def find(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget) -> Found | None:
         try:
@@ -260,7 +263,10 @@ class DB:
         return list(self._blocks)
 
     def _sources(self, mint_ms: int, maxt_ms: int) -> list[Source]:
+        in_blocks = self.store.source.holds_none_before(maxt_ms)  # asked first: samples move one way only
         sources: list[Source] = [_BlockSource(self, b) for b in self._blocks if b.overlaps(mint_ms, maxt_ms)]
+        if sources and in_blocks:
+            return sources
         return [*sources, self.store.source]
 
     def select(

@@ -13,9 +13,9 @@ from wavetank.model.series import SeriesBatch, empty_batch
 from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.head_histograms import HeadHistograms
-from wavetank.tsdb.head_read import chunks_of, copy_of, decoded
 from wavetank.tsdb.late_histograms import LateHistograms
 from wavetank.tsdb.out_of_order import OutOfOrderSamples
+from wavetank.tsdb.plain_read import batch_of, chunks_of, copy_of
 from wavetank.tsdb.postings import matching_rows
 from wavetank.tsdb.querier import Budget, Found, compacted, without_deleted
 from wavetank.tsdb.selections import Selected, Selections
@@ -79,6 +79,15 @@ class HeadSource:
         """What is known of the start timestamps of some series. The lock must be held."""
         return self._starts.of(refs) if self._starts else None
 
+    def holds_none_before(self, maxt_ms: int) -> bool:
+        """Whether it is seen at a glance that there are no samples until then."""
+        head = self._head
+        with head.lock:
+            if self._histograms or len(self._out_of_order) or len(self._late_histograms):
+                return False
+            replayed = self.pending is None and self.pending_histograms is None
+            return replayed and (not len(head) or head.mint_ms > maxt_ms)
+
     def read(
         self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
     ) -> SeriesBatch | None:
@@ -100,25 +109,14 @@ class HeadSource:
                     chosen = chunks_of(head, selected.rows, mint_ms, maxt_ms)
                     if chosen is None:
                         return None
-                    series = len(selected.rows)
-                    budget.admit_floats(min(series, chosen.count), chosen.samples)
+                    budget.admit_floats(min(len(selected.rows), chosen.count), chosen.samples)
                     copied = copy_of(head, chosen)
                     break
                 rows = self.rows(matchers)
                 looked_at = len(table)
             selected = Selected.of(table, rows, looked_at)
             self._selections.keep(key, selected)
-        found = decoded(copied, series, mint_ms, maxt_ms)
-        if found is None:
-            return None
-        labels, offsets = selected.labels, found.offsets
-        if found.empty:
-            if found.empty == series:
-                return empty_batch()
-            has = offsets[1:] > offsets[:-1]
-            labels = selected.some(has)
-            offsets = np.append(offsets[:-1][has], offsets[-1])
-        return SeriesBatch(labels, offsets, found.timestamps_ms, found.values)
+        return batch_of(copied, selected.labels, mint_ms, maxt_ms)
 
     def _is_plain(self, rows: Int32s, mint_ms: int, maxt_ms: int) -> bool:
         """Whether the rows have floats in chunks and nothing else in the range. The lock must be held."""

@@ -24,9 +24,10 @@ from wavetank.tsdb.chunkenc import XOR, XOR2
 from wavetank.tsdb.decode import LooseSamples, count_samples, decode, joined, subset
 from wavetank.tsdb.errors import QueryLimitExceeded
 from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.plain_read import batch_of, copied_from
 from wavetank.tsdb.start_times import Starts, together
 
-__all__ = ["Budget", "Found", "Source", "find_in_block", "select", "without_deleted"]
+__all__ = ["Budget", "Found", "Source", "find_in_block", "read_of_block", "select", "without_deleted"]
 
 Int64s = npt.NDArray[np.int64]
 Ranges = list[tuple[int, int]]
@@ -121,6 +122,21 @@ def find_in_block(
     labels = block.labels(found.entries) if found.labels is None else found.labels
     chunks, loose = without_deleted(chunks, LooseSamples(), block.deleted(found.ids), mint_ms, maxt_ms)
     return compacted(labels, chunks, loose)
+
+
+def read_of_block(
+    block: Block, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, budget: Budget
+) -> SeriesBatch | None:
+    """The same as columns, where there is nothing unusual; else None. Raises CorruptionError."""
+    found = block.matched(matchers)
+    if not len(found.ids):
+        return empty_batch()
+    chunks = None if found.labels is None else block.plain_chunks(found, mint_ms, maxt_ms)
+    if chunks is None or found.labels is None:
+        return None
+    series = min(len(found.ids), len(chunks.series))
+    copied = copied_from(chunks, lambda samples: budget.admit_floats(series, samples))
+    return None if copied is None else batch_of(copied, found.labels, mint_ms, maxt_ms)
 
 
 def _distinct(series: Int64s, count: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,37 +24,23 @@ __all__ = ["Selected", "Selections"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 Key = tuple[Matcher, ...]
 
 
 @dataclass(slots=True)
 class Selected:
-    """Rows of a table by their labels, as of its first ``looked_at`` rows.
-
-    ``part`` is the last choice among them: series that ended stay in the table for hours, so that the ones
-    that have samples are, from one query to the next, the same part of all.
-    """
+    """Rows of a table by their labels, as of its first ``looked_at`` rows."""
 
     table: SeriesTable
     rows: Int32s
     labels: InternedLabels
     looked_at: int
-    part: tuple[bytes, InternedLabels] | None = field(default=None)
 
     @classmethod
     def of(cls, table: SeriesTable, rows: Int64s, looked_at: int) -> Selected:
         """``rows`` in any order. Sorts, which for many takes a while: not to be called under a lock."""
         ordered = table.in_order(rows)
         return cls(table, ordered, table.interned(ordered).kept(), looked_at)
-
-    def some(self, has: Bools) -> InternedLabels:
-        """The labels of the rows that are marked."""
-        marks = np.packbits(has).tobytes()
-        part = self.part
-        if part is None or part[0] != marks:
-            part = self.part = marks, self.labels.subset(has).kept()
-        return part[1]
 
 
 class Selections:

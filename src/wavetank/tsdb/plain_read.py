@@ -1,14 +1,16 @@
-"""Reading float series of the head: from rows to columns in three passes, without anything in between.
+"""Reading plain float series of one source: to columns in three passes, without anything in between.
 
 The general way (``querier``, ``decode``) joins the chunks of all sources, whatever they hold. Nearly every
 query of a rule or a dashboard is about the last minutes of series that are in the head alone and have floats
-alone, in order: those are read here. The first two passes run under the head's lock and are short: which
-chunks overlap the range, and a copy of their words. The third decodes the copy, and keeps only what lies in
-the range. Where anything is unusual the answer is None, and the general way gives it.
+alone, in order: those are read here, and so are those of a single block. Of the head the first two passes run
+under its lock and are short: which chunks overlap the range, and a copy of their words. The third decodes the
+copy, and keeps only what lies in the range. Where anything is unusual the answer is None, and the general way
+gives it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.jit import kernel
+from wavetank.model.interned import InternedLabels
+from wavetank.model.series import SeriesBatch, empty_batch
 from wavetank.tsdb.chunkenc import XOR
 from wavetank.tsdb.chunkenc.bits import Word, prefetch, u64_at
-from wavetank.tsdb.head import Head
+from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.head_append import BIT, BLOCKS, CHUNK_MIN_T, LAST_T, PACKED
 from wavetank.tsdb.head_blocks import BLOCK_BYTES
 
-__all__ = ["Chosen", "Copied", "Read", "chunks_of", "copy_of", "decoded"]
+__all__ = ["Chosen", "Copied", "batch_of", "chunks_of", "copied_from", "copy_of", "decoded"]
 
 Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
@@ -322,6 +326,26 @@ class Read:
     empty: int
 
 
+@kernel("void(int64[::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1], int64[::1])", allocates=False)
+def _lay_out(
+    series: Int64s, starts: Int64s, lengths: Int64s, data: Bytes, out: Int64s, totals: Int64s
+) -> None:
+    """Describe chunks that lie in ``data`` as those of a file; ``totals`` get samples and words."""
+    samples: Word = 0
+    words: Word = 0
+    for k in range(len(out)):
+        count = (np.int64(data[starts[k]]) << 8) | np.int64(data[starts[k] + 1])
+        out[k, SERIES] = series[k]
+        out[k, WHERE] = -1 - starts[k]
+        out[k, LENGTH] = lengths[k]
+        out[k, COUNT] = count
+        out[k, WORD] = words
+        samples += count
+        words += (lengths[k] + 7) >> 3
+    totals[0] = samples
+    totals[1] = words
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """The chunks a query will read, not yet copied. ``samples`` are those of whole chunks."""
@@ -371,6 +395,38 @@ def copy_of(head: Head, chosen: Chosen) -> Copied:
             data = head.files.buffer(number, int(ends[stored & (numbers == number)].max()))
             _copy_from_file(chunks, count, number, data, words)
     return Copied(chunks, count, chosen.samples, words)
+
+
+def copied_from(chunks: ChunkSet, admit: Callable[[int], None]) -> Copied | None:
+    """The chunks of a block, which are by series and time; None if they are not all plain. ``admit`` hears of
+    how many samples they have before they are copied, and may raise."""
+    (data,) = chunks.buffers
+    if (chunks.encoding != XOR).any():
+        return None
+    out, totals = np.empty((len(chunks.series), 5), np.int64), np.empty(2, np.int64)
+    _lay_out(chunks.series, chunks.start, chunks.length, data, out, totals)
+    samples, size = totals.tolist()
+    if samples > SAMPLES_MAX:
+        return None
+    admit(samples)
+    words = np.empty(size + _PAD_WORDS, np.uint64)
+    _copy_from_file(out, len(out), 0, data, words)
+    return Copied(out, len(out), samples, words)
+
+
+def batch_of(copied: Copied, labels: InternedLabels, mint_ms: int, maxt_ms: int) -> SeriesBatch | None:
+    """The samples in the range of the series that have any; None as ``decoded``."""
+    found = decoded(copied, len(labels), mint_ms, maxt_ms)
+    if found is None:
+        return None
+    offsets = found.offsets
+    if found.empty:
+        if found.empty == len(labels):
+            return empty_batch()
+        has = offsets[1:] > offsets[:-1]
+        labels = labels.part(has)
+        offsets = np.append(offsets[:-1][has], offsets[-1])
+    return SeriesBatch(labels, offsets, found.timestamps_ms, found.values)
 
 
 def decoded(copied: Copied, series_count: int, mint_ms: int, maxt_ms: int) -> Read | None:
