@@ -20,8 +20,9 @@ from wavetank.monitoring.config.discovery import ConsulSD, SDConfigs
 from wavetank.monitoring.config.http import BasicAuth
 from wavetank.monitoring.config.values import Duration, Secret
 from wavetank.monitoring.discovery import DiscoveryPool
-from wavetank.monitoring.discovery.consul import next_index
+from wavetank.monitoring.discovery.consul import next_index, with_environment
 from wavetank.monitoring.discovery.consul_targets import Check, group_of_service, health, parse_entries
+from wavetank.monitoring.discovery.metrics import DiscoveryMetrics
 from wavetank.monitoring.promtool.discover import check_discovery, job_of
 
 
@@ -131,15 +132,17 @@ class HastyClock(RealClock):
 class Watched:
     """The latest targets of one section, and how often a question failed."""
 
-    def __init__(self, section: ConsulSD) -> None:
+    def __init__(self, section: ConsulSD, environment: dict[str, str] | None = None) -> None:
         self.clock = HastyClock()
-        self.failures = 0
+        self.metrics = DiscoveryMetrics()
         self.targets: dict[str, dict[str, str]] = {}
-        self._pool = DiscoveryPool(self.clock, {}, self._take, self._count)
+        self._pool = DiscoveryPool(self.clock, environment or {}, self._take, self.metrics)
         self._pool.apply({"job": SDConfigs(consul_sd_configs=[section])})
 
-    def _count(self) -> None:
-        self.failures += 1
+    @property
+    def failures(self) -> float:
+        (sample,) = self.metrics._own_failures["consul"].family().samples
+        return sample.value
 
     def _take(self, job: str, groups: Any) -> None:
         self.targets = {t["__address__"]: {**g.labels, **t} for g in groups for t in g.targets}
@@ -409,3 +412,30 @@ async def test_an_agent_behind_a_unix_socket(consul: Consul, tmp_path: Path) -> 
     await watched.until("10.1.10.12:80")
     await watched.close()
     await runner.cleanup()
+
+
+def test_the_token_of_the_environment_is_for_sections_without_one(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    in_file = {"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token"), "CONSUL_HTTP_TOKEN": "from-text"}
+    for own, environment, expected in (
+        ("", {}, ""),
+        ("", {"CONSUL_HTTP_TOKEN": "from-text"}, "from-text"),
+        ("", in_file, "from-file"),
+        ("mine", in_file, "mine"),
+        ("", {"CONSUL_HTTP_TOKEN_FILE": "/nowhere"}, ""),
+    ):
+        found = with_environment(ConsulSD(token=Secret(own)), environment)
+        assert found.token.reveal() == expected
+
+
+async def test_questions_are_counted_and_timed(consul: Consul) -> None:
+    await consul.change(web=[instance(80)])
+    watched = Watched(section(consul))
+    await watched.until("10.1.10.12:80")
+    await watched.close()
+    counted = {
+        (s.labels["endpoint"], s.labels["call"])
+        for s in watched.metrics.consul_seconds.family().samples
+        if s.name.endswith("_count")
+    }
+    assert counted == {("agent", "self"), ("catalog", "services"), ("catalog", "service")}

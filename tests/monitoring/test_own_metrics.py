@@ -12,6 +12,9 @@ scrape_configs:
   - job_name: self
     sample_limit: 1
     static_configs: [{targets: ["%s"]}]
+    http_sd_configs: [{url: "http://127.0.0.1:1/"}]
+    file_sd_configs: [{files: [none.json]}]
+remote_write: [{url: "http://127.0.0.1:1/"}]
 rule_files: [rules.yml]
 alerting:
   alertmanagers: [{static_configs: [{targets: ["127.0.0.1:1"]}]}]
@@ -38,7 +41,30 @@ NEEDED = [
     "prometheus_rule_group_iterations_missed_total",
     "prometheus_rule_group_rules",
     "prometheus_sd_discovered_targets",
+    "prometheus_remote_storage_highest_timestamp_in_seconds",
+    "prometheus_remote_storage_max_samples_per_send",
+    "prometheus_remote_storage_queue_highest_sent_timestamp_seconds",
+    "prometheus_remote_storage_queue_highest_timestamp_seconds",
+    "prometheus_remote_storage_samples_failed_total",
+    "prometheus_remote_storage_samples_in_total",
+    "prometheus_remote_storage_samples_pending",
+    "prometheus_remote_storage_shards_desired",
+    "prometheus_sd_consul_rpc_failures_total",
+    "prometheus_sd_dns_lookup_failures_total",
+    "prometheus_sd_dns_lookups_total",
+    "prometheus_sd_failed_configs",
+    "prometheus_sd_file_read_errors_total",
+    "prometheus_sd_file_scan_duration_seconds",
+    "prometheus_sd_http_failures_total",
+    "prometheus_sd_kubernetes_events_total",
+    "prometheus_sd_kubernetes_failures_total",
+    "prometheus_sd_last_update_timestamp_seconds",
+    "prometheus_sd_received_updates_total",
+    "prometheus_sd_refresh_duration_histogram_seconds",
+    "prometheus_sd_refresh_duration_seconds",
     "prometheus_sd_refresh_failures_total",
+    "prometheus_sd_updates_delayed_total",
+    "prometheus_sd_updates_total",
     "prometheus_target_interval_length_seconds",
     "prometheus_target_metadata_cache_entries",
     "prometheus_target_scrape_pool_exceeded_label_limits_total",
@@ -49,8 +75,12 @@ NEEDED = [
     "prometheus_target_scrapes_sample_out_of_bounds_total",
     "prometheus_target_scrapes_sample_out_of_order_total",
     "prometheus_target_sync_failed_total",
+    "prometheus_target_sync_length_seconds",
     "prometheus_tsdb_compactions_failed_total",
     "prometheus_tsdb_head_chunks",
+    "prometheus_tsdb_head_max_time_seconds",
+    "prometheus_tsdb_wal_segment_current",
+    "prometheus_wal_watcher_current_segment",
     "prometheus_tsdb_head_samples_appended_total",
     "prometheus_tsdb_head_series",
     "prometheus_tsdb_reloads_failures_total",
@@ -92,6 +122,8 @@ async def test_what_goes_wrong_is_counted_where_it_belongs(start: Callable[..., 
             await server.get("/api/v1/nonsense/x", status=404)
             text = await server.get("/metrics")
     assert 'prometheus_sd_discovered_targets{name="scrape",config="self"} 1' in text
+    assert 'prometheus_sd_refresh_failures_total{mechanism="http",config="self"}' in text
+    assert 'prometheus_sd_updates_total{name="notify"} ' in text
     assert "prometheus_notifications_alertmanagers_discovered 1" in text
     assert 'prometheus_http_requests_total{handler="/api/v1/label/:name/values",code="200"} 1' in text
     assert 'prometheus_http_requests_total{handler="/api/v1/nonsense",code="404"} 1' in text

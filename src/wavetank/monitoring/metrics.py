@@ -13,8 +13,10 @@ from wavetank.clock import Clock
 from wavetank.exposition.process import process_families
 from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import MetricFamily, Sample
+from wavetank.monitoring.discovery.metrics import DiscoveryMetrics
 from wavetank.monitoring.own_state import LIMIT_COUNTERS
 from wavetank.tsdb.db import DB
+from wavetank.tsdb.wal.log import segments
 
 __all__ = ["ServerMetrics", "storage_families"]
 
@@ -54,9 +56,7 @@ class ServerMetrics:
         self.scrape_failures = counter(
             "prometheus_target_scrapes_failed_total", "Scrapes that failed.", ("scrape_job",)
         )
-        self.discovery_failures = counter(
-            "prometheus_sd_refresh_failures_total", "Refreshes of discovery mechanisms that failed."
-        )
+        self.discovery = DiscoveryMetrics(registry)
         self.query_seconds = histogram(
             "prometheus_engine_query_duration_histogram_seconds", "Duration of queries.", ("slice",), _SECONDS
         )
@@ -129,6 +129,8 @@ def storage_families(db: DB) -> Iterable[MetricFamily]:
         ("prometheus_tsdb_head_chunks", "gauge", {}, head.closed_count + head.open_count),
         ("prometheus_tsdb_head_min_time", "gauge", {}, 0 if empty else head.mint_ms),
         ("prometheus_tsdb_head_max_time", "gauge", {}, 0 if empty else head.maxt_ms),
+        ("prometheus_tsdb_head_min_time_seconds", "gauge", {}, 0 if empty else head.mint_ms / 1000),
+        ("prometheus_tsdb_head_max_time_seconds", "gauge", {}, 0 if empty else head.maxt_ms / 1000),
         ("prometheus_tsdb_data_replay_duration_seconds", "gauge", {}, db.replay_status.seconds),
         ("prometheus_tsdb_data_replay_ratio", "gauge", {}, 1.0 if db.is_whole else db.replay_status.fraction),
         ("prometheus_tsdb_wal_corruptions_total", "counter", {}, sum(len(r.damage) for r in db.replays)),
@@ -140,6 +142,12 @@ def storage_families(db: DB) -> Iterable[MetricFamily]:
         ("prometheus_tsdb_blocks_loaded", "gauge", {}, len(db.blocks)),
         ("prometheus_tsdb_storage_blocks_bytes", "gauge", {}, sum(b.bytes_on_disk for b in db.blocks)),
         ("prometheus_tsdb_lowest_timestamp", "gauge", {}, _lowest_ms(db)),
+        ("prometheus_tsdb_lowest_timestamp_seconds", "gauge", {}, _lowest_ms(db) / 1000),
+        ("prometheus_tsdb_retention_limit_percentage", "gauge", {}, db.options.retention_percent),
+        ("prometheus_tsdb_exemplar_exemplars_in_storage", "gauge", {}, len(db.store.exemplars)),
+        ("prometheus_tsdb_exemplar_max_exemplars", "gauge", {}, db.options.exemplars_max),
+        ("prometheus_tsdb_exemplar_out_of_order_exemplars_total", "counter", {}, db.store.exemplars.dropped),
+        ("prometheus_tsdb_wal_segment_current", "gauge", {}, _current_segment(db)),
         ("prometheus_tsdb_retention_limit_bytes", "gauge", {}, db.options.retention_bytes),
         ("prometheus_tsdb_retention_limit_seconds", "gauge", {}, db.options.retention_ms / 1000),
         ("prometheus_target_scrapes_sample_out_of_order_total", "counter", {}, counts.out_of_order),
@@ -149,6 +157,11 @@ def storage_families(db: DB) -> Iterable[MetricFamily]:
         ("prometheus_tsdb_reloads_failures_total", "counter", {}, len(db.quarantined)),
     ):
         yield MetricFamily(name, kind, samples=[Sample(name, labels, float(value))])
+
+
+def _current_segment(db: DB) -> int:
+    """The number of the segment of the log that is being written; -1 where there is none."""
+    return max((number for number, _ in segments(db.path / "wal")), default=-1)
 
 
 def _lowest_ms(db: DB) -> int:

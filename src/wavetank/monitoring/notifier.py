@@ -19,6 +19,7 @@ import msgspec
 from wavetank.clock import Clock
 from wavetank.monitoring.config.model import AlertmanagerConfig, Config
 from wavetank.monitoring.discovery.group import TargetGroup
+from wavetank.monitoring.discovery.metrics import DiscoveryMetrics
 from wavetank.monitoring.discovery.pool import DiscoveryPool
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 from wavetank.monitoring.relabel import Relabeling
@@ -87,6 +88,7 @@ class Notifier:
         queue_capacity: int = 10_000,
         count: Callable[[str, str, int], None] = lambda outcome, url, alerts: None,
         batch_size: int = 256,
+        discovery_metrics: DiscoveryMetrics | None = None,
     ) -> None:
         self._batch_size = batch_size
         self.active: dict[str, list[Alertmanager]] = {}
@@ -100,7 +102,7 @@ class Notifier:
         self._config = Config()
         self._relabeling = Relabeling(())
         self._clients: dict[int, HTTPClient] = {}
-        self._discovery = DiscoveryPool(clock, environment, self._on_groups)
+        self.discovery = DiscoveryPool(clock, environment, self._on_groups, discovery_metrics, name="notify")
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -117,9 +119,9 @@ class Notifier:
         self._clients = {i: HTTPClient(section, self._clock) for i, section in enumerate(sections)}
         self.active, self.dropped = {}, {}
         names = {f"config-{i}": section for i, section in enumerate(sections)}
-        self._discovery.apply(names)
+        self.discovery.apply(names)
         for name in names:
-            self._discovery.republish(name)
+            self.discovery.republish(name)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
@@ -193,6 +195,6 @@ class Notifier:
                     await self._send_batch()
         except TimeoutError:
             _LOG.warning("%d alerts could not be sent before the end", len(self._queue))
-        await self._discovery.close()
+        await self.discovery.close()
         for client in self._clients.values():
             await client.close()

@@ -70,6 +70,15 @@ def scrape_families(pools: ScrapePools) -> Iterable[MetricFamily]:
     )
     for name, kind, value in table:
         yield _family(name, kind, [(labels, value(pool)) for labels, pool in jobs])
+    yield _family("prometheus_target_scrape_pools_failed_total", "counter", [({}, 0)])
+    yield _family(
+        "prometheus_target_scrape_pool_reloads_total", "counter", [({}, sum(p.reloads for _, p in jobs))]
+    )
+    yield _family("prometheus_target_scrape_pool_reloads_failed_total", "counter", [({}, 0)])
+    name = "prometheus_target_sync_length_seconds"
+    samples = [Sample(f"{name}_sum", labels, pool.sync_seconds) for labels, pool in jobs]
+    samples += [Sample(f"{name}_count", labels, float(pool.syncs)) for labels, pool in jobs]
+    yield MetricFamily(name, "summary", "How long syncs of targets took.", samples=samples)
 
 
 def rule_families(groups: Iterable[Group]) -> Iterable[MetricFamily]:
@@ -110,10 +119,19 @@ def query_families(queries: Queries) -> Iterable[MetricFamily]:
     yield _family("prometheus_engine_queries_concurrent_max", "gauge", [({}, queries.concurrency)])
 
 
-def discovery_families(name: str, pool: DiscoveryPool) -> Iterable[MetricFamily]:
-    """Targets found, before relabelling, by each section; ``name`` is ``scrape`` or ``notify``."""
+def discovery_families(pools: Mapping[str, DiscoveryPool]) -> Iterable[MetricFamily]:
+    """Targets found, before relabelling, by each section, and when its files changed; by ``scrape`` and
+    ``notify``."""
     yield _family(
         "prometheus_sd_discovered_targets",
         "gauge",
-        [({"name": name, "config": job}, count) for job, count in pool.counts().items()],
+        [
+            ({"name": name, "config": job}, count)
+            for name, pool in pools.items()
+            for job, count in pool.counts().items()
+        ],
+    )
+    times = {path: at for pool in pools.values() for path, at in pool.file_times().items()}
+    yield _family(
+        "prometheus_sd_file_mtime_seconds", "gauge", [({"filename": p}, t) for p, t in times.items()]
     )

@@ -122,6 +122,7 @@ class Parts:
             options.notification_queue_capacity,
             metrics.notified,
             options.notification_batch_size,
+            metrics.discovery,
         )
         self._pools = ScrapePools(
             db, clock, _seed(config), self._scraped, options.snap_seconds, self._storage_failed, tracer
@@ -130,7 +131,7 @@ class Parts:
             clock,
             options.environment,
             self._pools.sync,
-            metrics.discovery_failures.inc,
+            metrics.discovery,
             gather_seconds=options.gather_seconds,
         )
         self._rules = RuleEngine(
@@ -160,7 +161,12 @@ class Parts:
             written=lambda samples, size: metrics.samples_received.inc(samples),
         )
         self._remote_write = Queues(
-            db.path, clock, self._known_metadata, options.remote.flush_seconds, tracer
+            db.path,
+            clock,
+            self._known_metadata,
+            options.remote.flush_seconds,
+            tracer,
+            lambda: db.store.head.maxt_ms,
         )
         registry.collector(self._remote_write.families)
         self.app: Application = create_app(services, pages(services) if pages is not None else ())
@@ -169,7 +175,7 @@ class Parts:
             lambda: scrape_families(self._pools),
             lambda: rule_families(self._rules.groups.values()),
             lambda: notifier_families(self._notifier),
-            lambda: discovery_families("scrape", self._discovery),
+            lambda: discovery_families({"scrape": self._discovery, "notify": self._notifier.discovery}),
             lambda: query_families(self._queries),
         ):
             registry.collector(collect)

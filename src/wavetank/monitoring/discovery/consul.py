@@ -3,14 +3,15 @@
 Mirrors discovery/consul and follows Consul's rules for blocking queries: the answer's ``X-Consul-Index`` is
 handed back with the next question, which Consul then holds until something changed; an index that went
 backwards is forgotten. One task watches the catalog for the names of services, one more each service.
-Left out: the CONSUL_* environment variables that Consul's own client reads.
+Of the CONSUL_* environment variables those have an effect that have one in Prometheus: the token's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -18,19 +19,42 @@ import msgspec
 
 from wavetank.clock import Clock
 from wavetank.monitoring.config.discovery import ConsulSD
+from wavetank.monitoring.config.values import Secret
 from wavetank.monitoring.discovery.body import read_body
 from wavetank.monitoring.discovery.consul_targets import group_of_service, parse_entries
 from wavetank.monitoring.discovery.group import Publish, TargetGroup
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 
-__all__ = ["ConsulDiscovery", "next_index"]
+__all__ = ["ConsulDiscovery", "next_index", "with_environment"]
 
 _WATCH_SECONDS: Final = 120.0  # how long Consul is asked to hold a question
 _GRACE_SECONDS: Final = 15.0  # Consul adds up to a sixteenth of the wait
 _RETRY_SECONDS: Final = 15.0
 _INDEX_MAX_DIGITS: Final = 20  # of an unsigned 64 bit number
+# What metrics call a question, by its path; the others are for one service.
+_CALLS: Final = {"/v1/agent/self": ("agent", "self"), "/v1/catalog/services": ("catalog", "services")}
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+
+# Hears how long a question took, and which it was: endpoint and call.
+Asked = Callable[[float, str, str], None]
+
+
+def with_environment(config: ConsulSD, environment: Mapping[str, str]) -> ConsulSD:
+    """The section with the token of ``CONSUL_HTTP_TOKEN_FILE`` or ``CONSUL_HTTP_TOKEN`` where it has none.
+
+    A file that cannot be read is passed over, as Consul's client does.
+    """
+    if config.token:
+        return config
+    token = environment.get("CONSUL_HTTP_TOKEN", "")
+    if path := environment.get("CONSUL_HTTP_TOKEN_FILE", ""):
+        try:
+            token = Path(path).read_text().strip()
+        except OSError as error:
+            _LOG.error("CONSUL_HTTP_TOKEN_FILE: %s", error)
+            token = ""
+    return msgspec.structs.replace(config, token=Secret(token)) if token else config
 
 
 def next_index(last: int, got: int) -> int:
@@ -43,11 +67,19 @@ def next_index(last: int, got: int) -> int:
 class ConsulDiscovery:
     """Watches one Consul agent; a failed question keeps the old targets."""
 
-    def __init__(self, config: ConsulSD, clock: Clock, count_failure: Callable[[], None]) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: ConsulSD,
+        clock: Clock,
+        count_failure: Callable[[], None],
+        environment: Mapping[str, str] | None = None,
+        *,
+        asked: Asked = lambda seconds, endpoint, call: None,
+    ) -> None:
+        self._config = config = with_environment(config, {} if environment is None else environment)
         self._clock = clock
         self._count_failure = count_failure
-        self._agent = _Agent(config, clock)
+        self._agent = _Agent(config, clock, asked)
 
     async def run(self, publish: Publish) -> None:
         config = self._config
@@ -144,8 +176,10 @@ class _Watches:
 class _Agent:
     """The HTTP API of one Consul agent."""
 
-    def __init__(self, config: ConsulSD, clock: Clock) -> None:
+    def __init__(self, config: ConsulSD, clock: Clock, asked: Asked) -> None:
         self._config = config
+        self._clock = clock
+        self._asked = asked
         self._client = HTTPClient(config.client(), clock)
         self._base, self._socket = _address(config)
 
@@ -177,6 +211,7 @@ class _Agent:
         headers = {"Accept": "application/json", "User-Agent": "Prometheus/3.14.0"}
         if config.token:
             headers["X-Consul-Token"] = config.token.reveal()
+        began = self._clock.monotonic()
         async with self._client.request(
             "GET",
             f"{self._base}{path}" + (f"?{asked}" if asked else ""),
@@ -188,6 +223,7 @@ class _Agent:
             if response.status != 200:
                 said = body[:200].decode("utf-8", "replace").strip()
                 raise ValueError(f"Consul answered {response.status}: {said}")
+            self._asked(self._clock.monotonic() - began, *_CALLS.get(path, ("catalog", "service")))
             return body, _index_of(response.headers.get("X-Consul-Index", ""))
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from wavetank.clock import Clock
 from wavetank.monitoring.config.discovery import DNSSD
 from wavetank.monitoring.discovery.group import Publish, TargetGroup
+from wavetank.monitoring.discovery.metrics import Took
 
 __all__ = ["DNSDiscovery", "Record", "parse_answer", "question"]
 
@@ -149,7 +150,12 @@ class DNSDiscovery:
         clock: Clock,
         count_failure: Callable[[], None],
         resolv_conf: Path = Path("/etc/resolv.conf"),
+        *,
+        took: Took = lambda seconds: None,
+        looked_up: Callable[[], None] = lambda: None,
     ) -> None:
+        self._took = took
+        self._looked_up = looked_up
         self._config = config
         self._clock = clock
         self._count_failure = count_failure
@@ -157,11 +163,14 @@ class DNSDiscovery:
 
     async def run(self, publish: Publish) -> None:
         while True:
+            began = self._clock.monotonic()
             found = await asyncio.gather(*(self._refresh(name) for name in self._config.names))
             publish([group for group in found if group is not None])
+            self._took(self._clock.monotonic() - began)
             await self._clock.sleep(self._config.refresh_interval.seconds)
 
     async def _refresh(self, name: str) -> TargetGroup | None:
+        self._looked_up()
         try:
             records = await self._look_up(name, self._config.type.upper())
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:

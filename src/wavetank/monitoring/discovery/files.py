@@ -8,7 +8,7 @@ looking at modification times every few seconds, not by inotify.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.monitoring.config.discovery import FileSD, StaticConfig
 from wavetank.monitoring.discovery.group import Publish, TargetGroup
+from wavetank.monitoring.discovery.metrics import Took
 from wavetank.yamlfile import load_documents
 
 __all__ = ["FileDiscovery", "StaticDiscovery", "parse_groups", "read_groups"]
@@ -40,7 +41,15 @@ class StaticDiscovery:
 class FileDiscovery:
     """Groups in files."""
 
-    def __init__(self, config: FileSD, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: FileSD,
+        clock: Clock,
+        count_failure: Callable[[], None] = lambda: None,
+        took: Took = lambda seconds: None,
+    ) -> None:
+        self._count_failure = count_failure
+        self._took = took
         self._config = config
         self._clock = clock
         self._stamps: dict[Path, float] = {}
@@ -49,9 +58,15 @@ class FileDiscovery:
     async def run(self, publish: Publish) -> None:
         wait = min(_LOOK_SECONDS, self._config.refresh_interval.seconds)
         while True:
+            began = self._clock.monotonic()
             if groups := self.look():
                 publish(groups)
+            self._took(self._clock.monotonic() - began)
             await self._clock.sleep(wait)
+
+    def times(self) -> dict[str, float]:
+        """When each file that was read changed, in Unix seconds."""
+        return {str(path): stamp for path, stamp in self._stamps.items()}
 
     def look(self) -> list[TargetGroup]:
         """The groups that changed since the last look."""
@@ -63,6 +78,7 @@ class FileDiscovery:
             try:
                 groups = read_groups(path)
             except InputError as error:
+                self._count_failure()
                 _LOG.error("file discovery keeps the old targets: %s", error)
                 continue
             finally:

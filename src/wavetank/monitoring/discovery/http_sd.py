@@ -17,6 +17,7 @@ from wavetank.monitoring.config.discovery import HTTPSD
 from wavetank.monitoring.discovery.body import read_body
 from wavetank.monitoring.discovery.files import parse_groups
 from wavetank.monitoring.discovery.group import Publish, TargetGroup
+from wavetank.monitoring.discovery.metrics import Took
 from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
 
 __all__ = ["HTTPDiscovery"]
@@ -28,7 +29,14 @@ _LOG = logging.getLogger(__name__)
 class HTTPDiscovery:
     """Asks one URL again and again."""
 
-    def __init__(self, config: HTTPSD, clock: Clock, count_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: HTTPSD,
+        clock: Clock,
+        count_failure: Callable[[], None],
+        took: Took = lambda seconds: None,
+    ) -> None:
+        self._took = took
         self._config = config
         self._clock = clock
         self._count_failure = count_failure
@@ -38,11 +46,13 @@ class HTTPDiscovery:
     async def run(self, publish: Publish) -> None:
         try:
             while True:
+                began = self._clock.monotonic()
                 try:
                     publish(await self.refresh())
                 except FETCH_ERRORS as error:
                     self._count_failure()
                     _LOG.error("http discovery of %s keeps the old targets: %s", self._config.url, error)
+                self._took(self._clock.monotonic() - began)
                 await self._clock.sleep(self._config.refresh_interval.seconds)
         finally:
             await self._client.close()

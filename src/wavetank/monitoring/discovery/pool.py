@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from wavetank.clock import Clock
@@ -19,6 +20,7 @@ from wavetank.monitoring.discovery.files import FileDiscovery, StaticDiscovery
 from wavetank.monitoring.discovery.group import Discoverer, TargetGroup
 from wavetank.monitoring.discovery.http_sd import HTTPDiscovery
 from wavetank.monitoring.discovery.kubernetes import KubernetesDiscovery
+from wavetank.monitoring.discovery.metrics import DiscoveryMetrics
 
 __all__ = ["DiscoveryPool", "discoverers"]
 
@@ -29,16 +31,43 @@ OnGroups = Callable[[str, Sequence[TargetGroup]], None]
 
 
 def discoverers(
-    config: SDConfigs, clock: Clock, count_failure: Callable[[], None], environment: Mapping[str, str]
+    config: SDConfigs, clock: Clock, metrics: DiscoveryMetrics, environment: Mapping[str, str], job: str
 ) -> list[Discoverer]:
     """One discoverer for each section of a job; the static ones share one."""
+    failing, refreshing = metrics.failing, metrics.refreshing
     found: list[Discoverer] = [StaticDiscovery(config.static_configs)]
-    found += [FileDiscovery(section, clock) for section in config.file_sd_configs]
-    found += [HTTPDiscovery(section, clock, count_failure) for section in config.http_sd_configs]
-    found += [DNSDiscovery(section, clock, count_failure) for section in config.dns_sd_configs]
-    found += [ConsulDiscovery(section, clock, count_failure) for section in config.consul_sd_configs]
     found += [
-        KubernetesDiscovery(section, clock, count_failure, environment)
+        FileDiscovery(section, clock, failing("file", job), metrics.file_seconds.observe)
+        for section in config.file_sd_configs
+    ]
+    found += [
+        HTTPDiscovery(section, clock, failing("http", job), refreshing("http", job))
+        for section in config.http_sd_configs
+    ]
+    found += [
+        DNSDiscovery(
+            section,
+            clock,
+            failing("dns", job),
+            took=refreshing("dns", job),
+            looked_up=metrics.dns_lookups.inc,
+        )
+        for section in config.dns_sd_configs
+    ]
+    found += [
+        ConsulDiscovery(
+            section, clock, failing("consul", job), environment, asked=metrics.consul_seconds.observe
+        )
+        for section in config.consul_sd_configs
+    ]
+    found += [
+        KubernetesDiscovery(
+            section,
+            clock,
+            failing("kubernetes", job),
+            environment,
+            count_event=partial(metrics.kubernetes_events.inc, 1, section.role),
+        )
         for section in config.kubernetes_sd_configs
     ]
     return found
@@ -52,15 +81,20 @@ class DiscoveryPool:
         clock: Clock,
         environment: Mapping[str, str],
         on_groups: OnGroups,
-        count_failure: Callable[[], None] = lambda: None,
+        metrics: DiscoveryMetrics | None = None,
         *,
+        name: str = "scrape",
         gather_seconds: float = 0.1,
     ) -> None:
+        """``name`` is what metrics call the pool: ``scrape`` or ``notify``."""
+        self._name = name
         self._clock = clock
         self._gather_seconds = gather_seconds
         self._environment = environment
         self._on_groups = on_groups
-        self._count_failure = count_failure
+        self._metrics = metrics or DiscoveryMetrics()
+        self._metrics.failed_configs.set(0, name)
+        self._metrics.delayed.inc(0, name)
         self._jobs: dict[str, _Job] = {}
 
     def apply(self, jobs: Mapping[str, SDConfigs]) -> None:
@@ -74,8 +108,18 @@ class DiscoveryPool:
                 continue
             if running is not None:
                 running.stop()
-            made = discoverers(config, self._clock, self._count_failure, self._environment)
-            self._jobs[name] = _Job(name, sections, made, self._clock, self._on_groups, self._gather_seconds)
+            made = discoverers(config, self._clock, self._metrics, self._environment, name)
+            self._jobs[name] = _Job(
+                name, sections, made, self._clock, self._hand_on, self._gather_seconds, self._received
+            )
+
+    def _received(self) -> None:
+        self._metrics.received.inc(1, self._name)
+
+    def _hand_on(self, job: str, groups: Sequence[TargetGroup]) -> None:
+        self._metrics.sent.inc(1, self._name)
+        self._metrics.updated_at.set(self._clock.now(), self._name, job)
+        self._on_groups(job, groups)
 
     def republish(self, name: str) -> None:
         """Hand out a job's groups again: for a job whose other settings changed."""
@@ -85,6 +129,10 @@ class DiscoveryPool:
     def counts(self) -> dict[str, int]:
         """How many targets each job's discoverers gave, before relabelling."""
         return {name: job.count() for name, job in self._jobs.items()}
+
+    def file_times(self) -> dict[str, float]:
+        """When the files that targets were read from changed, in Unix seconds."""
+        return {path: at for job in self._jobs.values() for path, at in job.file_times().items()}
 
     async def close(self) -> None:
         tasks = [task for job in self._jobs.values() for task in job.stop()]
@@ -111,12 +159,15 @@ class _Job:
         clock: Clock,
         on_groups: OnGroups,
         gather_seconds: float,
+        received: Callable[[], None],
     ) -> None:
+        self._received = received
         self._gather_seconds = gather_seconds
         self.sections = sections
         self._name = name
         self._clock = clock
         self._on_groups = on_groups
+        self._made = made
         self._groups: dict[tuple[int, str], TargetGroup] = {}
         self._waiting: asyncio.Task[None] | None = None
         self._tasks = [asyncio.create_task(self._run(i, discoverer)) for i, discoverer in enumerate(made)]
@@ -130,6 +181,10 @@ class _Job:
     def count(self) -> int:
         return sum(len(group.targets) for group in self._groups.values())
 
+    def file_times(self) -> dict[str, float]:
+        files = [made for made in self._made if isinstance(made, FileDiscovery)]
+        return {path: at for made in files for path, at in made.times().items()}
+
     def hand_out(self) -> None:
         self._on_groups(self._name, list(self._groups.values()))
 
@@ -137,6 +192,7 @@ class _Job:
         """Run a discoverer; one that fails in an unforeseen way is reported and started again."""
 
         def publish(groups: Sequence[TargetGroup]) -> None:
+            self._received()
             for group in groups:
                 if group.targets:
                     self._groups[index, group.source] = group

@@ -30,7 +30,10 @@ class Queues:
         metadata: Callable[[], Mapping[str, MetadataEntry]],
         flush_seconds: float,
         tracer: Tracer | None = None,
+        newest_ms: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``newest_ms`` gives the time of the newest stored sample, which queues are behind of."""
+        self._newest_ms = newest_ms
         self.senders: list[Sender] = []
         self._data = data
         self._clock = clock
@@ -75,6 +78,12 @@ class Queues:
             ("shards_min", "gauge", lambda s: s.config.queue_config.min_shards),
             ("shards_max", "gauge", lambda s: s.config.queue_config.max_shards),
             ("shard_capacity", "gauge", lambda s: s.config.queue_config.capacity),
+            ("max_samples_per_send", "gauge", lambda s: s.config.queue_config.max_samples_per_send),
+            (
+                "queue_highest_timestamp_seconds",
+                "gauge",
+                lambda s: s.counts.queued_ms / 1000,
+            ),
             (
                 "queue_highest_sent_timestamp_seconds",
                 "gauge",
@@ -86,6 +95,20 @@ class Queues:
             samples = [Sample(name, _labels(sender), float(value(sender))) for sender in self.senders]
             if samples:
                 yield MetricFamily(name, kind, samples=samples)
+        yield from self._whole()
+
+    def _whole(self) -> Iterable[MetricFamily]:
+        """What is about all queues together, or about following the log."""
+        if not self.senders:
+            return
+        name = "prometheus_remote_storage_samples_in_total"
+        read = sum(s.counts.sent + s.counts.failed + s.counts.dropped + s.pending for s in self.senders)
+        yield MetricFamily(name, "counter", samples=[Sample(name, {}, float(read))])
+        name = "prometheus_remote_storage_highest_timestamp_in_seconds"
+        yield MetricFamily(name, "gauge", samples=[Sample(name, {}, self._newest_ms() / 1000)])
+        name = "prometheus_wal_watcher_current_segment"
+        at = [Sample(name, {"consumer": queue_name(s.config)}, float(s.segment)) for s in self.senders]
+        yield MetricFamily(name, "gauge", samples=at)
 
 
 def _labels(sender: Sender) -> dict[str, Any]:

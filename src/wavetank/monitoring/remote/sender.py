@@ -78,6 +78,11 @@ class Sender:
         return len(self._shards)
 
     @property
+    def segment(self) -> int:
+        """The segment of the log that is read."""
+        return self._tail.position.segment
+
+    @property
     def pending(self) -> int:
         return self._progress.pending
 

@@ -48,6 +48,7 @@ class Counts:
     metadata_sent: int = 0
     metadata_failed: int = 0
     busy_seconds: float = 0.0
+    queued_ms: int = 0  # the newest sample that was queued
     highest_ms: int = 0
     last_error: str = ""
 
@@ -148,6 +149,8 @@ class Shard:
         async with self._room:
             await self._room.wait_for(lambda: len(self._waiting) < capacity)
             self._waiting.extend(items)
+            if items:
+                self._counts.queued_ms = max(self._counts.queued_ms, items[-1][2])
             self._room.notify_all()
 
     async def _run(self) -> None:

@@ -51,6 +51,8 @@ class ScrapePool:
         self.loops: dict[Target, TargetLoop] = {}
         self.targets = TargetSet((), (), (), 0)
         self.syncs = 0
+        self.sync_seconds = 0.0  # that they took together
+        self.reloads = 0
         self.over_limit = 0  # syncs that found more targets than the limit allows
         self.failed_targets = 0  # that relabelling left without what a target needs
         self._db = db
@@ -62,6 +64,11 @@ class ScrapePool:
 
     def sync(self, groups: Sequence[TargetGroup]) -> None:
         """Scrape exactly the targets of these groups."""
+        began = self._clock.monotonic()
+        self._sync(groups)
+        self.sync_seconds += self._clock.monotonic() - began
+
+    def _sync(self, groups: Sequence[TargetGroup]) -> None:
         found = make_targets(self.config, groups)
         if found.errors != self.targets.errors:
             for error in found.errors:
@@ -126,6 +133,7 @@ class ScrapePool:
 
     async def reload(self, config: ScrapeConfig) -> None:
         """Take another configuration for the job; the caller syncs the groups afterwards."""
+        self.reloads += 1
         stores = {target.url: loop.store for target, loop in self.loops.items()}
         targets = list(self.loops)
         for loop in self.loops.values():

@@ -60,7 +60,9 @@ class Reflector:
         label_selector: str = "",
         field_selector: str = "",
         count_failure: Callable[[], None] = lambda: None,
+        count_event: Callable[[str], None] = lambda event: None,
     ) -> None:
+        self._count_event = count_event
         self.resource = resource
         self.objects: dict[Key, Object] = {}
         self.synced = asyncio.Event()
@@ -157,6 +159,8 @@ class Reflector:
             raise ValueError(f"watch failed: {item.get('message')}")
         self._version = str(item.get("metadata", {}).get("resourceVersion") or self._version)
         key = _key(item)
+        if event_name := _EVENTS.get(kind or ""):
+            self._count_event(event_name)
         if kind in ("ADDED", "MODIFIED"):
             self.objects[key] = item
         elif kind == "DELETED":
@@ -166,6 +170,7 @@ class Reflector:
         self._changed(self.resource, key)
 
 
+_EVENTS: Final = {"ADDED": "add", "MODIFIED": "update", "DELETED": "delete"}
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": "Prometheus/3.14.0"}
 
 

@@ -51,7 +51,10 @@ class KubernetesDiscovery:
         clock: Clock,
         count_failure: Callable[[], None],
         environment: Mapping[str, str] = os.environ,
+        *,
+        count_event: Callable[[str], None] = lambda event: None,
     ) -> None:
+        self._count_event = count_event
         self._config = config
         self._clock = clock
         self._count_failure = count_failure
@@ -100,6 +103,8 @@ class KubernetesDiscovery:
                     label_selector=label,
                     field_selector=field,
                     count_failure=self._count_failure,
+                    # upstream counts the role's own objects, not those that are looked at beside them
+                    count_event=self._count_event if kind == config.role else lambda event: None,
                 )
                 for namespace in (namespaces if resource.namespaced and namespaces else [""])
             ]
