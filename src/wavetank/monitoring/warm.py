@@ -86,15 +86,24 @@ def _stamp() -> Path:
 
 
 def _append(db: DB, now_ms: int) -> None:
-    """Two commits and a selection: the kernels of the storage."""
+    """Some commits and selections: the kernels of the storage."""
     ref = 0
+    appender = db.appender()
+    for i in range(20):  # so many that a selection of one looks at it alone
+        appender.append(0, Labels.of(__name__="warm", i=str(i)), now_ms - 60_000, float(i))
+    appender.commit()
     for i in range(2):
         appender = db.appender()
         ref = appender.append(ref, Labels.of(__name__="warm"), now_ms - 60_000 + i, float(i))
         refs, times = np.array([ref], np.int64), np.array([now_ms - 50_000 + i], np.int64)
         appender.append_batch(refs, times, np.ones(1))
         appender.commit()
-    db.select([Matcher(MatchType.EQUAL, METRIC_NAME, "warm")], now_ms - 60_000, now_ms)
+    late = db.appender()
+    late.append_batch(refs, times - 60_000, np.ones(1))
+    late.commit()
+    named = Matcher(MatchType.EQUAL, METRIC_NAME, "warm")
+    db.select([named, Matcher(MatchType.EQUAL, "i", "7")], now_ms - 60_000, now_ms)
+    db.select([named], now_ms - 120_000, now_ms)  # with a sample that came late
 
 
 def _query(storage: Queryable, now_ms: int) -> None:
