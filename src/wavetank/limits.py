@@ -70,6 +70,8 @@ LOAD_WORKERS_MAX: Final = 64  # --processes
 PROMQL_QUERY_BYTES_MAX: Final = 1 * MIB  # longer query texts are refused before lexing
 PROMQL_NESTING_MAX: Final = 120  # parentheses, calls and signs inside each other; deeper: parse error
 PROMQL_TOKENS_MAX: Final = 32_768  # words and signs of a query; the parse error comes before the rest is read
+PROMQL_REGEX_SIZE_MAX: Final = 250_000  # instructions of all regular expressions of a query or of match[]
+PROMQL_ISSUES_MAX: Final = 100  # complaints about one query; then the rest is not read
 PROMQL_DEPTH_MAX: Final = 200  # height of the syntax tree, chains of operators included; higher: parse error
 PROMQL_MEMORY_BYTES_MAX: Final = 2 * GIB  # default budget of one query; over it, the query alone fails
 PROMQL_WALKED_SAMPLES: Final = 50_000_000  # of windows walked between two looks at the deadline
@@ -232,6 +234,9 @@ AT_ONCE_HEADS_MAX: Final = 256  # header blocks of requests that are known; then
 
 #: Bytes of one answer of a server that promtool asks.
 PROMTOOL_ANSWER_BYTES_MAX: Final = 1 << 30
+
+# Selectors in parameters
+MATCH_CHARS_MAX: Final = 128 * KIB  # of all match[] of a request; more is an error
 
 # Searching names and values
 SEARCH_LIMIT_MAX: Final = 10_000  # results of one search unless --web.search.max-limit says otherwise

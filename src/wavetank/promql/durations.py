@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wavetank.errors import InputError
-from wavetank.limits import PROMQL_NESTING_MAX
+from wavetank.limits import PROMQL_DEPTH_MAX, PROMQL_NESTING_MAX
 from wavetank.promql.ast import DurationExpr, NumberLiteral
 from wavetank.promql.tokens import Token
 
@@ -35,10 +35,12 @@ class DurationParser:
         self._p = parser
         self._context = ("", "")
         self._depth = 0
+        self._operators = 0
 
     def positive(self, context: str, expected: str) -> Duration:
         """A range or step; a literal must be above zero."""
         self._context = (context, expected)
+        self._operators = 0
         found = self._expression(0)
         if isinstance(found, NumberLiteral) and not found.value > 0:
             self._p.complain("duration must be greater than 0", found.start, found.end)
@@ -48,6 +50,7 @@ class DurationParser:
     def offset(self) -> Duration:
         """What may follow ``offset``: one signed operand, or anything in parentheses."""
         self._context = ("offset", "number, duration, step(), or range()")
+        self._operators = 0
         if self._p.token.kind == "(":
             return self._expression(0)
         if self._p.token.kind not in ("+", "-"):
@@ -81,6 +84,9 @@ class DurationParser:
             left = self._operand()
         while (precedence := _PRECEDENCE.get(self._p.token.kind, 0)) > floor:
             operator = self._p.advance()
+            self._operators += 1
+            if self._operators > PROMQL_DEPTH_MAX:
+                self._p.too_deep()
             right = self._expression(precedence - 1 if operator.kind == "^" else precedence)
             left = self._binary(operator, left, right)
         self._depth -= 1

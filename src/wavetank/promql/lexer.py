@@ -19,9 +19,10 @@ _SPACE = re.compile(r"(?:[ \t\n\r]+|#[^\r\n]*)+")
 _WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _LETTERS = re.compile(r"[a-zA-Z_]+")
+# Escapes that cannot be wrong are passed over with the rest.
 _STRING_BODY = {
-    '"': re.compile(r'[^"\\\n\ud800-\udfff]*'),
-    "'": re.compile(r"[^'\\\n\ud800-\udfff]*"),
+    '"': re.compile(r'(?:[^"\\\n\ud800-\udfff]+|\\(?:[abfnrtv"\\]|x[0-9a-fA-F]{2}|[0-3][0-7]{2}))*'),
+    "'": re.compile(r"(?:[^'\\\n\ud800-\udfff]+|\\(?:[abfnrtv'\\]|x[0-9a-fA-F]{2}|[0-3][0-7]{2}))*"),
     "`": re.compile(r"[^`\ud800-\udfff]*"),
 }
 _FILL_CALL = re.compile(r"[ \t\n\r]*\(")

@@ -30,11 +30,18 @@ def unquote(text: str) -> str:
     if text[0] == "`" or "\\" not in body:
         return body
     out = bytearray()
+    known: dict[str, bytes] = {}  # a text may be nothing but escapes
     at = 0
     for found in _ESCAPE.finditer(body):
-        out += body[at : found.start()].encode()
-        out += _escaped(found)
-        at = found.end()
+        start, end = found.span()
+        if start > at:
+            out += body[at:start].encode()
+        written = found[0]
+        piece = known.get(written)
+        if piece is None:
+            piece = known[written] = _escaped(found)
+        out += piece
+        at = end
     out += body[at:].encode()
     return out.decode("utf-8", errors="surrogateescape")
 

@@ -8,12 +8,18 @@ the first, which is the only one upstream prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn, TypeVar, cast
 
-from wavetank.errors import InputError
-from wavetank.limits import PROMQL_DEPTH_MAX, PROMQL_NESTING_MAX, PROMQL_QUERY_BYTES_MAX
+from wavetank.limits import (
+    PROMQL_DEPTH_MAX,
+    PROMQL_ISSUES_MAX,
+    PROMQL_NESTING_MAX,
+    PROMQL_QUERY_BYTES_MAX,
+    PROMQL_REGEX_SIZE_MAX,
+    PROMQL_TOKENS_MAX,
+)
 from wavetank.model.duration import parse_duration
 from wavetank.model.labels import METRIC_NAME, Matcher, MatchType, is_valid_label_name
 from wavetank.model.quoting import quote
@@ -24,6 +30,7 @@ from wavetank.promql.durations import DurationParser
 from wavetank.promql.lexer import Lexer, LexError
 from wavetank.promql.literals import go_regex_error, parse_number, unquote
 from wavetank.promql.options import ParserOptions
+from wavetank.promql.parse_error import ParseError, ParseIssue, position
 from wavetank.promql.signatures import SIGNATURES
 from wavetank.promql.tokens import AGGREGATORS, LABEL_KEYWORDS, METRIC_KEYWORDS, PARAMETRIC, Token, describe
 
@@ -39,34 +46,6 @@ _PRECEDENCE: Final = {
 _UNARY: Final = 5
 _MATCH_TYPES: Final = {m.value: m for m in MatchType}
 _Selector = TypeVar("_Selector", ast.VectorSelector, ast.SubqueryExpr)
-
-
-@dataclass(frozen=True, slots=True)
-class ParseIssue:
-    """One complaint: upstream's text and the characters of the query it is about."""
-
-    message: str
-    start: int
-    end: int
-
-
-def position(text: str, start: int) -> str:
-    """``line:column`` from 1; columns count UTF-8 bytes, as upstream's do."""
-    if text == "":
-        return "unknown position"
-    line = text.count("\n", 0, start) + 1
-    before = text[text.rfind("\n", 0, start) + 1 : start]
-    return f"{line}:{len(before.encode('utf-8', 'surrogateescape')) + 1}"
-
-
-class ParseError(InputError):
-    """The query is not PromQL. ``issues`` holds every complaint, the message the first."""
-
-    def __init__(self, text: str, issues: Sequence[ParseIssue]) -> None:
-        first = issues[0]
-        super().__init__(f"{position(text, first.start)}: parse error: {first.message}")
-        self.text = text
-        self.issues = tuple(issues)
 
 
 class _Syntax(Exception):
@@ -120,6 +99,8 @@ class _Parser:
         self._lexer = Lexer(text)
         self._last_end = 0
         self._nesting = 0
+        self._tokens = 0
+        self._regex_size = 0
         self._recovery = ""  # the construct whose error production of the grammar is nearest
         self.token = Token("EOF", "", 0)
         self.durations = DurationParser(self)
@@ -139,7 +120,7 @@ class _Parser:
         for message, start, end in check_types(expr):
             while start < end and self.text[start].isspace():
                 start += 1
-            self.complain(message, start, end)
+            self.issues.append(ParseIssue(message, start, end))
         if self.issues:
             raise ParseError(self.text, self.issues)
 
@@ -150,6 +131,10 @@ class _Parser:
         consumed = self.token
         if consumed.kind in ("}", ")", "]", "DURATION", "NUMBER"):
             self._last_end = consumed.end
+        self._tokens += 1
+        if self._tokens > PROMQL_TOKENS_MAX:
+            message = f"query has more than the {PROMQL_TOKENS_MAX} words and signs allowed"
+            self.fail(message, consumed.start, consumed.end)
         try:
             self.token = self._lexer.next()
         except LexError as error:
@@ -161,8 +146,10 @@ class _Parser:
         return consumed
 
     def complain(self, message: str, start: int, end: int) -> None:
-        """Record an error and go on."""
+        """Record an error and go on, unless there are very many."""
         self.issues.append(ParseIssue(message, start, end))
+        if len(self.issues) >= PROMQL_ISSUES_MAX:
+            raise _Syntax
 
     def fail(self, message: str, start: int, end: int) -> NoReturn:
         self.complain(message, start, end)
@@ -216,12 +203,13 @@ class _Parser:
         while pending:
             node, depth = pending.pop()
             if depth > PROMQL_DEPTH_MAX:
-                self.fail(
-                    f"expression is nested deeper than the {PROMQL_DEPTH_MAX} levels allowed",
-                    0,
-                    len(self.text),
-                )
+                self.too_deep()
             pending.extend((child, depth + 1) for child in ast.children(node))
+
+    def too_deep(self) -> NoReturn:
+        """Fail: the syntax tree would be too high."""
+        message = f"expression is nested deeper than the {PROMQL_DEPTH_MAX} levels allowed"
+        self.fail(message, 0, len(self.text))
 
     # --- operators
 
@@ -236,11 +224,13 @@ class _Parser:
             )
         operands: list[Expr] = []
         operators: list[_Operator] = []
+        heights: list[int] = []  # of the operands, each counted as one level itself
         while True:
             while self.token.kind in ("+", "-"):
                 sign = self.advance()
                 operators.append(_Operator(sign.kind, _UNARY, sign.start))
             operands.append(self._postfixed(self.primary()))
+            heights.append(1)
             precedence = _PRECEDENCE.get(self.token.kind)
             if precedence is None:
                 break
@@ -248,19 +238,23 @@ class _Parser:
                 operators[-1].precedence > precedence
                 or (operators[-1].precedence == precedence and precedence != 6)
             ):
-                self._reduce(operands, operators)
+                self._reduce(operands, heights, operators)
             operator = self.advance()
             operators.append(_Operator(operator.kind, precedence, operator.start, *self._modifiers()))
         while operators:
-            self._reduce(operands, operators)
+            self._reduce(operands, heights, operators)
         self._nesting -= 1
         return operands[0]
 
-    def _reduce(self, operands: list[Expr], operators: list[_Operator]) -> None:
+    def _reduce(self, operands: list[Expr], heights: list[int], operators: list[_Operator]) -> None:
         operator = operators.pop()
         rhs = operands.pop()
         if operator.matching is not None:
             lhs = operands.pop()
+            height = 1 + max(heights.pop(), heights.pop())
+            if height > PROMQL_DEPTH_MAX:
+                self.too_deep()  # here, not when all is read: a chain of operators may be long
+            heights.append(height)
             node = ast.BinaryExpr(operator.kind, lhs, rhs, operator.matching, operator.return_bool)
             operands.append(self._binary(node))
         elif isinstance(rhs, ast.NumberLiteral):
@@ -485,10 +479,14 @@ class _Parser:
             self.unexpected("label matching", "string")
         value = self.advance()
         try:
-            return Matcher(_MATCH_TYPES[operator.kind], name, unquote(value.text))
+            matcher = Matcher(_MATCH_TYPES[operator.kind], name, unquote(value.text))
         except ValueError as error:
             self.complain(go_regex_error(str(error), unquote(value.text)), label.start, value.end)
             return None
+        self._regex_size += matcher.regex_size
+        if self._regex_size > PROMQL_REGEX_SIZE_MAX:
+            self.fail("the regular expressions are too large together", label.start, value.end)
+        return matcher
 
     def grouping_labels(self) -> tuple[str, ...]:
         """``(label, "label", ...)``."""

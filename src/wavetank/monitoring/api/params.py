@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
-from wavetank.limits import REQUEST_BODY_BYTES_MAX
+from wavetank.limits import MATCH_CHARS_MAX, PROMQL_REGEX_SIZE_MAX, REQUEST_BODY_BYTES_MAX
 from wavetank.model.duration import parse_duration
 from wavetank.model.labels import Matcher
 from wavetank.model.quoting import quote
@@ -138,9 +138,15 @@ class Params:
     def matcher_sets(self, *, named: bool = False, may_match_all: bool = False) -> list[list[Matcher]]:
         """The selectors of ``match[]``. Errors begin with that name if it is to be ``named``."""
         found = []
+        texts, size = self.all("match[]"), 0
+        if sum(map(len, texts)) > MATCH_CHARS_MAX:
+            raise bad_data(f"match[] has more than {MATCH_CHARS_MAX} characters")
         try:
-            for text in self.all("match[]"):
+            for text in texts:
                 matchers = parse_metric_selector(text)
+                size += sum(matcher.regex_size for matcher in matchers)
+                if size > PROMQL_REGEX_SIZE_MAX:
+                    raise bad_data("the regular expressions are too large together")
                 if not may_match_all and all(matcher.matches("") for matcher in matchers):
                     raise bad_data("match[] must contain at least one non-empty matcher")
                 found.append(matchers)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wavetank.model.labels import Labels
+from wavetank.model.labels import Labels, Matcher
 from wavetank.model.quoting import format_float, quote
 from wavetank.monitoring.api.answer import ApiFailure, answer, bad_data, endpoint, raw_answer
 from wavetank.monitoring.api.params import Params, range_of, read_params
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.api.tree import tree
 from wavetank.monitoring.tracing.span import Value
-from wavetank.promql.ast import selectors
+from wavetank.promql.ast import Expr, selectors
 from wavetank.promql.parser import ParseError, parse_expr
 from wavetank.promql.printer import pretty
 from wavetank.tsdb.exemplars import Exemplar
 
 __all__ = ["routes"]
+
+T = TypeVar("T")
 
 
 def _exemplars_of(series: Labels, exemplars: Sequence[Exemplar]) -> dict[str, Any]:
@@ -35,6 +37,10 @@ def _exemplars_of(series: Labels, exemplars: Sequence[Exemplar]) -> dict[str, An
         for exemplar in exemplars
     ]
     return {"seriesLabels": series.to_dict(), "exemplars": found}
+
+
+def _selected(expr: Expr) -> list[list[Matcher]]:
+    return [list(node.matchers) for node in selectors(expr)]
 
 
 def _lookback_ms(params: Params) -> int:
@@ -103,16 +109,19 @@ def routes(services: Services) -> list[Route]:
             )
         return raw_answer(result.data, warnings=[*result.warnings, *_said_of(params)], infos=result.infos)
 
+    async def parsed(text: str, then: Callable[[Expr], T]) -> T:
+        """In a thread, as a long text takes its time. Raises ParseError."""
+        return await queries.run(lambda: then(parse_expr(text, queries.options.parser)))
+
     async def exemplars(request: Request) -> Response:
         params = await read_params(request)
         start, end = params.span_ms()
         if end < start:
             raise bad_data("end timestamp must not be before start timestamp")
         try:
-            expr = parse_expr(params.text("query"), queries.options.parser)
+            sets = await parsed(params.text("query"), _selected)
         except ParseError as error:
             raise bad_data(error.message) from None
-        sets = [list(node.matchers) for node in selectors(expr)]
         if not sets:
             return Response(status_code=204)
         found = await queries.run(lambda: services.db.exemplars(sets, start, end))
@@ -121,14 +130,14 @@ def routes(services: Services) -> list[Route]:
     async def format_query(request: Request) -> Response:
         params = await read_params(request)
         try:
-            return answer(pretty(parse_expr(params.text("query"), queries.options.parser)))
+            return answer(await parsed(params.text("query"), pretty))
         except ParseError as error:
             raise bad_data(f'invalid parameter "query": {error.message}') from None
 
     async def parse_query(request: Request) -> Response:
         params = await read_params(request)
         try:
-            return answer(tree(parse_expr(params.text("query"), queries.options.parser)))
+            return answer(await parsed(params.text("query"), tree))
         except ParseError as error:
             raise bad_data(f'invalid parameter "query": {error.message}') from None
 
