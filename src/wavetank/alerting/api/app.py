@@ -9,14 +9,14 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from wavetank import __version__
 from wavetank.alerting.api import alerts, silences
 from wavetank.alerting.api.intake import Intake
-from wavetank.alerting.api.page import render_page
+from wavetank.alerting.api.page import get_file, get_page
 from wavetank.alerting.api.shown import ShownAlerts
 from wavetank.alerting.api.times import BadRequest, json_answer, problem, show_time
 from wavetank.alerting.config import show_config
@@ -67,7 +67,8 @@ def create_app(am: Alertmanager) -> ASGIApp:
             route("/-/ready", "GET", _healthy),
             route("/-/reload", "POST", _reload),
             route("/metrics", "GET", _metrics),
-            route("/", "GET", _page),
+            Route("/", get_page, methods=["GET"]),
+            Route("/ui/{name}", get_file, methods=["GET"]),
         ],
         exception_handlers={Exception: _fault},
     )
@@ -120,7 +121,3 @@ async def _status(am: Alertmanager, request: Request) -> Response:
             },
         }
     )
-
-
-async def _page(am: Alertmanager, request: Request) -> Response:
-    return HTMLResponse(render_page(am))

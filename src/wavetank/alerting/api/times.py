@@ -67,7 +67,16 @@ def flag(request: Request, name: str, default: bool = True) -> bool:
 
 
 async def read_body(request: Request) -> bytes:
-    """All of the body. Raises BadRequest with 413 where it is too large."""
+    """All of a JSON body. Raises BadRequest, with 413 where it is too large.
+
+    What is not declared as JSON is refused as upstream refuses it: a page of another site can send anything
+    else without asking the browser first.
+    """
+    declared = request.headers.get("content-type", "application/octet-stream")
+    kind = declared.partition(";")[0].strip().lower()
+    if kind != "application/json":
+        text = f'unsupported media type "{kind[:80]}", only [application/json] are allowed'
+        raise BadRequest(text, 415, 415)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
