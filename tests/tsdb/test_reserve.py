@@ -69,3 +69,37 @@ def test_what_vanished_series_held_goes_back(tmp_path: Path) -> None:
     got = db.select(matchers, start + 5 * HOUR_MS, start + 6 * HOUR_MS)
     assert sorted(got.values.tolist()) == sorted([*map(float, range(20)), *map(float, range(2_000))])
     db.close()
+
+
+def test_refs_are_never_used_again_and_cost_nothing_once_gone(tmp_path: Path) -> None:
+    clock = VirtualClock(1_700_000_000.0)
+    start = 1_700_000_000_000 // (2 * HOUR_MS) * (2 * HOUR_MS)
+    matchers = [Matcher(MatchType.EQUAL, "__name__", "m")]
+    db = DB.open(tmp_path, Options(), clock)
+    stays = db.series_ref(Labels.of(__name__="m", i="stays"))
+    for turn in range(6):
+        db.store.head.next_ref = (1 << 28) * (turn + 1)  # as after so many that came and went
+        refs = [db.series_ref(Labels.of(__name__="m", turn=str(turn), i=str(i))) for i in range(50)]
+        assert min(refs) >= (1 << 28) * (turn + 1)
+        appender = db.appender()
+        for ref in [stays, *refs]:
+            appender.append(ref, None, start + turn * HOUR_MS, float(turn))
+        assert appender.commit().appended == 51
+        db.compact()
+    assert db.store.head.row(stays) >= 0
+    assert len(db.store.head) < 6 * 50
+    assert db.store.head.known(np.array([stays, 1 << 28, (1 << 28) * 6, 7])).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    want = db.select(matchers, 0, start + 9 * HOUR_MS)
+    db.close()
+    again = DB.open(tmp_path, Options(), clock)
+    got = again.select(matchers, 0, start + 9 * HOUR_MS)
+    assert list(got.labels) == list(want.labels)
+    assert np.array_equal(got.values, want.values)
+    assert sum(report.unknown_refs for report in again.replays) == 0
+    assert again.series_ref(Labels.of(__name__="m", i="new")) > (1 << 28) * 6
+    again.close()

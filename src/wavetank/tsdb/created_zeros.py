@@ -36,7 +36,7 @@ def with_float_zeros(
 ) -> tuple[Int64s, Int64s, Float64s, Int64s]:
     """Samples of known series with the zeros that belong before them, whose own start is unknown."""
     chosen = (starts_ms != 0) & (starts_ms < times_ms) & (starts_ms >= _oldest_ms(head))
-    state = head.state[head.row_of_ref[refs]]
+    state = head.state[head.rows_of(refs)]
     last = np.where((state[:, PACKED] & HAS_SAMPLE) != 0, state[:, LAST_T], _NO_SAMPLE)
     chosen &= starts_ms > last
     if not chosen.any():

@@ -46,7 +46,8 @@ Float64s = npt.NDArray[np.float64]
 
 NO_TIME: Final = 1 << 62
 _CHUNKS_PER_WRITE: Final = 96  # their bytes stay in the core's own cache from the blocks to the file
-REF_MAX: Final = 1 << 28  # refs index an array; larger ones in a log are taken as corruption
+REF_MAX: Final = 1 << 32  # refs index a column; larger ones in a log are taken as corruption
+_REFS_PER_PAGE: Final = 1024  # of that column
 
 
 @dataclass(slots=True)
@@ -114,10 +115,10 @@ def _collect(
 
 
 @kernel("boolean(int64[::1], int32[::1])")
-def _all_known(refs: Int64s, row_of_ref: Int32s) -> bool:
+def _all_known(refs: Int64s, row_numbers: Int32s) -> bool:
     known = True
     for ref in refs:
-        known &= 0 <= ref < len(row_of_ref) and row_of_ref[ref] >= 0
+        known &= 0 <= ref < len(row_numbers) and row_numbers[ref] > 0
     return known
 
 
@@ -150,7 +151,11 @@ class Head:
             "closed_sizes": Reserve((HEAD_CHUNKS_RESERVED, 2), np.int32, 256),
         }
         self._take_views()
-        self.row_of_ref = np.full(rows, -1, np.int32)
+        # 1 + the row of each ref, 0 where there is none: refs are never used again, and pages of those that
+        # are gone take no memory
+        self._row_numbers = Reserve((REF_MAX,), np.int32, rows)
+        self.row_numbers: Int32s = self._row_numbers.view
+        self._aliases = np.empty(0, np.int64)  # refs that stand for a series with another ref of its own
         self.arena = Arena()
         self.counters = np.array([0, 0, NO_TIME, -NO_TIME], np.int64)
 
@@ -213,7 +218,7 @@ class Head:
             self.ref_of_row[new_rows] = new_refs
             self.next_ref = max(self.next_ref, int(new_refs.max()) + 1)
             self._make_refs(self.next_ref)
-            self.row_of_ref[new_refs] = new_rows
+            self.row_numbers[new_refs] = new_rows + 1
         found = np.where(rows >= 0, self.ref_of_row[np.maximum(rows, 0)], 0)
         return found, fresh
 
@@ -221,7 +226,8 @@ class Head:
         """Let other refs, as found in a log, stand for the series ``to`` already has."""
         if len(refs):
             self._make_refs(int(refs.max()) + 1)
-            self.row_of_ref[refs] = self.row_of_ref[to]
+            self.row_numbers[refs] = self.row_numbers[to]
+            self._aliases = np.union1d(self._aliases, refs)
             self.next_ref = max(self.next_ref, int(refs.max()) + 1)
 
     def _make_room(self, rows: int) -> None:
@@ -243,11 +249,26 @@ class Head:
             column.clear(left, chunks)
 
     def _make_refs(self, refs: int) -> None:
-        have = len(self.row_of_ref)
+        have = len(self.row_numbers)
         if refs > have:
-            grown = np.full(max(refs, have * 2), -1, np.int32)
-            grown[:have] = self.row_of_ref
-            self.row_of_ref = grown
+            self.row_numbers = self._row_numbers.grow(max(refs, have * 3 // 2))
+
+    def renumber(self, gone: Int64s, renumbered: Int32s) -> None:
+        """Rows have new numbers, -1 for those that are gone, whose own refs are given."""
+        self.row_numbers[gone] = 0
+        own = self.ref_of_row[: len(self)]
+        self.row_numbers[own] = np.arange(1, len(own) + 1, dtype=np.int32)
+        rows = self.row_numbers[self._aliases] - 1
+        live = rows >= 0
+        rows[live] = renumbered[rows[live]]
+        self.row_numbers[self._aliases] = rows + 1
+        self._aliases = self._aliases[rows >= 0]
+        used = np.zeros(self.next_ref // _REFS_PER_PAGE + 2, np.bool_)
+        used[own // _REFS_PER_PAGE] = True
+        used[self._aliases // _REFS_PER_PAGE] = True
+        edges = np.flatnonzero(np.diff(used, prepend=True, append=True)).tolist()
+        for first, end in zip(edges[::2], edges[1::2], strict=True):  # runs of pages without a ref
+            self._row_numbers.clear(first * _REFS_PER_PAGE, min(end * _REFS_PER_PAGE, len(self.row_numbers)))
 
     # --- chunks in files ----------------------------------------------------------------------------
 
@@ -263,7 +284,7 @@ class Head:
 
     def _attach(self, stored: StoredChunks) -> None:
         known = self.known(stored.refs)
-        rows = self.row_of_ref[np.where(known, stored.refs, 0)].astype(np.int64)
+        rows = self.rows_of(np.where(known, stored.refs, 0))
         # another ref of a series (an alias) brings its samples by the log
         keep = known & (stored.maxt >= self.min_valid_ms) & (self.ref_of_row[rows] == stored.refs)
         # sorted by ref and time: a chunk that begins before the one before it ends comes by the log as well
@@ -334,17 +355,20 @@ class Head:
     def all_known(self, refs: Int64s) -> bool:
         """Whether every ref stands for a series."""
         run: Any = _all_known
-        return bool(run(refs, self.row_of_ref))
+        return bool(run(refs, self.row_numbers))
 
     def known(self, refs: Int64s) -> npt.NDArray[np.bool_]:
         """Which refs stand for a series."""
-        inside = (refs >= 0) & (refs < len(self.row_of_ref))
-        rows = self.row_of_ref[np.where(inside, refs, 0)]
-        return inside & (rows >= 0)
+        inside = (refs >= 0) & (refs < len(self.row_numbers))
+        return inside & (self.row_numbers[np.where(inside, refs, 0)] > 0)
+
+    def rows_of(self, refs: Int64s) -> Int64s:
+        """The rows of refs that the head has given out, -1 for those that are gone."""
+        return self.row_numbers[refs].astype(np.int64) - 1
 
     def row(self, ref: int) -> int:
         """The row of a ref, -1 if there is none."""
-        return int(self.row_of_ref[ref]) if 0 <= ref < len(self.row_of_ref) else -1
+        return int(self.row_numbers[ref]) - 1 if 0 <= ref < len(self.row_numbers) else -1
 
     # --- samples ------------------------------------------------------------------------------------
 
@@ -360,7 +384,7 @@ class Head:
                 values,
                 done,
                 outcomes,
-                self.row_of_ref,
+                self.row_numbers,
                 *self._tables(),
                 self.min_valid_ms,
                 self.chunk_range_ms,

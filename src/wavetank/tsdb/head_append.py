@@ -102,7 +102,7 @@ def append_samples(
     values: Float64s,
     first: Word,
     outcomes: Bytes,
-    row_of_ref: Int32s,
+    row_numbers: Int32s,
     state: Int64s,
     last_closed: Int32s,
     words: npt.NDArray[np.uint64],
@@ -126,7 +126,7 @@ def append_samples(
     low = counters[2]
     high = counters[3]
     blocks_max = len(links) - RESERVE_BLOCKS
-    known = np.uint64(len(row_of_ref))
+    known = np.uint64(len(row_numbers))
     total = len(refs)
     done = total
     for i in range(first, total):
@@ -135,7 +135,7 @@ def append_samples(
         ref = np.uint64(refs[at])
         row = np.int64(-1)
         if ref < known:
-            row = np.int64(row_of_ref[ref])
+            row = np.int64(row_numbers[ref]) - 1
         if row < 0:
             outcomes[at] = UNKNOWN_SERIES
             continue
@@ -143,10 +143,10 @@ def append_samples(
             # What the samples after this one touch is on its way while this one is written.
             soon = np.uint64(refs[at + np.uint64(_AHEAD)])
             if soon < known:
-                prefetch(state, np.int64(row_of_ref[soon]) * 8)
+                prefetch(state, np.int64(row_numbers[soon]) * 8 - 8)
             following = np.uint64(refs[at + np.uint64(_AHEAD // 2)])
-            if following < known and row_of_ref[following] >= 0:
-                where = np.uint64(row_of_ref[following]) * np.uint64(8)
+            if following < known and row_numbers[following] > 0:
+                where = np.uint64(row_numbers[following] - 1) * np.uint64(8)
                 prefetch(words, (state[where + np.uint64(BLOCKS)] & 0xFFFFFFFF) * 8)
         of = np.uint64(row) * np.uint64(8)
         t = timestamps[at]

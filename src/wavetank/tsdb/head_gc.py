@@ -94,7 +94,7 @@ def _drop_closed(head: Head, mint_ms: int) -> None:
 def _drop_rows(head: Head, keep: npt.NDArray[np.bool_]) -> None:
     kept = np.flatnonzero(keep)
     rows = len(keep)
-    head.row_of_ref[head.ref_of_row[:rows][~keep]] = -1
+    gone = head.ref_of_row[:rows][~keep]
     keys, offsets = head.table.keys(kept)
     table = SeriesTable(len(kept))
     table.add(keys, offsets)
@@ -104,8 +104,7 @@ def _drop_rows(head: Head, keep: npt.NDArray[np.bool_]) -> None:
     for columns in (head.state, head.last_closed, head.ref_of_row):
         columns[:left] = columns[:rows][keep]
     head.forget_rows(left, rows)
-    aliases = np.flatnonzero(head.row_of_ref >= 0)
     renumbered = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
-    head.row_of_ref[aliases] = renumbered[head.row_of_ref[aliases]]
+    head.renumber(gone, renumbered)
     count = head.closed_count
     head.closed_rows[:count] = renumbered[head.closed_rows[:count]]

@@ -265,7 +265,7 @@ def _flush_out_of_order(db: DB) -> None:
             return
         present = np.union1d(written[0], np.array([h.ref for h in histograms], np.int64))
         late = _late_samples(store, present, bound)
-        rows = head.row_of_ref[present].astype(np.int64)
+        rows = head.rows_of(present)
         keys, offsets = head.table.keys(rows)
         deleted = [
             (i, store.tombstones.of(r)) for i, r in enumerate(present.tolist()) if r in store.tombstones

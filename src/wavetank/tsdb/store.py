@@ -243,7 +243,7 @@ class Store:
         if starts is None and not self.starts:
             return
         known = self.head.known(refs)
-        own = self.head.ref_of_row[self.head.row_of_ref[refs[known]]]
+        own = self.head.ref_of_row[self.head.rows_of(refs[known])]
         self.starts.note(own, times[known], None if starts is None else starts[known])
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:
@@ -265,7 +265,7 @@ class Store:
                 refs, times, values = refs[known], times[known], values[known]
                 starts = None if starts is None else starts[known]
             # an alias found in the log stands for the ref the series has now
-            refs = self.head.ref_of_row[self.head.row_of_ref[refs]]
+            refs = self.head.ref_of_row[self.head.rows_of(refs)]
             self.out_of_order.add(refs, times, values)
             self.starts.note_late(refs, times, starts)
 
@@ -392,7 +392,7 @@ class Store:
     def _log_series(self) -> None:
         if self._new_refs and self._wal is not None:
             refs = np.array(self._new_refs, np.int64)
-            rows = self.head.row_of_ref[refs].astype(np.int64)
+            rows = self.head.rows_of(refs)
             refs, rows = refs[rows >= 0], rows[rows >= 0]
             for first in range(0, len(refs), _SERIES_PER_RECORD):
                 part = slice(first, first + _SERIES_PER_RECORD)
@@ -426,7 +426,7 @@ class Store:
         refs, times, values, starts = batch
         chosen = (values.view(np.uint64) == np.uint64(STALE_NAN_BITS)) & self.head.known(refs)
         if chosen.any():
-            packed = self.head.state[self.head.row_of_ref[refs], PACKED]
+            packed = self.head.state[self.head.rows_of(refs), PACKED]
             chosen &= (packed & LAST_IS_HISTOGRAM) != 0
         if not chosen.any():
             return batch
