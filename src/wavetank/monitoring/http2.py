@@ -8,6 +8,7 @@ purpose: server push (switched off in the settings), priorities, trailers, and H
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
@@ -30,6 +31,9 @@ from wavetank.limits import (
 )
 
 __all__ = ["Answer", "Body", "HTTP2Connection", "HTTP2Error", "Refused", "Response"]
+
+# It would show every header, credentials among them, in a log of level debug.
+logging.getLogger("hpack").setLevel(logging.WARNING)
 
 _FRAME_HEAD: Final = 9
 _GOAWAY: Final = 7
