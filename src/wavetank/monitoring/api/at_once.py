@@ -21,6 +21,7 @@ from wavetank.monitoring.web.hosts import HostCheck
 
 __all__ = ["AtOnce"]
 
+_FIELDS_BYTES_MAX: Final = 4 * PROMQL_CACHED_TEXT_MAX
 _NOT_PLAIN: Final = ("timeout", "lookback_delta", "limit", "stats", "advice")
 
 
@@ -39,6 +40,8 @@ class AtOnce:
 
     def answer(self, path: str, fields: bytes) -> bytes | None:
         """The whole answer, or None if it takes the ordinary way."""
+        if len(fields) > _FIELDS_BYTES_MAX:
+            return None  # decoding alone would hold up the loop
         began = self._clock.monotonic()
         try:
             values = _plain_fields(fields.decode("ascii"))
