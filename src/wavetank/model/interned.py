@@ -166,10 +166,9 @@ class InternedLabels(Sequence[Labels]):
         """All of them, made once."""
         made = self._made
         if made is None:
-            if self._source is not None and self._source[0]._is_kept:
-                source, places = self._source
-                whole = source._whole()
-                made = [whole[i] for i in places.tolist()]
+            whole = self._whole_source()
+            if whole is not None and self._source is not None:
+                made = [whole[i] for i in self._source[1].tolist()]
             else:
                 made = _made_of(self._table, *self._columns())
             self._made = made
@@ -179,6 +178,13 @@ class InternedLabels(Sequence[Labels]):
                 else:
                     _MADE.note(self)
         return made
+
+    def _whole_source(self) -> list[Labels] | None:
+        """The label sets that these were taken of, if they are there, or worth being made."""
+        if self._source is None or not self._source[0]._is_kept:
+            return None
+        source = self._source[0]
+        return source._whole() if source._made is not None or 4 * self._count >= len(source) else None
 
     def take(self, index: npt.NDArray[np.int64], *, distinct: bool | None = None) -> InternedLabels:
         """A choice of the sets, by their places; ``distinct`` if no two of those are known to be equal."""

@@ -82,7 +82,7 @@ class Annotations:
 
     def add(self, annotation: Annotation) -> None:
         earlier = self._by_key.get(annotation.key)
-        if earlier is not None:
+        if earlier is not None and (earlier.count or earlier.detail is not None):
             if earlier.detail is not None and annotation.detail is not None:
                 annotation = replace(annotation, detail=earlier.detail.merge(annotation.detail))
             annotation = replace(annotation, count=earlier.count + annotation.count)

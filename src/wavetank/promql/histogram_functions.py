@@ -22,7 +22,7 @@ from wavetank.promql.ast import Expr
 from wavetank.promql.classic_kernels import bucket_fractions, bucket_quantiles
 from wavetank.promql.literals import parse_float
 from wavetank.promql.native_quantile import histogram_fraction, histogram_quantile, histogram_variance
-from wavetank.promql.vector import Bools, Floats, Ints, Objects, Vector, stack
+from wavetank.promql.vector import Bools, Floats, Ints, Objects, Vector, any_in_rows, stack
 
 __all__ = ["HISTOGRAM_VALUES", "fractions", "histogram_values", "quantiles"]
 
@@ -61,13 +61,16 @@ class _Histograms:
 def _split(vector: Vector, place: Expr, annotations: Annotations, delayed: bool) -> _Histograms:
     groups: dict[Labels, list[tuple[float, int]]] = {}
     floats = vector.float_mask
-    for row in np.flatnonzero(floats.any(axis=1)).tolist():
+    noted: set[tuple[str, str]] = set()
+    for row in np.flatnonzero(any_in_rows(floats)).tolist():
         labels = vector.labels[row]
         text = labels.get(BUCKET_LABEL)
         upper = parse_float(text)
         if upper is None:
             name = labels.name if delayed else ""
-            annotations.add(notes.bad_bucket_label(name, text, place))
+            if (name, text) not in noted:
+                noted.add((name, text))
+                annotations.add(notes.bad_bucket_label(name, text, place))
             continue
         groups.setdefault(labels.without(BUCKET_LABEL), []).append((upper, int(row)))
     mask, native = floats, vector.is_histogram
