@@ -25,7 +25,7 @@ NOTED: Final[dict[str, tuple[Any, str]]] = {
     "--auto-gomemlimit.refresh-interval": (str, _NO_GO),
     "--storage.tsdb.allow-overlapping-blocks": (None, "overlapping blocks are always served and merged"),
     "--storage.tsdb.allow-overlapping-compaction": (None, "overlapping blocks are always merged"),
-    "--storage.tsdb.block-reload-interval": (str, "blocks are served as soon as they are written"),
+    "--storage.tsdb.block-reload-interval": (str, "new blocks in the directory are taken in every minute"),
     "--storage.tsdb.delayed-compaction.max-percent": (int, "compaction is not delayed"),
     "--storage.tsdb.head-chunks-write-queue-size": (int, "full chunks of the head need no queue"),
     "--storage.tsdb.max-block-chunk-segment-size": (str, "chunk files of blocks have up to 512 MiB"),
