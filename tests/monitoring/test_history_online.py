@@ -33,7 +33,7 @@ EVERY = [Matcher(MatchType.REGEXP, METRIC_NAME, ".+")]
 async def imported(*arguments: str) -> dict[str, Any]:
     line = ["import", "--output=json", *arguments]
     result = await asyncio.to_thread(CliRunner().invoke, prometheus.command, line, standalone_mode=False)
-    assert result.return_value == 0, (result.output, result.exception)
+    assert result.return_value == 0, (result.output, str(result.exception))
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
@@ -176,3 +176,13 @@ async def test_one_that_stays_busy_is_named() -> None:
 async def test_one_that_was_never_there_is_not_waited_for() -> None:
     with pytest.raises(InputError, match="cannot reach"):
         await asyncio.to_thread(RemoteServer, "http://127.0.0.1:1", [EVERY], CLOCK)
+
+
+async def test_what_the_server_would_delete_is_refused(start: Callable[..., Any], tmp_path: Path) -> None:
+    source = hours(tmp_path / "source", int(CLOCK.now() * 1000) - 10 * 24 * HOUR_MS, 2)
+    config = "storage: {tsdb: {retention: {time: 5d}}}"
+    async with start(config) as server:
+        with pytest.raises(AssertionError, match=r"the server keeps 5d.*--start=20"):
+            await imported(
+                f"--from={source}", f"--to={server.url}", f"--storage.tsdb.path={tmp_path}/server/data"
+            )

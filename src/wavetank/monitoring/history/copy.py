@@ -98,6 +98,7 @@ def import_history(
         return done
     target = into()
     try:
+        target.check(start)
         _refuse_small_disk(target, done)
         _Run(source, wanted, target, done, progress).whole()
         extras = source.extras(start, end).with_labels(dict(wanted.labels))

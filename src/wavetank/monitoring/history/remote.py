@@ -303,8 +303,10 @@ class RemoteServer:
         self._refused(status)
         text = body[:200].decode("utf-8", "replace").strip()
         if status == 404:
-            fix = "start it with --web.enable-remote-write-receiver, or give an --end before its log begins"
-            raise InputError(f"{self._base} takes no remote write: {text}", fix=fix)
+            fix = "start it with --web.enable-remote-write-receiver and run this again, or be content"
+            raise InputError(
+                f"{self._base} takes no remote write, and its log is as old as some samples", fix=fix
+            )
         if status >= 300 and "duplicate" not in text and "out of order" not in text:
             raise InputError(f"{self._base}/api/v1/write answered {status}: {text}")
 

@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import yaml
+
 from wavetank.clock import Clock
 from wavetank.errors import InputError
 from wavetank.limits import IMPORT_PUSH_SAMPLES
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
+from wavetank.monitoring.config.values import parse_duration
 from wavetank.monitoring.history.extras import Extras, extras_request
 from wavetank.monitoring.history.remote import RemoteServer
 from wavetank.monitoring.history.slot import BlockSlot, HeadSlot
 from wavetank.monitoring.remote.payload import Item, request_v1
+from wavetank.monitoring.rfc3339 import format_time
 from wavetank.tsdb.block import Block
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.decode import Columns
@@ -49,6 +53,9 @@ class Target(Protocol):
     @property
     def path(self) -> Path: ...
 
+    def check(self, mint_ms: int) -> None:
+        """Raises InputError where samples as old as this would be deleted at once."""
+
     def stored(self, mint_ms: int, maxt_ms: int) -> int:
         """How many samples the blocks of a range hold, roughly."""
 
@@ -74,6 +81,9 @@ class OwnDirectory:
     def __init__(self, db: DB) -> None:
         self._db = db
         self.path = db.path
+
+    def check(self, mint_ms: int) -> None:
+        """Whoever opens the directory later decides."""
 
     def stored(self, mint_ms: int, maxt_ms: int) -> int:
         return sum(b.meta.stats.num_samples for b in self._db.blocks if b.overlaps(mint_ms, maxt_ms))
@@ -122,6 +132,17 @@ class ServedDirectory:
             raise InputError(
                 f"the server's data directory {self.path} is not on this machine",
                 fix="run the import beside the server, or give --storage.tsdb.path",
+            )
+
+    def check(self, mint_ms: int) -> None:
+        text = _retention(self._server)
+        kept_ms = int(parse_duration(text)) if text else 0
+        now_ms = int(self._clock.now() * 1000)
+        if kept_ms and mint_ms < now_ms - kept_ms:
+            oldest, begin = format_time(mint_ms / 1000), format_time((now_ms - kept_ms) // 1000 + 1)
+            raise InputError(
+                f"the server keeps {text} and would delete what is older; there are samples from {oldest} on",
+                fix=f"give it a longer --storage.tsdb.retention.time, or the import --start={begin}",
             )
 
     def _blocks(self, mint_ms: int, maxt_ms: int) -> list[Block]:
@@ -174,6 +195,21 @@ class ServedDirectory:
 
     def close(self) -> None:
         self._server.close()
+
+
+def _retention(server: RemoteServer) -> str:
+    """How long a server keeps samples by its configuration or its flags; empty where time is no limit."""
+    config = yaml.safe_load(server.status("config")["yaml"]) or {}
+    retention = ((config.get("storage") or {}).get("tsdb") or {}).get("retention") or {}
+    if retention.get("rules"):
+        return ""  # each series has its own time
+    flags = server.status("flags")
+    name = "storage.tsdb.retention.time"
+    size = retention.get("size") or flags.get("storage.tsdb.retention.size")
+    text = str(retention.get("time") or flags.get(name) or "")
+    if text in ("", "0s") and name in flags and size in (None, "", "0", "0B"):
+        text = "15d"
+    return "" if text == "0s" else text
 
 
 def _directory_of(server: RemoteServer) -> Path:
