@@ -11,6 +11,7 @@ from wavetank.alerting.matchers import (
     matches_filter,
     parse_matcher,
     parse_matchers,
+    read_as,
 )
 from wavetank.model.labels import Matcher, MatchType
 
@@ -52,6 +53,29 @@ def test_one_matcher_is_refused_with_upstreams_text(text: str, message: str) -> 
         return
     with pytest.raises(ValueError, match=message.replace("{", r"\{").replace("(", r"\(")):
         parse_matcher(text)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "text", "shown"),
+    [
+        ("classic", "a=b c", '{a="b c"}'),
+        ("classic", "☃=é", None),
+        ("utf8", "☃=é", '{☃="é"}'),
+        ("utf8", "a=b c", None),
+        ("utf8", 'a="\\u2603"', '{a="☃"}'),
+    ],
+)
+def test_one_syntax_can_be_asked_for(syntax: str, text: str, shown: str | None) -> None:
+    read_as(syntax)
+    try:
+        if shown is not None:
+            assert format_matchers([parse_matcher(text)]) == format_matchers(parse_matchers(text)) == shown
+            return
+        for parse in (parse_matcher, parse_matchers):
+            with pytest.raises(ValueError, match=r"bad matcher|expected|unexpected"):
+                parse(text)
+    finally:
+        read_as()
 
 
 def test_filters_tell_empty_from_absent() -> None:

@@ -109,6 +109,9 @@ async def test_kill_9_loses_nothing_and_tells_nothing_twice(tmp_path: Path, sink
     [
         (["--cluster.peer=a:9094"], "there is no cluster here"),
         (["--data.retention=5x"], "--data.retention: '5x' is not a duration"),
+        # those of a cluster are accepted
+        (["--cluster.gossip-interval=1s", "--log.silences", "--data.retention=6x"], "'6x' is not a duration"),
+        (["--web.timeout=soon"], "--web.timeout: 'soon' is not a duration"),
         (["--config.file=/nonexistent/am.yml"], "cannot read the file"),
         (["--storage.path=/proc/nope"], "cannot use the storage path"),
         (["--web.listen-address=nonsense"], "is not host:port"),
@@ -120,6 +123,19 @@ def test_flags_that_cannot_be_used(flags: list[str], message: str, tmp_path: Pat
     result = CliRunner().invoke(command, arguments)
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("event-recorder", "not built in; there are classic-mode, utf8-strict-mode"),
+        ("classic-mode,utf8-strict-mode", "exclude each other"),
+    ],
+)
+def test_features_that_are_not_there(feature: str, message: str) -> None:
+    result = CliRunner().invoke(command, [f"--enable-feature={feature}"])
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_fingerprints_are_upstreams() -> None:

@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from alerting_rig import Sink, Start, until
+from starlette.responses import PlainTextResponse
 
+from wavetank.alerting.api.limited import Limited
 from wavetank.limits import ALERT_BODY_BYTES_MAX
 
 CONFIG = """
@@ -324,3 +327,34 @@ async def test_route_labels_are_templates(start: Start, sink: Sink) -> None:
     assert sink.bodies("/hook")[0]["routeLabels"] == wanted
     (group,) = await am.get("/api/v2/alerts/groups")
     assert group["routeLabels"] == wanted
+
+
+async def test_get_requests_are_limited_in_number_and_all_in_time(start: Start) -> None:
+    am = (await start("route: {receiver: r}\nreceivers: [{name: r}]")).am
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await leave.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    def client(**limits: Any) -> httpx.AsyncClient:
+        app = Limited(slow, am.metrics, **limits)
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://am")
+
+    async with client(concurrency=1, timeout_seconds=0) as http:
+        first = asyncio.create_task(http.get("/"))
+        await entered.wait()
+        refused = await http.get("/")
+        assert (refused.status_code, refused.text) == (
+            503,
+            "Limit of concurrent GET requests reached (1), try again later.\n",
+        )
+        assert 'requests_in_flight{method="get"} 1' in am.registry.text().decode()
+        leave.set()
+        assert (await first).text == "done"
+    assert 'limit_exceeded_total{method="get"} 1' in am.registry.text().decode()
+    leave.clear()
+    async with client(concurrency=0, timeout_seconds=0.01) as http:
+        late = await http.post("/")
+        assert (late.status_code, late.text) == (503, "Exceeded configured timeout of 0.01s.\n")

@@ -2,7 +2,8 @@
 
 Mirrors matcher/parse and pkg/labels: names and values are UTF-8, quoted where they hold a reserved
 character. Texts that only the classic syntax of old configurations allows are read by that; where both read
-a text differently the classic reading holds, as upstream's fallback mode has it.
+a text differently the classic reading holds, as upstream's fallback mode has it. ``read_as`` leaves one of
+the two for the whole process, as upstream's feature flags do.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import Final
 from wavetank.model.labels import Matcher, MatchType
 from wavetank.model.quoting import quote
 
-__all__ = ["format_matchers", "label_text", "matches", "matches_filter", "parse_matcher", "parse_matchers"]
+__all__ = [
+    "format_matchers",
+    "label_text",
+    "matches",
+    "matches_filter",
+    "parse_matcher",
+    "parse_matchers",
+    "read_as",
+]
 
 _RESERVED: Final = frozenset("{}!=~,\\\"'`")
 _OPERATORS: Final = {"=": MatchType.EQUAL, "!=": MatchType.NOT_EQUAL}
@@ -26,6 +35,16 @@ _ESCAPE: Final = re.compile(r'\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}
 _SHORT: Final = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'
 }  # fmt: skip
+
+
+_FALLBACK: Final = frozenset({"classic", "utf8"})
+_read: frozenset[str] = _FALLBACK
+
+
+def read_as(*syntaxes: str) -> None:
+    """Read matchers as ``classic``, ``utf8``, or whichever fits; none named is both."""
+    global _read
+    _read = frozenset(syntaxes) or _FALLBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +65,34 @@ def parse_matcher(text: str) -> Matcher:
     """One matcher. Raises ValueError with upstream's text."""
     if text.startswith("{") or text.endswith("}"):
         raise ValueError(f"unexpected open or close brace: {text}")
+    if "classic" not in _read:
+        return _only(_utf8(text), text)
     try:
         return _classic_matcher(text)
     except ValueError as error:
+        if "utf8" not in _read:
+            raise
         try:
-            found = _utf8(text)
+            return _only(_utf8(text), text)
         except ValueError:
             raise error from None
-        if len(found) != 1:
-            raise error
-        return found[0]
+
+
+def _only(found: list[Matcher], text: str) -> Matcher:
+    if len(found) != 1:
+        raise ValueError(f"expected one matcher, found {len(found)}: {text}")
+    return found[0]
 
 
 def parse_matchers(text: str) -> list[Matcher]:
     """All matchers of a text, with or without braces. Raises ValueError with upstream's text."""
+    if "classic" not in _read:
+        return _utf8(text)
     try:
         return _classic(text)
     except ValueError as error:
+        if "utf8" not in _read:
+            raise
         try:
             return _utf8(text)
         except ValueError:

@@ -72,6 +72,18 @@ class AlertmanagerMetrics:
             ("handler", "method", "code"),
             _HTTP,
         )
+        self.in_flight = gauge(
+            "alertmanager_http_requests_in_flight",
+            "Current number of HTTP requests being processed.",
+            ("method",),
+        )
+        self.concurrency_exceeded = counter(
+            "alertmanager_http_concurrency_limit_exceeded_total",
+            "HTTP requests that were refused for want of room.",
+            ("method",),
+        )
+        self.in_flight.set(0, "get")
+        self.concurrency_exceeded.inc(0, "get")
         self.nflog_errors = counter(
             "alertmanager_nflog_maintenance_errors_total", "Writes of the notification log that failed."
         )

@@ -35,17 +35,32 @@ _ACCEPTED: Final = (
 )
 
 
-def _only_zero(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value not in (None, "", "0", "0s"):
-        raise click.UsageError(
-            f"{parameter.opts[0]} can only be 0 here: requests are neither counted nor cut off"
-        )
+_ACCEPTED_SWITCHES: Final = (
+    "--cluster.allow-insecure-public-advertise-address-discovery",
+    "--auto-gomemlimit",
+    "--log.silences",
+)
+_FEATURES: Final = {
+    "classic-mode": "classic",
+    "utf8-strict-mode": "utf8",
+    # what is so without a flag
+    "receiver-name-in-metrics": None,
+    "auto-gomemlimit": None,
+}
 
 
-def _no_features(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value:
-        reason = "matchers are read in upstream's fallback mode"
-        raise click.UsageError(f"--enable-feature={value}: there are no feature flags here; {reason}")
+def _features(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """How matchers are read: one syntax, or none named for both."""
+    found = set()
+    for name in filter(None, value.split(",")):
+        if name not in _FEATURES:
+            known = ", ".join(_FEATURES)
+            raise click.UsageError(f"--enable-feature={name}: not built in; there are {known}")
+        found.add(_FEATURES[name])
+    syntaxes = tuple(name for name in found if name)
+    if len(syntaxes) > 1:
+        raise click.UsageError("--enable-feature: classic-mode and utf8-strict-mode exclude each other")
+    return syntaxes
 
 
 _DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d|w)")
@@ -55,15 +70,23 @@ _SECONDS: Final = {
 }  # fmt: skip
 
 
+def _note(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Remember a flag that has no effect, for the log."""
+    if value is not None and parameter.opts[0].startswith("--cluster."):
+        context.ensure_object(list).append(parameter.opts[0])
+
+
+def _name(flag: str) -> str:
+    """A name of its own: flags with dots would share one, and each other's values."""
+    return flag.strip("-").replace(".", "_").replace("-", "_")
+
+
 def _accepted(function: F) -> F:
     for name in _ACCEPTED:
-        function = click.option(name, hidden=True, expose_value=False)(function)
-    for name in (
-        "cluster.allow-insecure-public-advertise-address-discovery",
-        "auto-gomemlimit",
-        "log.silences",
-    ):
-        function = click.option(f"--{name}", is_flag=True, hidden=True, expose_value=False)(function)
+        function = click.option(name, _name(name), hidden=True, expose_value=False, callback=_note)(function)
+    for name in _ACCEPTED_SWITCHES:
+        option = click.option(name, _name(name), is_flag=True, hidden=True, expose_value=False)
+        function = option(function)
     return function
 
 
@@ -84,9 +107,13 @@ def _accepted(function: F) -> F:
 @click.option("--web.config.file", "web_config", help="TLS and passwords.")
 @click.option("--web.external-url", "external_url", default="", help="The URL others reach this server by.")
 @click.option("--web.route-prefix", "route_prefix", help="[default: the path of --web.external-url]")
-@click.option("--web.get-concurrency", hidden=True, expose_value=False, callback=_only_zero)
-@click.option("--web.timeout", hidden=True, expose_value=False, callback=_only_zero)
-@click.option("--enable-feature", hidden=True, expose_value=False, callback=_no_features)
+@click.option(
+    "--web.get-concurrency", "concurrency", default=0, help="GET requests at a time; 0 for no limit."
+)
+@click.option("--web.timeout", "timeout", default="0", help="How long a request may last; 0 for no limit.")
+@click.option(
+    "--enable-feature", "syntaxes", default="", callback=_features, help="classic-mode or utf8-strict-mode."
+)
 @click.option(
     "--cluster.listen-address", "cluster_listen", default="", help="Only empty: there is no cluster."
 )
@@ -109,7 +136,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
     from wavetank.monitoring.logs import set_up_logging
 
     set_up_logging(flags["log_level"], flags["log_format"])
-    asyncio.run(_run(flags))
+    asyncio.run(_run(flags, context.obj or []))
 
 
 @command.command("check-config")
@@ -172,7 +199,7 @@ def _options(flags: dict[str, Any], external_url: str) -> AlertmanagerOptions:
     )
 
 
-async def _run(flags: dict[str, Any]) -> None:
+async def _run(flags: dict[str, Any], without_effect: list[str]) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reloads."""
     import asyncio
     import logging
@@ -181,6 +208,7 @@ async def _run(flags: dict[str, Any]) -> None:
     from urllib.parse import urlsplit
 
     from wavetank.alerting.api.app import create_app
+    from wavetank.alerting.matchers import read_as
     from wavetank.alerting.service import Alertmanager
     from wavetank.clock import RealClock
     from wavetank.errors import InputError
@@ -188,7 +216,14 @@ async def _run(flags: dict[str, Any]) -> None:
 
     log = logging.getLogger("wavetank.alerting")
     if flags["cluster_listen"]:
-        log.warning("--cluster.listen-address %s: there is no cluster here", flags["cluster_listen"])
+        without_effect = ["--cluster.listen-address", *without_effect]
+    if without_effect:
+        log.warning(
+            "%s: no effect. There is no cluster here: silences are not shared, and every instance that "
+            "alerts are sent to notifies by itself",
+            ", ".join(without_effect),
+        )
+    read_as(*flags["syntaxes"])
     port = flags["listen"][0].rpartition(":")[2]
     external_url = flags["external_url"].rstrip("/") or f"http://{socket.gethostname()}:{port}"
     clock = RealClock()
@@ -216,7 +251,11 @@ async def _run(flags: dict[str, Any]) -> None:
     am.start()
     try:
         await serve_application(
-            create_app(am),
+            create_app(
+                am,
+                concurrency=flags["concurrency"],
+                timeout_seconds=_seconds(flags, "timeout", "web.timeout"),
+            ),
             clock,
             stop,
             lambda url: log.info("Listening on %s", url),

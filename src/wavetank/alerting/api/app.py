@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from wavetank import __version__
 from wavetank.alerting.api import alerts, silences
 from wavetank.alerting.api.intake import Intake
+from wavetank.alerting.api.limited import Limited
 from wavetank.alerting.api.page import get_file, get_page
 from wavetank.alerting.api.shown import ShownAlerts
 from wavetank.alerting.api.times import BadRequest, json_answer, problem, show_time
@@ -30,8 +31,8 @@ _LOG = logging.getLogger(__name__)
 Endpoint = Callable[[Alertmanager, Request], Awaitable[Response]]
 
 
-def create_app(am: Alertmanager) -> ASGIApp:
-    """The ASGI application."""
+def create_app(am: Alertmanager, *, concurrency: int = 0, timeout_seconds: float = 0.0) -> ASGIApp:
+    """The ASGI application; limits as in `Limited`."""
     shown, intake = ShownAlerts(), Intake()
 
     def route(path: str, method: str, endpoint: Endpoint) -> BaseRoute:
@@ -51,7 +52,7 @@ def create_app(am: Alertmanager) -> ASGIApp:
 
         return Route(path, handle, methods=[method])
 
-    return Starlette(
+    app = Starlette(
         routes=[
             route("/api/v2/status", "GET", _status),
             route("/api/v2/receivers", "GET", alerts.get_receivers),
@@ -60,8 +61,8 @@ def create_app(am: Alertmanager) -> ASGIApp:
             route("/api/v2/alerts/groups", "GET", partial(alerts.get_groups, shown=shown)),
             route("/api/v2/silences", "GET", silences.get_silences),
             route("/api/v2/silences", "POST", silences.post_silence),
-            route("/api/v2/silence/{id}", "GET", silences.get_silence),
-            route("/api/v2/silence/{id}", "DELETE", silences.delete_silence),
+            route("/api/v2/silence/{silenceID}", "GET", silences.get_silence),
+            route("/api/v2/silence/{silenceID}", "DELETE", silences.delete_silence),
             Route("/api/v1/{path:path}", _gone, methods=["GET", "POST", "DELETE", "PUT"]),
             route("/-/healthy", "GET", _healthy),
             route("/-/ready", "GET", _healthy),
@@ -72,6 +73,7 @@ def create_app(am: Alertmanager) -> ASGIApp:
         ],
         exception_handlers={Exception: _fault},
     )
+    return Limited(app, am.metrics, concurrency=concurrency, timeout_seconds=timeout_seconds)
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -54,7 +54,7 @@ async def get_silences(am: Alertmanager, request: Request) -> Response:
 
 
 def _id(request: Request) -> str:
-    text: str = request.path_params["id"]
+    text: str = request.path_params["silenceID"]
     try:
         return str(uuid.UUID(text))
     except ValueError:

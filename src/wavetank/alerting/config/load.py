@@ -5,6 +5,7 @@ A configuration that is returned can be used as it stands: every receiver's sect
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,6 +31,8 @@ from wavetank.yamlfile import Document, load_documents, parse_documents
 
 __all__ = ["load_config", "parse_config", "show_config"]
 
+_LOG = logging.getLogger(__name__)
+_PATTERNS: Final = ("match_re", "source_match_re", "target_match_re")
 S = TypeVar("S", bound=msgspec.Struct)
 _PAIRS: Final = (
     "opsgenie_api_key",
@@ -79,11 +82,15 @@ def _build(documents: list[Document], base: Path, path: str) -> AlertmanagerConf
     if not isinstance(document.value, dict):
         raise document.error("a configuration is a mapping of sections")
     _no_empty_sections(document)
+    _no_empty_patterns(document, document.value, ())
     config = decode_section(document, AlertmanagerConfig)
     _check_globals(document, config.globals)
-    for section in ("tracing", "event_recorder"):
-        if getattr(config, section):
-            raise document.error(f"{section} is not built in", section, fix="remove the section")
+    if config.event_recorder:
+        raise document.error("event_recorder is not built in", "event_recorder", fix="remove the section")
+    if config.tracing is not None:
+        if not config.tracing.endpoint:
+            raise document.error("tracing endpoint must be set", "tracing")
+        _LOG.warning("%s: the section tracing has no effect: notifications are not traced here", path)
     receivers = _receivers(document, config)
     _check_routes(document, config, {receiver.name for receiver in receivers})
     _check_intervals(document, config)
@@ -119,6 +126,20 @@ def _no_empty_sections(document: Document) -> None:
             if name.endswith("_configs") and isinstance(entries, list) and None in entries:
                 text = f"missing {name.removesuffix('_configs')} config"
                 raise document.error(text, "receivers", i, name, entries.index(None))
+
+
+def _no_empty_patterns(document: Document, value: Any, where: tuple[str | int, ...]) -> None:
+    """``match_re: {name: }``: a pattern that was forgotten would match nothing but the empty value."""
+    if isinstance(value, list):
+        for i, entry in enumerate(value):
+            _no_empty_patterns(document, entry, (*where, i))
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if key in _PATTERNS and isinstance(entry, dict):
+                for name in [name for name, pattern in entry.items() if pattern is None]:
+                    raise document.error(f'invalid regexp value for "{name}"', *where, key, name)
+            elif key in ("route", "routes", "inhibit_rules"):
+                _no_empty_patterns(document, entry, (*where, key))
 
 
 def _check_globals(document: Document, section: GlobalConfig) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from wavetank.alerting.config.receivers import ReceiverConfig
 from wavetank.alerting.intervals import IntervalConfig
 from wavetank.monitoring.config.http import HTTPClientConfig, TLSConfig
+from wavetank.monitoring.config.model import Tracing
 from wavetank.monitoring.config.values import Duration, Secret
 
 __all__ = ["AlertmanagerConfig", "GlobalConfig", "InhibitRuleConfig", "NamedIntervals", "RouteConfig"]
@@ -99,5 +100,5 @@ class AlertmanagerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True
     templates: list[str] = []
     mute_time_intervals: list[NamedIntervals] = []
     time_intervals: list[NamedIntervals] = []
-    tracing: dict[str, Any] = {}
+    tracing: Tracing | None = None
     event_recorder: dict[str, Any] = {}
