@@ -31,12 +31,12 @@ class _Vector:
         self.label_names = tuple(label_names)
         self.lock = threading.Lock()
 
-    def key(self, values: Sequence[object], named: dict[str, object]) -> _Key:
+    def key(self, values: tuple[object, ...], named: dict[str, object]) -> _Key:
         if named:
-            values = [*values, *(named[n] for n in self.label_names[len(values) :])]
+            values = (*values, *(named[n] for n in self.label_names[len(values) :]))
         if len(values) != len(self.label_names):
             raise ValueError(f"{self.name} has labels {self.label_names}, not {len(values)} values")
-        return tuple(str(v) for v in values)
+        return tuple(map(str, values))
 
     def labelled(self, key: _Key) -> dict[str, str]:
         return dict(zip(self.label_names, key, strict=True))
@@ -112,7 +112,9 @@ class Histogram:
         key = self._vector.key(values, labels)
         bucket = bisect.bisect_left(self._bounds, value)
         with self._vector.lock:
-            counts = self._counts.setdefault(key, [0] * len(self._bounds))
+            counts = self._counts.get(key)
+            if counts is None:
+                counts = self._counts[key] = [0] * len(self._bounds)
             counts[min(bucket, len(counts) - 1)] += 1
             self._sums[key] = self._sums.get(key, 0.0) + value
 

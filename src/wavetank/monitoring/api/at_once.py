@@ -22,7 +22,7 @@ from wavetank.monitoring.web.hosts import HostCheck
 __all__ = ["AtOnce"]
 
 _FIELDS_BYTES_MAX: Final = 4 * PROMQL_CACHED_TEXT_MAX
-_NOT_PLAIN: Final = ("timeout", "lookback_delta", "limit", "stats", "advice")
+_NOT_PLAIN: Final = frozenset(("timeout", "lookback_delta", "limit", "stats", "advice"))
 
 
 class AtOnce:
@@ -46,7 +46,7 @@ class AtOnce:
         try:
             values = _plain_fields(fields.decode("ascii"))
             params = Params(values)
-            if any(name in values for name in _NOT_PLAIN):
+            if not _NOT_PLAIN.isdisjoint(values):
                 return None
             if path.endswith("_range"):
                 start, end, step = range_of(params)
