@@ -68,6 +68,23 @@ TEMPLATES = [
     ("{{ externalURL }}{{ pathPrefix }}", "http://x/y/y"),
     ("{{ range 3 }}{{ if eq . 1 }}{{ continue }}{{ end }}{{ . }}{{ end }}", "02"),
     ("{{ nosuch 1 }}", '<error expanding template: function "nosuch" not defined>'),
+    ('{{ define "t" }}{{ .arg0 }}|{{ .arg1 }}{{ end }}{{ template "t" (args 1) }}', "1|<no value>"),
+    (
+        '{{ (toTime 1435065584.1289).Format "02 Jan 2006" }} {{ toTime 0.5 }}',
+        "23 Jun 2015 1970-01-01 00:00:00.5 +0000 UTC",
+    ),
+    ("{{ (toDuration 90).Minutes }} {{ toDuration 3723.5 }}", "1.5 1h2m3.5s"),
+    ('{{ parseDuration "-5m" }}', "-300"),
+    *(
+        (text, f"<error expanding template: {error}>")
+        for text, error in (
+            ("{{ first (query `none`) }}", "error calling first: first() called on vector with no elements"),
+            ('{{ humanize "x" }}', 'error calling humanize: strconv.ParseFloat: parsing "x": invalid syntax'),
+            ("{{ humanize true }}", "error calling humanize: can't convert bool to float"),
+            ('{{ toTime "NaN" }}', "error calling toTime: value is NaN or Inf"),
+            ("{{ index $labels 1 2 }}", "error calling index: index out of range: 2"),
+        )
+    ),
 ]
 
 
@@ -80,7 +97,7 @@ def test_template(text: str, expected: str) -> None:
         external_labels={"cluster": "eu"},
         external_url="http://x/y",
         timestamp_ms=0,
-        query=lambda _query, _t: [({"instance": "a"}, 1.0), ({"instance": "b"}, 0.0)],
+        query=lambda query, _t: [({"instance": "a"}, 1.0), ({"instance": "b"}, 0.0)] if query == "up" else [],
     )
     assert shown == expected
 

@@ -42,7 +42,7 @@ def sprint(value: Any) -> str:
 
 def type_name(value: Any) -> str:
     """Go's name of a value's type."""
-    names = {bool: "bool", int: "int", float: "float64", str: "string"}
+    names = {bool: "bool", int: "int", float: "float64", str: "string", type(None): "<nil>"}
     return names.get(type(value), "map" if isinstance(value, Mapping) else "slice")
 
 
@@ -117,7 +117,7 @@ def _index(value: Any, *keys: Any) -> Any:
         elif isinstance(key, int) and 0 <= key < len(value):
             value = value[key]
         else:
-            raise ValueError(f"error calling index: index out of range: {sprint(key)}")
+            raise ValueError(f"index out of range: {sprint(key)}")
     return value
 
 
@@ -125,7 +125,7 @@ def _slice(value: Any, *bounds: int) -> Any:
     start = bounds[0] if bounds else 0
     end = bounds[1] if len(bounds) > 1 else len(value)
     if not 0 <= start <= end <= len(value):
-        raise ValueError("error calling slice: index out of range")
+        raise ValueError("index out of range")
     return value[start:end]
 
 

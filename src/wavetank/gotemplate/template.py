@@ -2,7 +2,8 @@
 
 Follows the language of https://pkg.go.dev/text/template: actions, pipelines, variables, ``if``, ``with``,
 ``range``, ``define``, ``template``, ``block``, trimming and comments. Values are Python's: dicts, lists,
-text, numbers, booleans and None. A missing key is the empty text. A value whose class has a ``go_methods``
+text, numbers, booleans and None, which is shown as ``<no value>``. A missing key is the empty text, unless
+the mapping's ``get`` says otherwise. A value whose class has a ``go_methods``
 table answers ``.Name arguments`` by calling ``go_methods["Name"](value, *arguments)``; methods come before
 keys, as in Go.
 """
@@ -361,7 +362,7 @@ class Template:
         templates it may call, beside its own. Raises TemplateError."""
         parser = _Parser(text, variables, functions)
         self.nodes: list[Any] = parser.parse() if "{{" in text else [_Text(text)]
-        self._definitions = {**(definitions or {}), **parser.definitions}
+        self.definitions = {**(definitions or {}), **parser.definitions}
 
     def render(
         self,
@@ -372,7 +373,7 @@ class Template:
     ) -> str:
         """The text. ``variables`` are without their dollar sign; ``escape`` is applied to every value that
         is not a ``SafeText``. Raises TemplateError."""
-        run = _Run(self._definitions, functions, escape)
+        run = _Run(self.definitions, functions, escape)
         scope = {"$": dot, **{f"${name}": value for name, value in variables.items()}}
         try:
             run.nodes(self.nodes, dot, scope)
@@ -494,7 +495,11 @@ class _Run:
         function = self._functions.get(first.name) or gofmt.BUILTINS.get(first.name)
         if function is None:
             raise TemplateError(f'function "{first.name}" not defined')
-        return function(*[self._value(argument, dot, scope) for argument in command[1:]], *piped)
+        arguments = [self._value(argument, dot, scope) for argument in command[1:]]
+        try:
+            return function(*arguments, *piped)
+        except (ArithmeticError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise TemplateError(f"error calling {first.name}: {error}") from None
 
     def _short_circuit(
         self, name: str, arguments: list[Any], dot: Any, scope: dict[str, Any], piped: list[Any]

@@ -9,16 +9,20 @@ from __future__ import annotations
 import html
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from wavetank.gotemplate import SafeText, Template, TemplateError, definitions_of
+from wavetank.model.quoting import quote
 from wavetank.monitoring.api.services import Services
 from wavetank.monitoring.rules.functions import template_functions
 
 __all__ = ["console_page"]
+
+_NESTED_MAX: Final = 20  # calls of tmpl inside each other
 
 
 def console_page(services: Services) -> Callable[[Request], Awaitable[Response]]:
@@ -78,10 +82,19 @@ def _expand(services: Services, path: Path, params: dict[str, list[str]]) -> str
         "externalURL": settings.external_url,
     }
     template = Template(path.read_text(), variables=variables, definitions=definitions)
-    return template.render(
-        dot, variables, {**functions, "safeHtml": SafeText, "tmpl": _no_tmpl}, escape=html.escape
-    )
+    functions = {**functions, "safeHtml": SafeText}
+    nested = 0
 
+    def tmpl(name: str, data: Any = None) -> SafeText:
+        """A template's text, as a value. Raises ValueError."""
+        nonlocal nested
+        if nested >= _NESTED_MAX:
+            raise ValueError("templates call each other too deeply")
+        nested += 1
+        call = Template(f"{{{{ template {quote(name)} . }}}}", variables=(), definitions=template.definitions)
+        made = call.render(data, {}, functions, escape=html.escape)
+        nested -= 1
+        return SafeText(made)
 
-def _no_tmpl(*_: object) -> str:
-    raise ValueError("the function tmpl is not built in; use template")
+    functions["tmpl"] = tmpl
+    return template.render(dot, variables, functions, escape=html.escape)

@@ -14,9 +14,11 @@ from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
 
 from wavetank.gotemplate import regex
-from wavetank.gotemplate.gofmt import format_float
+from wavetank.gotemplate.gofmt import format_float, type_name
+from wavetank.gotemplate.gotime import GoDuration, GoTime
 from wavetank.gotemplate.template import Template, TemplateError
 from wavetank.model.duration import parse_duration
+from wavetank.model.quoting import quote
 
 __all__ = ["FUNCTION_NAMES", "QueryFunction", "expand", "template_functions"]
 
@@ -29,10 +31,14 @@ _BINARY: Final = ("ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi")
 
 
 def _float(value: Any) -> float:
-    if isinstance(value, bool) or value is None:
-        raise ValueError(f"can't convert {value!r} to float")
+    """Raises ValueError with Go's texts."""
     if isinstance(value, str):
-        return float(value)
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(f"strconv.ParseFloat: parsing {quote(value)}: invalid syntax") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"can't convert {type_name(value)} to float")
     return float(value)
 
 
@@ -115,23 +121,11 @@ def _time(value: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC"
 
 
-def _to_duration(value: Any) -> str:
-    """Seconds as Go prints a time.Duration."""
+def _to_time(value: Any) -> GoTime:
     v = _float(value)
-    sign, v = ("-", -v) if v < 0 else ("", v)
-    if v == 0:
-        return "0s"
-    if v < 1:
-        for unit, scale in (("ms", 1e3), ("µs", 1e6), ("ns", 1e9)):
-            if v * scale >= 1:
-                return f"{sign}{v * scale:.10g}{unit}"
-        return "0s"
-    hours, rest = divmod(v, 3600)
-    minutes, seconds = divmod(rest, 60)
-    text = f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{sign}{int(hours)}h{int(minutes)}m{text}"
-    return f"{sign}{int(minutes)}m{text}" if minutes else sign + text
+    if not math.isfinite(v):
+        raise ValueError("value is NaN or Inf")
+    return GoTime(dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=math.floor(v * 1000)))
 
 
 def strip_port(text: str) -> str:
@@ -156,8 +150,22 @@ def _sort_by_label(label: str, samples: list[dict[str, Any]]) -> list[dict[str, 
 
 def _first(samples: list[Any]) -> Any:
     if not samples:
-        raise ValueError("error calling first: first() called on vector with no elements")
+        raise ValueError("first() called on vector with no elements")
     return samples[0]
+
+
+class _Arguments(dict[str, Any]):
+    """What ``args`` makes: a missing one is nothing, not the empty text."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(key)
+
+
+def _parse_duration(text: str) -> float:
+    """Seconds; may be negative."""
+    negative = text.startswith("-")
+    seconds = parse_duration(text.removeprefix("-")) / 1000
+    return -seconds if negative else seconds
 
 
 def _link(expression: str, tab: int) -> str:
@@ -169,7 +177,7 @@ def _title(text: str) -> str:
 
 
 _PURE: Final[dict[str, Callable[..., Any]]] = {
-    "args": lambda *values: {f"arg{i}": value for i, value in enumerate(values)},
+    "args": lambda *values: _Arguments({f"arg{i}": value for i, value in enumerate(values)}),
     "first": _first,
     "graphLink": lambda expression: _link(expression, 0),
     "humanize": humanize,
@@ -179,7 +187,7 @@ _PURE: Final[dict[str, Callable[..., Any]]] = {
     "humanizeTimestamp": _time,
     "label": lambda name, sample: sample["Labels"].get(name, ""),
     "match": regex.match,
-    "parseDuration": lambda text: parse_duration(text) / 1000,
+    "parseDuration": _parse_duration,
     "reReplaceAll": regex.replace_all,
     "safeHtml": lambda text: text,
     "sortByLabel": _sort_by_label,
@@ -188,9 +196,9 @@ _PURE: Final[dict[str, Callable[..., Any]]] = {
     "strvalue": lambda sample: sample["Labels"].get("__value__", ""),
     "tableLink": lambda expression: _link(expression, 1),
     "title": _title,
-    "toDuration": _to_duration,
+    "toDuration": lambda value: GoDuration(_float(value)),
     "toLower": str.lower,
-    "toTime": _time,
+    "toTime": _to_time,
     "toUpper": str.upper,
     "urlQueryEscape": quote_plus,
     "value": lambda sample: sample["Value"],
