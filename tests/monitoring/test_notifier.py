@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -24,30 +25,42 @@ class Receiver:
         self.batches: list[list[dict[str, Any]]] = []
         self.status = 200
         self.port = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.batches.append(msgspec.json.decode(await request.read()))
+        body = await request.read()
+        await self.answers.wait()
+        self.batches.append(msgspec.json.decode(body))
         return web.Response(status=self.status)
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as made:
+        yield made
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
     made = Receiver()
     app = web.Application()
     app.router.add_post("/prefix/api/v2/alerts", made.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     made.port = runner.addresses[0][1]
     yield made
+    made.answers.set()
     await runner.cleanup()
 
 
-def config(port: int, extra: str = "") -> Config:
+def config(*ports: int, extra: str = "") -> Config:
+    targets = [f"127.0.0.1:{port}" for port in ports]
     return parse_config(
         "global: {external_labels: {cluster: eu}}\n"
         f"alerting:\n{extra}  alertmanagers:\n  - path_prefix: /prefix\n"
-        f"    static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
+        f"    static_configs: [{{targets: {targets}}}]\n"
     )
 
 
@@ -61,8 +74,9 @@ class Counted:
     def __init__(self) -> None:
         self.outcomes: list[tuple[str, int]] = []
 
-    def __call__(self, outcome: str, url: str, alerts: int) -> None:
-        self.outcomes.append((outcome, alerts))
+    def __call__(self, outcome: str, url: str, alerts: int, seconds: float) -> None:
+        if alerts:
+            self.outcomes.append((outcome, alerts))
 
 
 async def until(condition: Any) -> None:
@@ -88,7 +102,7 @@ async def test_alerts_arrive_relabelled(receiver: Receiver) -> None:
     rules = "  alert_relabel_configs: [{source_labels: [alertname], regex: Drop, action: drop}]\n"
     counted = Counted()
     notifier = Notifier(RealClock(), {}, "http://x", count=counted)
-    await notifier.apply(config(receiver.port, rules))
+    await notifier.apply(config(receiver.port, extra=rules))
     await until(lambda: any(notifier.active.values()))
     notifier.send([alert("A"), alert("Drop")], "up")
     await until(lambda: counted.outcomes)
@@ -110,9 +124,67 @@ async def test_refused_alerts_are_counted(receiver: Receiver) -> None:
     await notifier.close()
 
 
-async def test_full_queue_drops_the_oldest() -> None:
+def names(receiver: Receiver) -> list[str]:
+    return [entry["labels"]["alertname"] for batch in receiver.batches for entry in batch]
+
+
+async def test_nobody_to_hear_drops_alerts() -> None:
     counted = Counted()
-    notifier = Notifier(RealClock(), {}, "", queue_capacity=2, count=counted)
-    notifier.send([alert("A"), alert("B"), alert("C")], "up")
-    assert (notifier.queued, counted.outcomes) == (2, [("dropped", 1)])
+    notifier = Notifier(RealClock(), {}, "", count=counted)
+    notifier.send([alert("A"), alert("B")], "up")
+    assert (notifier.queued, counted.outcomes) == ({}, [("dropped", 2)])
     await notifier.close()
+
+
+async def test_one_that_hangs_holds_up_nobody_else_and_its_full_queue_drops_the_oldest() -> None:
+    counted = Counted()
+    async with receiving() as hanging, receiving() as well:
+        hanging.answers.clear()
+        notifier = Notifier(RealClock(), {}, "", queue_capacity=2, batch_size=1, count=counted)
+        await notifier.apply(config(hanging.port, well.port))
+        await until(lambda: len(notifier.queued) == 2)
+        for i, name in enumerate("ABCDE"):
+            notifier.send([alert(name)], "up")
+            await until(lambda count=i + 1: len(well.batches) == count)
+        assert names(well) == list("ABCDE")
+        queued = {url.split(":")[2].split("/")[0]: count for url, count in notifier.queued.items()}
+        assert queued == {str(hanging.port): 2, str(well.port): 0}
+        hanging.answers.set()
+        await until(lambda: len(hanging.batches) == 3)
+        assert names(hanging) == ["A", "D", "E"]
+        assert counted.outcomes.count(("dropped", 1)) == 2
+        await notifier.close()
+
+
+async def test_what_is_queued_outlives_a_reload(receiver: Receiver) -> None:
+    receiver.answers.clear()
+    notifier = Notifier(RealClock(), {}, "", batch_size=1)
+    await notifier.apply(config(receiver.port))
+    await until(lambda: notifier.queued)
+    notifier.send([alert("A"), alert("B")], "up")
+    await until(lambda: list(notifier.queued.values()) == [1])  # A is on its way
+    await notifier.apply(config(receiver.port))
+    receiver.answers.set()
+    await until(lambda: {"A", "B"} <= set(names(receiver)))
+    await notifier.close()
+
+
+async def test_one_that_is_gone_hears_what_was_queued(receiver: Receiver) -> None:
+    notifier = Notifier(RealClock(), {}, "")
+    await notifier.apply(config(receiver.port))
+    await until(lambda: notifier.queued)
+    notifier.send([alert("A")], "up")
+    notifier._on_groups("config-0", [])
+    assert notifier.queued == {}
+    await until(lambda: names(receiver) == ["A"])
+    await notifier.close()
+
+
+@pytest.mark.parametrize("drain", [True, False])
+async def test_draining_at_the_end(receiver: Receiver, drain: bool) -> None:
+    notifier = Notifier(RealClock(), {}, "", batch_size=1)
+    await notifier.apply(config(receiver.port))
+    await until(lambda: notifier.queued)
+    notifier.send([alert(name) for name in "ABCDE"], "up")
+    await notifier.close(drain=drain)
+    assert (set(names(receiver)) == set("ABCDE")) is drain

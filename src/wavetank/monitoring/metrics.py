@@ -79,7 +79,16 @@ class ServerMetrics:
             ("alertmanager",),
         )
         self.alerts_dropped = counter(
-            "prometheus_notifications_dropped_total", "Alerts that were never sent."
+            "prometheus_notifications_dropped_total", "Alerts that were never sent.", ("alertmanager",)
+        )
+        self.alert_seconds = registry.summary(
+            "prometheus_notifications_latency_seconds", "How long sending alerts took.", ("alertmanager",)
+        )
+        self.alert_histogram = histogram(
+            "prometheus_notifications_latency_histogram_seconds",
+            "How long sending alerts took.",
+            ("alertmanager",),
+            (0.01, 0.1, 1.0, 10.0),
         )
         self.samples_received = counter(
             "prometheus_remote_write_received_samples_total", "Samples received by remote write."
@@ -99,14 +108,17 @@ class ServerMetrics:
         self.query_seconds.observe(seconds, slice)
         self.query_quantiles.observe(seconds, slice)
 
-    def notified(self, outcome: str, url: str, alerts: int) -> None:
+    def notified(self, outcome: str, url: str, alerts: int, seconds: float) -> None:
         """Count what became of alerts: sent, error or dropped."""
         if outcome == "sent":
             self.alerts_sent.inc(alerts, url)
+            if alerts:
+                self.alert_seconds.observe(seconds, url)
+                self.alert_histogram.observe(seconds, url)
         elif outcome == "error":
             self.alert_errors.inc(alerts, url)
         else:
-            self.alerts_dropped.inc(alerts)
+            self.alerts_dropped.inc(alerts, url)
 
 
 def _process() -> Iterable[MetricFamily]:

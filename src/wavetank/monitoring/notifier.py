@@ -1,35 +1,29 @@
 """Sends alerts to Alertmanagers.
 
-Mirrors prometheus/notifier: external labels, alert relabelling, batches, a bounded queue that drops
-its oldest, every Alertmanager hearing everything, and draining at shutdown.
+Mirrors prometheus/notifier: external labels, alert relabelling, every Alertmanager hearing everything by a
+queue of its own, and draining at shutdown.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote_plus
-
-import msgspec
 
 from wavetank.clock import Clock
 from wavetank.monitoring.config.model import AlertmanagerConfig, Config
 from wavetank.monitoring.discovery.group import TargetGroup
 from wavetank.monitoring.discovery.metrics import DiscoveryMetrics
 from wavetank.monitoring.discovery.pool import DiscoveryPool
-from wavetank.monitoring.http_client import FETCH_ERRORS, HTTPClient
+from wavetank.monitoring.http_client import HTTPClient
 from wavetank.monitoring.relabel import Relabeling
 from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.rules.alert import ActiveAlert
+from wavetank.monitoring.send_loop import Count, SendLoop
 
 __all__ = ["Alertmanager", "Notifier", "alertmanagers", "payload"]
-
-_DRAIN_SECONDS: Final = 2.0
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,7 @@ def payload(
 
 
 class Notifier:
-    """The queue and its sender."""
+    """Who is to hear of alerts, and a queue for each."""
 
     def __init__(
         self,
@@ -86,115 +80,102 @@ class Notifier:
         environment: Mapping[str, str],
         external_url: str,
         queue_capacity: int = 10_000,
-        count: Callable[[str, str, int], None] = lambda outcome, url, alerts: None,
+        count: Count = lambda outcome, url, alerts, seconds: None,
         batch_size: int = 256,
         discovery_metrics: DiscoveryMetrics | None = None,
     ) -> None:
-        self._batch_size = batch_size
         self.active: dict[str, list[Alertmanager]] = {}
         self.dropped: dict[str, list[Alertmanager]] = {}
+        self.capacity = queue_capacity
         self._clock = clock
         self._external_url = external_url
-        self.capacity = queue_capacity
-        self._queue: deque[dict[str, Any]] = deque(maxlen=queue_capacity)
+        self._batch_size = batch_size
         self._count = count
-        self._wake = asyncio.Event()
         self._config = Config()
         self._relabeling = Relabeling(())
-        self._clients: dict[int, HTTPClient] = {}
+        self._sections: list[Relabeling] = []  # alert_relabel_configs of each section
+        self._clients: list[HTTPClient] = []
+        self._loops: dict[Alertmanager, SendLoop] = {}
+        self._left: dict[str, list[dict[str, Any]]] = {}  # queued before a reload, by URL
+        self._ending: set[asyncio.Task[Any]] = set()
         self.discovery = DiscoveryPool(clock, environment, self._on_groups, discovery_metrics, name="notify")
-        self._task: asyncio.Task[None] | None = None
 
     @property
-    def queued(self) -> int:
-        return len(self._queue)
+    def queued(self) -> dict[str, int]:
+        """How many alerts wait for each Alertmanager, by URL."""
+        return {loop.url: len(loop) for loop in self._loops.values()}
 
     async def apply(self, config: Config) -> None:
-        """Take another configuration."""
+        """Take another configuration. What is queued stays so, for Alertmanagers that are found again."""
+        sections = config.alerting.alertmanagers
+        loops, self._loops = self._loops, {}
+        clients, self._clients = self._clients, [HTTPClient(section, self._clock) for section in sections]
         self._config = config
         self._relabeling = Relabeling(config.alerting.alert_relabel_configs)
-        for client in self._clients.values():
-            await client.close()
-        sections = config.alerting.alertmanagers
-        self._clients = {i: HTTPClient(section, self._clock) for i, section in enumerate(sections)}
+        self._sections = [Relabeling(section.alert_relabel_configs) for section in sections]
         self.active, self.dropped = {}, {}
+        self._left = {manager.url: await loop.close(drain=False) for manager, loop in loops.items()}
+        for client in clients:
+            await client.close()
         names = {f"config-{i}": section for i, section in enumerate(sections)}
         self.discovery.apply(names)
         for name in names:
             self.discovery.republish(name)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
 
     def _on_groups(self, name: str, groups: Sequence[TargetGroup]) -> None:
         index = int(name.removeprefix("config-"))
         sections = self._config.alerting.alertmanagers
-        if index < len(sections):
-            self.active[name], self.dropped[name] = alertmanagers(index, sections[index], groups)
+        if index >= len(sections):
+            return
+        self.active[name], self.dropped[name] = alertmanagers(index, sections[index], groups)
+        wanted = set(self.active[name])
+        for manager in [m for m in self._loops if m.config_index == index and m not in wanted]:
+            self._end(self._loops.pop(manager))
+        for manager in self.active[name]:
+            if manager not in self._loops:
+                self._loops[manager] = self._begin(manager)
+
+    def _begin(self, manager: Alertmanager) -> SendLoop:
+        loop = SendLoop(
+            manager.url,
+            self._clients[manager.config_index],
+            self._clock,
+            self._count,
+            timeout_seconds=self._config.alerting.alertmanagers[manager.config_index].timeout.seconds,
+            capacity=self.capacity,
+            batch_size=self._batch_size,
+        )
+        if left := self._left.pop(manager.url, None):
+            loop.add(left)
+        return loop
+
+    def _end(self, loop: SendLoop) -> None:
+        """An Alertmanager that is gone still gets what was meant for it, if it can."""
+        task = asyncio.get_running_loop().create_task(loop.close(drain=True))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def send(self, alerts: Sequence[ActiveAlert], expr: str) -> None:
-        """Queue alerts; over capacity the oldest are dropped and counted."""
+        """Queue alerts for everybody; without anybody they are dropped and counted."""
+        entries = []
         for alert in alerts:
             entry = payload(alert, expr, self._config.globals.external_labels, self._external_url)
-            labels = self._relabeling(entry["labels"])
-            if not labels:
-                continue
-            entry["labels"] = labels
-            if len(self._queue) == self._queue.maxlen:
-                self._count("dropped", "", 1)
-            self._queue.append(entry)
-        self._wake.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                await self._send_batch()
-
-    async def _send_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
-        managers = [manager for found in self.active.values() for manager in found]
-        if not managers:
-            self._count("dropped", "", len(batch))
-            return
-        sent = await asyncio.gather(*(self._post(manager, batch) for manager in managers))
-        if not any(sent):
-            self._count("dropped", "", len(batch))
-
-    async def _post(self, manager: Alertmanager, batch: list[dict[str, Any]]) -> bool:
-        section = self._config.alerting.alertmanagers[manager.config_index]
-        relabeling = Relabeling(section.alert_relabel_configs)
-        entries = [{**entry, "labels": labels} for entry in batch if (labels := relabeling(entry["labels"]))]
-        if not entries:
-            return True
-        try:
-            async with self._clients[manager.config_index].request(
-                "POST",
-                manager.url,
-                headers={"Content-Type": "application/json", "User-Agent": "Prometheus/3.14.0"},
-                data=msgspec.json.encode(entries),
-                timeout_seconds=section.timeout.seconds,
-            ) as response:
-                if response.status // 100 != 2:
-                    raise ValueError(f"bad response status {response.status}")
-        except FETCH_ERRORS as error:
-            self._count("error", manager.url, len(entries))
-            _LOG.error("sending %d alerts to %s: %s", len(entries), manager.url, error)
-            return False
-        self._count("sent", manager.url, len(entries))
-        return True
+            if labels := self._relabeling(entry["labels"]):
+                entries.append({**entry, "labels": labels})
+        if not self._loops and entries:
+            self._count("dropped", "", len(entries), 0.0)
+        for manager, loop in self._loops.items():
+            relabeling = self._sections[manager.config_index]
+            kept = [
+                {**entry, "labels": labels} for entry in entries if (labels := relabeling(entry["labels"]))
+            ]
+            if kept:
+                loop.add(kept)
 
     async def close(self, *, drain: bool = True) -> None:
         """Stop; with ``drain``, send what is queued before, for a moment."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while drain and self._queue and any(self.active.values()):
-                    await self._send_batch()
-        except TimeoutError:
-            _LOG.warning("%d alerts could not be sent before the end", len(self._queue))
+        await asyncio.gather(*(loop.close(drain=drain) for loop in self._loops.values()), *self._ending)
+        self._loops.clear()
         await self.discovery.close()
-        for client in self._clients.values():
+        for client in self._clients:
             await client.close()

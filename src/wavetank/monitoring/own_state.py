@@ -107,7 +107,8 @@ def rule_families(groups: Iterable[Group]) -> Iterable[MetricFamily]:
 
 def notifier_families(notifier: Notifier) -> Iterable[MetricFamily]:
     """The queue of alerts, and who takes them."""
-    yield _family("prometheus_notifications_queue_length", "gauge", [({}, notifier.queued)])
+    queued = [({"alertmanager": url}, count) for url, count in notifier.queued.items()]
+    yield _family("prometheus_notifications_queue_length", "gauge", queued)
     yield _family("prometheus_notifications_queue_capacity", "gauge", [({}, notifier.capacity)])
     known = sum(len(managers) for managers in notifier.active.values())
     yield _family("prometheus_notifications_alertmanagers_discovered", "gauge", [({}, known)])
