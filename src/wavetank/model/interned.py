@@ -27,7 +27,9 @@ Bools = npt.NDArray[np.bool_]
 # int32[...] the numbers of the pairs of all sets, each set's sorted by name; int64[n + 1] where each begins
 Columns: TypeAlias = tuple[Int32s, Int64s]
 
-_GROUPINGS_MAX: Final = 8  # of one selection that are remembered
+_GROUPINGS_MAX: Final = 4  # of one selection that are remembered
+_GROUPS_FEW: Final = 16  # that a remembered grouping may have
+_GROUPS_SHARE: Final = 16  # or one for so many sets: what is remembered is small beside the sets themselves
 
 
 class PairTable(Protocol):
@@ -243,7 +245,7 @@ class InternedLabels(Sequence[Labels]):
         known = self._groups.get(key)
         if known is None:
             groups, labels = self._found_groups(key[0], without)
-            if not self._is_kept:
+            if not self._is_kept or len(labels) > max(_GROUPS_FEW, self._count // _GROUPS_SHARE):
                 return groups, labels
             if len(self._groups) >= _GROUPINGS_MAX:
                 self._groups = {}
