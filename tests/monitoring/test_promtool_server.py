@@ -28,7 +28,7 @@ def run(*arguments: str, input: str = "") -> Any:
 def test_check_web_config(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yml", tmp_path / "bad.yml"
     good.write_text("basic_auth_users: {}\n")
-    bad.write_text("tls_server_config: {}\n")
+    bad.write_text("tls_server_config: {cert_file: a}\n")
     result = run("check", "web-config", str(good))
     assert (result.exit_code, result.stderr) == (0, f"{good} SUCCESS\n")
     result = run("check", "web-config", str(good), str(bad))
