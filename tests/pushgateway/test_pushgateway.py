@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import io
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import cramjam
 import pytest
 from hypothesis import given, settings
@@ -27,63 +22,12 @@ from prometheus_client import (
     push_to_gateway,
     pushadd_to_gateway,
 )
-from prometheus_client.parser import text_string_to_metric_families
+from pushgateway_rig import Start
 
-from wavetank.clock import RealClock
 from wavetank.errors import InputError
 from wavetank.limits import PUSH_BODY_BYTES_MAX
-from wavetank.monitoring.pushgateway.app import Pushgateway, PushgatewayOptions
 from wavetank.monitoring.pushgateway.push import PushError, families_of, grouping_key
 from wavetank.monitoring.pushgateway.store import Groups
-from wavetank.monitoring.web.shell import serve_application
-
-
-@dataclass
-class Running:
-    url: str
-    http: aiohttp.ClientSession
-    gateway: Pushgateway
-
-    async def send(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> tuple[int, str]:
-        data = io.BytesIO(body if isinstance(body, bytes) else body.encode())
-        async with self.http.request(method, self.url + path, data=data, headers=headers) as response:
-            return response.status, await response.text()
-
-    async def samples(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
-        """By name, then by labels."""
-        _, text = await self.send("GET", "/metrics")
-        found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-        return found
-
-
-Start = Callable[..., Awaitable[Running]]
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def run(path: Path | None = None, **options: Any) -> Running:
-            stop = asyncio.Event()
-            gateway = Pushgateway(Groups(path), RealClock(), PushgatewayOptions(**options), stop.set)
-            await stack.enter_async_context(gateway)
-            bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            serving = asyncio.create_task(
-                serve_application(gateway.app, RealClock(), stop, bound.set_result, addresses=["127.0.0.1:0"])
-            )
-
-            async def end() -> None:
-                stop.set()
-                await serving
-
-            stack.push_async_callback(end)
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            return Running(await bound, session, gateway)
-
-        yield run
 
 
 async def test_prometheus_client_pushes_adds_and_deletes(start: Start) -> None:
@@ -189,8 +133,9 @@ async def test_the_api_shows_groups(start: Start) -> None:
     )
     async with gateway.http.get(gateway.url + "/api/v1/status") as response:
         assert (await response.json())["data"]["flags"] == {"persistence.file": ""}
-    for path in ("/-/healthy", "/-/ready", "/", "/status"):
+    for path in ("/-/healthy", "/-/ready", "/", "/status", "/ui/page.js", "/ui/page.css"):
         assert (await gateway.send("GET", path))[0] == 200
+    assert (await gateway.send("GET", "/ui/app.py"))[0] == 404
     assert (await gateway.send("PUT", "/api/v1/admin/wipe"))[0] == 202
     assert len(gateway.gateway._groups) == 0
 
@@ -243,6 +188,23 @@ def test_grouping_keys(job: str, encoded: bool, rest: str, wanted: dict[str, str
         with pytest.raises(PushError) as caught:
             grouping_key(job, encoded, rest, utf8=False)
         assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("escaped", "name"),
+    [
+        ("U__foo_2e_bar", "foo.bar"),
+        ("U___55_____foo__2e__bar", "U__foo_2e_bar"),
+        ("U___1F60A_", "\U0001f60a"),
+        ("U__in_xxx_valid", "U__in_xxx_valid"),
+        ("U__a_d800_", "U__a_d800_"),
+        ("U__a_", "U__a_"),
+        ("foo_2e_bar", "foo_2e_bar"),
+    ],
+)
+def test_names_in_paths_may_be_escaped_where_utf8_is_on(escaped: str, name: str) -> None:
+    assert grouping_key("j", False, f"{escaped}@base64/YmF6", utf8=True) == {name: "baz", "job": "j"}
+    assert grouping_key("j", False, f"{escaped}/baz", utf8=False) == {escaped: "baz", "job": "j"}
 
 
 def test_utf8_names_need_the_flag() -> None:

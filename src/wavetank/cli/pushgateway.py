@@ -37,11 +37,18 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
     set_up_logging(flags["log_level"], flags["log_format"])
     shown = {
-        option.opts[0].removeprefix("--"): str(flags[option.name])
+        option.opts[0].removeprefix("--"): _shown(flags[option.name])
         for option in context.command.params
         if option.name in flags
     }
     asyncio.run(_run(flags, shown))
+
+
+def _shown(value: Any) -> str:
+    """As Go prints it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str("" if value is None else value)
 
 
 async def _run(flags: dict[str, Any], shown: dict[str, str]) -> None:

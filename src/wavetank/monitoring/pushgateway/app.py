@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +12,7 @@ import cramjam
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -24,6 +23,7 @@ from wavetank.exposition.registry import Registry
 from wavetank.exposition.render import CONTENT_TYPE_OPENMETRICS, CONTENT_TYPE_TEXT
 from wavetank.limits import PUSH_BODY_BYTES_MAX
 from wavetank.model.quoting import format_float_g
+from wavetank.monitoring.pushgateway.page import get_file, get_page
 from wavetank.monitoring.pushgateway.push import Family, PushError, families_of, grouping_key
 from wavetank.monitoring.pushgateway.store import Group, Groups, Inconsistent, TooManyGroups
 from wavetank.monitoring.rfc3339 import format_time
@@ -99,8 +99,9 @@ class Pushgateway:
         routes += [
             Route("/api/v1/status", self._counted("api/v1/status", self._status), methods=["GET", "OPTIONS"]),
             Route("/api/v1/metrics", self._counted("api/v1/metrics", self._all), methods=["GET", "OPTIONS"]),
-            Route("/status", self._page),
-            Route("/", self._page),
+            Route("/status", get_page),
+            Route("/", get_page),
+            Route("/ui/{name}", get_file),
         ]
         if options.admin_api:
             routes.append(Route("/api/v1/admin/wipe", self._counted("wipe", self._wipe), methods=["PUT"]))
@@ -188,15 +189,6 @@ class Pushgateway:
 
     async def _all(self, request: Request) -> Response:
         return _answer([_group_json(group) for group in self._groups.all()])
-
-    async def _page(self, request: Request) -> Response:
-        rows = "".join(_row(group) for group in self._groups.all()[:1000])
-        return HTMLResponse(
-            "<!doctype html><html lang=en><meta charset=utf-8><title>Pushgateway</title>"
-            "<style>body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem}"
-            "td{padding:.2rem .8rem;vertical-align:top}</style>"
-            f"<h1>Pushgateway</h1><p>{len(self._groups)} groups.</p><table>{rows}</table></html>"
-        )
 
     async def keep(self) -> None:
         """Write the file when something has changed, at most every ``persistence_seconds``."""
@@ -310,10 +302,3 @@ def _metrics_json(family: Family) -> list[dict[str, object]]:
         else:
             entry[sample.name.removeprefix(family.name).lstrip("_")] = value
     return list(found.values())
-
-
-def _row(group: Group) -> str:
-    labels = " ".join(html.escape(f'{name}="{value}"') for name, value in sorted(group.labels.items()))
-    names = " ".join(html.escape(name) for name in sorted(group.families))
-    state = "" if group.last_push_successful else " <b>last push failed</b>"
-    return f"<tr><td>{labels}{state}</td><td>{names}</td></tr>"

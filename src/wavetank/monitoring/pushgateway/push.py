@@ -18,9 +18,10 @@ from wavetank.exposition.parser import parse
 from wavetank.exposition.samples import Metadata, ScrapedSamples
 from wavetank.model.labels import METRIC_NAME, is_legacy_label
 
-__all__ = ["Family", "PushError", "PushedSample", "families_of", "grouping_key"]
+__all__ = ["Family", "PushError", "PushedSample", "families_of", "grouping_key", "unescape"]
 
 _BASE64: Final = "@base64"
+_ESCAPED: Final = "U__"
 _LEGACY_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _SUFFIXES: Final = {
     "histogram": ("_bucket", "_sum", "_count"),
@@ -63,17 +64,42 @@ def grouping_key(job: str, encoded: bool, rest: str, *, utf8: bool) -> dict[str,
     if len(parts) % 2:
         raise PushError(f'odd number of components in label string "/{rest}"')
     for name, value in zip(parts[::2], parts[1::2], strict=True):
-        plain = name.removesuffix(_BASE64)
+        bare = name.removesuffix(_BASE64)
+        plain = unescape(bare) if utf8 else bare
         valid = bool(plain) if utf8 else is_legacy_label(plain)
         if not valid or plain.startswith("__"):
             raise PushError(f'improper label name "{plain}"')
         try:
-            labels[plain] = value if plain == name else _decode(value)
+            labels[plain] = value if bare == name else _decode(value)
         except ValueError as error:
             raise PushError(f'invalid base64 encoding for label {plain}="{value}": {error}') from None
     if not job:
         raise PushError("job name is required")
     return {**labels, "job": job}
+
+
+def unescape(name: str) -> str:
+    """A name in the ``U__`` form of values escaping; others, and what is no such form, as they are."""
+    if not name.startswith(_ESCAPED):
+        return name
+    text = name.removeprefix(_ESCAPED)
+    found, at = [], 0
+    while at < len(text):
+        if text[at] != "_":
+            found.append(text[at])
+            at += 1
+            continue
+        code, underscore, _ = text[at + 1 :].partition("_")
+        if not underscore or (code and re.fullmatch(r"[0-9a-fA-F]{1,6}", code) is None):
+            return name
+        if not code:
+            found.append("_")
+        elif (point := int(code, 16)) < 0x110000 and not 0xD800 <= point < 0xE000:
+            found.append(chr(point))
+        else:
+            return name
+        at += len(code) + 2
+    return "".join(found)
 
 
 def _decode(text: str) -> str:

@@ -1,0 +1,3 @@
+from pushgateway_rig import start
+
+__all__ = ["start"]
