@@ -81,6 +81,7 @@ TSDB_SELECTED_ROWS_MAX: Final = 4_000_000  # of selections of the head that are 
 TSDB_SELECTIONS_MAX: Final = 10_000  # such selections
 LABELS_KEPT_MAX: Final = 65_536  # label sets kept for who asks again for the same selection; the oldest go
 LABELS_KEPT_OF_ONE_MAX: Final = 4_096  # of one selection; those of a larger one are made each time
+PROMQL_CACHED_REPLACEMENTS: Final = 4096  # values that label_replace() has seen; the least recent go
 PROMQL_CACHED_TEXT_MAX: Final = 4096  # characters; longer queries are parsed each time
 PROMQL_SERIES_VALUES_MAX: Final = 10_000_000  # values one series description may expand to
 

@@ -29,7 +29,7 @@ Columns: TypeAlias = tuple[Int32s, Int64s]
 
 _GROUPINGS_MAX: Final = 4  # of one selection that are remembered
 _GROUPS_FEW: Final = 16  # that a remembered grouping may have
-_GROUPS_SHARE: Final = 16  # or one for so many sets: what is remembered is small beside the sets themselves
+_GROUPS_SHARE: Final = 8  # or one for so many sets: what is remembered is small beside the sets themselves
 
 
 class PairTable(Protocol):

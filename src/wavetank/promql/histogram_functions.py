@@ -7,14 +7,15 @@ gathered into classic histograms once per query; a native histogram with the sam
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from wavetank.model.histogram import FloatHistogram
-from wavetank.model.labels import BUCKET_LABEL, Labels
+from wavetank.model.interned import InternedLabels
+from wavetank.model.labels import BUCKET_LABEL, METRIC_NAME, Labels
 from wavetank.model.quoting import format_float_g
 from wavetank.promql import annotations as notes
 from wavetank.promql.annotations import Annotations, ForcedMonotonicity
@@ -62,17 +63,16 @@ def _split(vector: Vector, place: Expr, annotations: Annotations, delayed: bool)
     groups: dict[Labels, list[tuple[float, int]]] = {}
     floats = vector.float_mask
     noted: set[tuple[str, str]] = set()
-    for row in np.flatnonzero(any_in_rows(floats)).tolist():
-        labels = vector.labels[row]
-        text = labels.get(BUCKET_LABEL)
-        upper = parse_float(text)
+    rows_with_floats = np.flatnonzero(any_in_rows(floats)).tolist()
+    for row, upper, rest in _buckets(vector.labels, rows_with_floats):
         if upper is None:
-            name = labels.name if delayed else ""
+            labels = vector.labels[row]
+            name, text = labels.name if delayed else "", labels.get(BUCKET_LABEL)
             if (name, text) not in noted:
                 noted.add((name, text))
                 annotations.add(notes.bad_bucket_label(name, text, place))
             continue
-        groups.setdefault(labels.without(BUCKET_LABEL), []).append((upper, int(row)))
+        groups.setdefault(rest, []).append((upper, row))
     mask, native = floats, vector.is_histogram
     if native is not None:
         mask, native = _separate(vector, groups, place, annotations, delayed)
@@ -93,6 +93,23 @@ def _split(vector: Vector, place: Expr, annotations: Annotations, delayed: bool)
         np.ascontiguousarray(mask),
         native,
     )
+
+
+def _buckets(labels: Sequence[Labels], rows: list[int]) -> Iterator[tuple[int, float | None, Labels]]:
+    """Of each row: the upper bound, None if it is not a number, and the labels without it."""
+    if isinstance(labels, InternedLabels) and not any(
+        len(name) for name in labels.grouped((METRIC_NAME,), without=False)[1]
+    ):
+        # Hundreds of histograms have the same few bounds, and each has its labels once for every bound.
+        bounds, bounded = labels.grouped((BUCKET_LABEL,), without=False)
+        rests, rest_labels = labels.grouped((BUCKET_LABEL,), without=True)
+        uppers = [parse_float(each.get(BUCKET_LABEL)) for each in bounded]
+        for row, bound, rest in zip(rows, bounds[rows].tolist(), rests[rows].tolist(), strict=True):
+            yield row, uppers[bound], rest_labels[rest]
+        return
+    for row in rows:
+        own = labels[row]
+        yield row, parse_float(own.get(BUCKET_LABEL)), own.without(BUCKET_LABEL)
 
 
 def _separate(

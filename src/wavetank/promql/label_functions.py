@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import insort
 from collections.abc import Sequence
 
 import numpy as np
 
+from wavetank.limits import PROMQL_CACHED_REPLACEMENTS
 from wavetank.model.labels import METRIC_NAME, Labels, MatchType, compile_regex, is_valid_label_name
 from wavetank.promql import ast
 from wavetank.promql.ast import Expr
@@ -27,25 +29,35 @@ _CHUNK = re.compile(r"\d+|\D+")
 def label_replace(vector: Vector, dst: str, replacement: str, src: str, pattern: str) -> Vector:
     """Sets ``dst`` from what ``pattern`` found in ``src``. Raises QueryError."""
     try:
-        regex = compile_regex(pattern)
+        compile_regex(pattern)
     except ValueError:
         raise QueryError(f"invalid regular expression in label_replace(): {pattern}") from None
     if not is_valid_label_name(dst):
         raise QueryError(f"invalid destination label name in label_replace(): {dst}")
-    expanded: dict[str, str | None] = {}
     labels, drop = list(vector.labels), vector.drop.copy()
     for i, label in enumerate(labels):
-        value = label.get(src)
-        if value not in expanded:
-            found = regex.search(value)
-            expanded[value] = None if found is None else _expand(replacement, found)
-        new = expanded[value]
+        new = _replaced(pattern, replacement, label.get(src))
         if new is not None:
-            labels[i] = label.replace(**{dst: new})
+            labels[i] = _with_label(label, dst, new)
             drop[i] &= dst != METRIC_NAME
     return merge_same_labels(
         Vector(labels, vector.values, vector.mask, drop, vector.histograms, vector.is_histogram)
     )
+
+
+@functools.lru_cache(maxsize=PROMQL_CACHED_REPLACEMENTS)
+def _replaced(pattern: str, replacement: str, value: str) -> str | None:
+    """What a value becomes, None if the pattern does not match; dashboards ask for the same again."""
+    found = compile_regex(pattern).search(value)
+    return None if found is None else _expand(replacement, found)
+
+
+def _with_label(labels: Labels, name: str, value: str) -> Labels:
+    """With this label set; an empty value removes it."""
+    pairs = [pair for pair in labels.pairs if pair[0] != name]
+    if value:
+        insort(pairs, (name, value))
+    return Labels(tuple(pairs))
 
 
 def _expand(template: str, found: re.Match[str]) -> str:
@@ -71,7 +83,8 @@ def label_join(vector: Vector, dst: str, separator: str, sources: Sequence[str])
     if not is_valid_label_name(dst):
         raise QueryError(f"invalid destination label name in label_join(): {dst}")
     labels = [
-        label.replace(**{dst: separator.join([label.get(src) for src in sources])}) for label in vector.labels
+        _with_label(label, dst, separator.join([label.get(src) for src in sources]))
+        for label in vector.labels
     ]
     drop = np.zeros_like(vector.drop) if dst == METRIC_NAME else vector.drop
     return merge_same_labels(
