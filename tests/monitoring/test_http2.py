@@ -198,6 +198,8 @@ async def test_a_request_that_takes_too_long_is_given_up_and_the_connection_kept
     async with h2_server(server_side(), say) as server:
         client = HTTPClient(HTTPClientConfig(tls_config=TLSConfig(ca_file=ca)), RealClock())
         url = f"https://127.0.0.1:{server.port}/"
+        async with client.request("GET", url, timeout_seconds=30):
+            pass  # connected
         server.held = True
         with pytest.raises(TimeoutError):
             async with client.request("GET", url, timeout_seconds=0.2):
