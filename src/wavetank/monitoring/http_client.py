@@ -113,6 +113,14 @@ class HTTPClient:
         self._clock = clock
         self._environment = os.environ if environment is None else environment
         self._round_robin_dns = round_robin_dns
+        self._adds_headers = bool(
+            config.http_headers
+            or config.basic_auth
+            or config.authorization
+            or config.bearer_token
+            or config.bearer_token_file
+            or config.oauth2
+        )
         self._random = clock.random(f"round_robin_dns of {socket.gethostname()}")
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._secure: SecureOrigins | None = None
@@ -245,16 +253,7 @@ class HTTPClient:
     @property
     def adds_headers(self) -> bool:
         """Whether there are headers, credentials or traces, which may change at any request."""
-        config = self._config
-        return bool(
-            config.http_headers
-            or config.basic_auth
-            or config.authorization
-            or config.bearer_token
-            or config.bearer_token_file
-            or config.oauth2
-            or self.tracer.is_on
-        )
+        return self._adds_headers or self.tracer.is_on
 
     async def close(self) -> None:
         if self._secure is not None:

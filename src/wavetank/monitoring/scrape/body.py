@@ -31,10 +31,10 @@ class BodyReader:
     __slots__ = ("_inflate", "_is_zstd", "_limit", "_parts", "_size")
 
     def __init__(self, encoding: str, limit: int) -> None:
-        if encoding not in ("", "identity", "gzip", "zstd"):
-            raise ScrapeFailed(f"unsupported Content-Encoding {encoding!r}")
         self._inflate = zlib.decompressobj(_GZIP_WINDOW) if encoding == "gzip" else None
         self._is_zstd = encoding == "zstd"
+        if encoding and not self._is_zstd and encoding not in ("gzip", "identity"):
+            raise ScrapeFailed(f"unsupported Content-Encoding {encoding!r}")
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
