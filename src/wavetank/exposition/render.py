@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from wavetank.model.quoting import format_float_g
 
@@ -63,14 +64,12 @@ def _series(name: str, labels: Mapping[str, str]) -> str:
 
 
 def _pairs(labels: Mapping[str, str]) -> list[str]:
-    return [
-        f'{name if _LEGACY_LABEL.match(name) else _quoted(name)}="{_escaped(value)}"'
-        for name, value in labels.items()
-    ]
+    return [f'{_label_name(name)}="{_escaped(value)}"' for name, value in labels.items()]
 
 
-def _quoted(name: str) -> str:
-    return f'"{_escaped(name)}"'
+@lru_cache(maxsize=4096)  # there are few names of labels, and each comes with every sample
+def _label_name(name: str) -> str:
+    return name if _LEGACY_LABEL.match(name) else f'"{_escaped(name)}"'
 
 
 def _meta_name(name: str) -> str:

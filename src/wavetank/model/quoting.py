@@ -97,13 +97,13 @@ def _exponential(sign: str, digits: str, exponent: int) -> str:
 
 def format_float_g(value: float) -> str:
     """``fmt.Sprintf("%g", value)``: an exponent below 1e-4 and from 1e6 on."""
+    if value == 0.0 or 1e-4 <= abs(value) < 1e6:
+        return format_float_f(value)
     special = _special(value)
     if special is not None:
         return special
     sign, digits, exponent = _digits(value)
-    if not -4 <= exponent < 6:
-        return _exponential(sign, digits, exponent)
-    return format_float_f(value)
+    return _exponential(sign, digits, exponent)
 
 
 def format_float(value: float) -> str:
