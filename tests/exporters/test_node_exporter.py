@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import socket
+import threading
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from starlette.testclient import TestClient
 from wavetank.cli import node_exporter as cli
 from wavetank.clock import RealClock, VirtualClock
 from wavetank.errors import InputError
-from wavetank.exporters.node import COLLECTORS, Host, Settings, collect, families
+from wavetank.exporters.node import COLLECTORS, Host, Settings, collect, disk, families
 from wavetank.exporters.node.app import create_app
 from wavetank.exposition import parse
 from wavetank.exposition.render import MetricFamily, render_text
@@ -300,3 +302,34 @@ async def test_names_and_types_are_debians() -> None:
 def _get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as response:
         return str(response.read().decode())
+
+
+def test_a_mount_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    asked = []
+
+    def statvfs(path: str) -> os.statvfs_result:
+        asked.append(path)
+        if path == "/dead":
+            release.wait(30)
+        if path == "/gone":
+            raise FileNotFoundError(2, "No such file or directory")
+        return os.statvfs_result(range(10))
+
+    monkeypatch.setattr(disk.os, "statvfs", statvfs)
+    monkeypatch.setattr(disk, "NODE_STATFS_SECONDS", 1.0)
+    try:
+        for _ in range(2):
+            found = disk._statvfs(["/", "/dead", "/gone", "/home"])
+            assert {path: type(answer) for path, answer in found.items()} == {
+                "/": os.statvfs_result,
+                "/dead": TimeoutError,
+                "/gone": FileNotFoundError,
+                "/home": os.statvfs_result,
+            }
+        assert asked.count("/dead") == 1, "it is not asked again while it hangs"
+    finally:
+        release.set()
+        for thread in disk._STUCK.values():
+            thread.join()
+        disk._STUCK.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from wavetank.exposition.render import MetricFamily, Sample
 
@@ -10,7 +10,7 @@ __all__ = ["Families"]
 
 
 class Families:
-    """``add`` samples; ``finish`` gives the families."""
+    """Add samples; ``finish`` gives the families."""
 
     def __init__(self, helps: Mapping[str, str] | None = None) -> None:
         self._helps = helps or {}
@@ -25,8 +25,10 @@ class Families:
     def untyped(self, name: str, labels: Mapping[str, str], value: float) -> None:
         self._samples.setdefault((name, "unknown"), []).append(Sample(name, labels, float(value)))
 
-    def finish(self) -> list[MetricFamily]:
+    def finish(self, help_of: Callable[[str], str] | None = None) -> list[MetricFamily]:
+        """``help_of`` words the help of a name; otherwise it is of those given at the start."""
+        worded = help_of or (lambda name: self._helps.get(name, ""))
         return [
-            MetricFamily(name, kind, self._helps.get(name, ""), samples=samples)
+            MetricFamily(name, kind, worded(name), samples=samples)
             for (name, kind), samples in self._samples.items()
         ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Final
 
 import re2
@@ -20,6 +21,7 @@ from wavetank.exposition.render import MetricFamily
 __all__ = ["COLLECTORS", "Settings", "collect", "families"]
 
 _LOG = logging.getLogger(__name__)
+_NAMES_REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,12 @@ class Settings:
         key = f"{include}\0{exclude}"
         if key not in self._compiled:
             wanted, unwanted = (_compile(text) if text else None for text in (include, exclude))
-            self._compiled[key] = lambda name: (
-                (wanted is None or wanted.search(name) is not None)
-                and not (unwanted is not None and unwanted.search(name))
+            # The same names come at every scrape.
+            self._compiled[key] = lru_cache(maxsize=_NAMES_REMEMBERED)(
+                lambda name: (
+                    (wanted is None or wanted.search(name) is not None)
+                    and not (unwanted is not None and unwanted.search(name))
+                )
             )
         return self._compiled[key]
 
@@ -150,7 +155,7 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 def collect(names: Iterable[str], host: Host, settings: Settings | None = None) -> list[MetricFamily]:
     """Families of these collectors, now, sorted by name. One that fails is logged, and the rest goes on."""
     chosen = settings or Settings()
-    own = Families(_HELP)
+    own = Families()
     merged: dict[str, MetricFamily] = {}
     with _ONE_AT_A_TIME:
         for name in names:
@@ -168,15 +173,15 @@ def collect(names: Iterable[str], host: Host, settings: Settings | None = None) 
             labels = {"collector": name}
             own.gauge("node_scrape_collector_duration_seconds", labels, host.clock.monotonic() - start)
             own.gauge("node_scrape_collector_success", labels, success)
-            for family in [*found.finish(), *more]:
-                shown = family if family.help else replace(family, help=_help(family.name, name))
-                merged.setdefault(family.name, shown)
-    for family in own.finish():
+            for family in [*found.finish(partial(_help, name)), *more]:
+                merged.setdefault(family.name, family)
+    for family in own.finish(_HELP.__getitem__):
         merged[family.name] = family
     return [merged[name] for name in sorted(merged)]
 
 
-def _help(name: str, collector: str) -> str:
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def _help(collector: str, name: str) -> str:
     """The names say what they are; the collector says where it comes from."""
     words = name.removeprefix("node_").replace("_", " ")
     return f"{words[:1].upper()}{words[1:]}, by the {collector} collector."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -78,24 +78,20 @@ def filesystem(found: Families, host: Host, keep_mount: Keep, keep_type: Keep) -
     except (NoData, PermissionError):
         mounts = list(host.words("self/mounts"))
     inside = str(host.rootfs).rstrip("/")
-    seen = set()
+    shown: dict[tuple[str, str], tuple[str, str]] = {}
     for source, point, kind, options, *_ in mounts:
         device, mount = _unescaped(source), _unescaped(point)
         if inside:
             mount = mount.removeprefix(inside) or "/"
+        if keep_mount(mount) and keep_type(kind):
+            shown.setdefault((device, mount), (kind, options))
+    answers = _statvfs([inside + mount for _, mount in shown])
+    for (device, mount), (kind, options) in shown.items():
         labels = {"device": device, "device_error": "", "fstype": kind, "mountpoint": mount}
-        if not keep_mount(mount) or not keep_type(kind) or (device, mount) in seen:
-            continue
-        seen.add((device, mount))
-        try:
-            # A dead network mount blocks the call for ever: it must not block the scrape.
-            stat = _statvfs(inside + mount)
-        except TimeoutError:
-            found.gauge("node_filesystem_device_error", {**labels, "device_error": "mountpoint timeout"}, 1)
-            continue
-        except OSError as error:
-            shown = (error.strerror or "error").lower()
-            found.gauge("node_filesystem_device_error", {**labels, "device_error": shown}, 1)
+        stat = answers[inside + mount]
+        if isinstance(stat, OSError):
+            text = "mountpoint timeout" if isinstance(stat, TimeoutError) else stat.strerror or "error"
+            found.gauge("node_filesystem_device_error", {**labels, "device_error": text.lower()}, 1)
             continue
         for name, blocks in (("size", stat.f_blocks), ("free", stat.f_bfree), ("avail", stat.f_bavail)):
             found.gauge(f"node_filesystem_{name}_bytes", labels, float(blocks * stat.f_frsize))
@@ -107,29 +103,42 @@ def filesystem(found: Families, host: Host, keep_mount: Keep, keep_type: Keep) -
         _mount_info(found, inside, labels)
 
 
-def _statvfs(path: str) -> os.statvfs_result:
-    """Raises OSError, TimeoutError. One that hangs is not asked again while it does; its thread is a daemon,
-    so that it does not hold up the end of the process either."""
-    if (before := _STUCK.get(path)) is not None and before.is_alive():
-        raise TimeoutError
-    found: list[os.statvfs_result | OSError] = []
+def _statvfs(paths: Sequence[str]) -> dict[str, os.statvfs_result | OSError]:
+    """What each mount says. A dead network mount blocks the call for ever, and must not block the scrape: all
+    are asked in one thread, and after one that hangs the rest in another. One that hangs is not asked again
+    while it does; its thread is a daemon, so that it does not hold up the end of the process either."""
+    answers: dict[str, os.statvfs_result | OSError] = {}
+    left = []
+    for path in paths:
+        if (before := _STUCK.get(path)) is not None and before.is_alive():
+            answers[path] = TimeoutError()
+        else:
+            _STUCK.pop(path, None)
+            left.append(path)
+    while left:
+        mine: dict[str, os.statvfs_result | OSError] = {}
+        thread = threading.Thread(target=_ask, args=(left, mine), name="statvfs", daemon=True)
+        thread.start()
+        answered = -1
+        while thread.is_alive() and len(mine) > answered:  # as long as one after the other answers
+            answered = len(mine)
+            thread.join(NODE_STATFS_SECONDS)
+        done = dict(mine)
+        answers.update(done)
+        left = [path for path in left if path not in done]
+        if left:
+            stuck, *left = left
+            answers[stuck] = TimeoutError()
+            _STUCK[stuck] = thread
+    return answers
 
-    def ask() -> None:
+
+def _ask(paths: Sequence[str], answers: dict[str, os.statvfs_result | OSError]) -> None:
+    for path in paths:
         try:
-            found.append(os.statvfs(path))
+            answers[path] = os.statvfs(path)
         except OSError as error:
-            found.append(error)
-
-    thread = threading.Thread(target=ask, name="statvfs", daemon=True)
-    thread.start()
-    thread.join(NODE_STATFS_SECONDS)
-    if not found:
-        _STUCK[path] = thread
-        raise TimeoutError
-    _STUCK.pop(path, None)
-    if isinstance(found[0], OSError):
-        raise found[0]
-    return found[0]
+            answers[path] = error
 
 
 def _mount_info(found: Families, inside: str, labels: dict[str, str]) -> None:

@@ -89,7 +89,7 @@ def netclass(found: Families, host: Host, keep: Keep) -> None:
     for folder in folders(host.sys / "class/net"):
         if not folder.is_dir() or not keep(folder.name):
             continue
-        labels = {"device": folder.name}
+        labels, base = {"device": folder.name}, str(folder)
         state = text_of(folder / "operstate") or "unknown"
         info = {
             "address": text_of(folder / "address") or "",
@@ -103,10 +103,10 @@ def netclass(found: Families, host: Host, keep: Keep) -> None:
         found.gauge("node_network_info", info, 1)
         found.gauge("node_network_up", labels, state == "up")
         for file, name in _CLASS_GAUGES.items():
-            if (value := number_of(folder / file)) is not None:
+            if (value := number_of(f"{base}/{file}")) is not None:
                 found.gauge(f"node_network_{name}", labels, value)
         for file, name in _CLASS_COUNTERS.items():
-            if (value := number_of(folder / file)) is not None:
+            if (value := number_of(f"{base}/{file}")) is not None:
                 found.counter(f"node_network_{name}", labels, value)
         if (speed := number_of(folder / "speed")) is not None:
             found.gauge("node_network_speed_bytes", labels, speed * _MEGABIT_BYTES)
