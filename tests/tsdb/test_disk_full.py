@@ -10,10 +10,12 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from wavetank.clock import RealClock
 from wavetank.model.labels import METRIC_NAME, Labels, Matcher, MatchType
+from wavetank.tsdb.chunks_head import HeadChunkFiles
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.options import Options
 
@@ -67,3 +69,28 @@ def test_what_is_acknowledged_survives(tmp_path: Path, room: int) -> None:
         assert stored(again) == wanted
     finally:
         again.close()
+
+
+@pytest.mark.parametrize("room", [0, 3, 8, 20])
+def test_a_file_of_chunks_that_could_not_be_begun_is_begun_again(tmp_path: Path, room: int) -> None:
+    files = HeadChunkFiles(tmp_path / "chunks_head")
+    files.load()
+
+    def write(ref: int) -> int:
+        chunk, place = np.arange(40, dtype=np.uint8), np.zeros(1, np.int64)
+        times = np.array([[ref, ref + 1]], np.int64)
+        return int(files.write(chunk, np.array([ref]), place, np.array([40]), times, np.ones(1, np.int64))[0])
+
+    write(1)
+    files.close_file()  # as at the end of a file: the next chunk needs another
+    with files_end_at(room):
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"too large|full"):
+                write(2)
+    places = {ref: write(ref) for ref in (2, 3)}
+    files.close()
+    again = HeadChunkFiles(tmp_path / "chunks_head")
+    stored = again.load()
+    assert stored.refs.tolist() == [1, 2, 3]
+    assert stored.where.tolist()[1:] == [places[2], places[3]]
+    assert again.deleted == []

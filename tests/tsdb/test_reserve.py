@@ -13,6 +13,7 @@ from wavetank.tsdb import reserve
 from wavetank.tsdb.db import DB
 from wavetank.tsdb.options import HOUR_MS, Options
 from wavetank.tsdb.reserve import Reserve
+from wavetank.tsdb.series_table import key_of
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -44,7 +45,9 @@ def test_what_vanished_series_held_goes_back(tmp_path: Path) -> None:
     clock = VirtualClock(1_700_000_000.0)
     db = DB.open(tmp_path, Options(), clock)
     start = 1_700_000_000_000 // (2 * HOUR_MS) * (2 * HOUR_MS)
-    many = np.array([db.series_ref(Labels.of(__name__="m", i=str(i))) for i in range(20_000)], np.int64)
+    keys = [key_of(Labels.of(__name__="m", i=str(i))) for i in range(20_000)]
+    flat = np.frombuffer(bytearray(b"".join(keys)), np.uint8)
+    many = db.series_refs(flat, np.cumsum([0, *map(len, keys)]))
     few = many[::1000]
     draw = np.random.default_rng(1)
     for minute in range(0, 240, 5):

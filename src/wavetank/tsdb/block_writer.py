@@ -84,19 +84,26 @@ class _Segments:
         return ref
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with file:  # which closes it also where the disk is full
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def _write_chunks(chunks: ChunkSet, directory: Path) -> Int64s:
     """Write chunks in their order; returns their references."""
     refs = np.empty(len(chunks.series), np.int64)
     sizes = chunks.length + 5 + _uvarint_sizes(chunks.length)
-    ends = np.cumsum(sizes)
     segments = _Segments(directory)
+    try:
+        _put_all(chunks, sizes, np.cumsum(sizes), segments, refs)
+    finally:
+        segments.close()
+    return refs
+
+
+def _put_all(chunks: ChunkSet, sizes: Int64s, ends: Int64s, segments: _Segments, refs: Int64s) -> None:
     run: Any = _put_chunks
     first = 0
     while first < len(sizes):
@@ -118,8 +125,6 @@ def _write_chunks(chunks: ChunkSet, directory: Path) -> Int64s:
             )
         refs[first:last] = segments.write(out) + places[first:last]
         first = last
-    segments.close()
-    return refs
 
 
 def _uvarint_sizes(values: Int64s) -> Int64s:
@@ -132,7 +137,8 @@ def _uvarint_sizes(values: Int64s) -> Int64s:
 def write_block(parent: Path, table: SeriesTable, chunks: ChunkSet, meta: BlockMeta) -> Path | None:
     """Write ``chunks`` (whose ``series`` are rows of ``table``) as the block ``meta`` describes.
 
-    Its stats are filled in. Returns the directory, or None where there is nothing to write.
+    Its stats are filled in. Returns the directory, or None where there is nothing to write. Raises OSError,
+    and leaves nothing behind then: parts of blocks would take what a full disk has left, at each new try.
     """
     if not len(chunks.series):
         return None
@@ -156,6 +162,19 @@ def write_block(parent: Path, table: SeriesTable, chunks: ChunkSet, meta: BlockM
     final = parent / meta.ulid
     temporary = parent / f"{meta.ulid}.tmp-for-creation"
     shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _write_files(temporary, table, rows, ordered, meta)
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(parent)
+    return final
+
+
+def _write_files(
+    temporary: Path, table: SeriesTable, rows: Int64s, ordered: ChunkSet, meta: BlockMeta
+) -> None:
     refs = _write_chunks(ordered, temporary / "chunks")
     offsets = np.searchsorted(ordered.series, np.arange(len(rows) + 1))
     write_index(temporary / "index", table, rows, ChunkMetas(offsets, ordered.mint, ordered.maxt, refs))
@@ -172,9 +191,6 @@ def write_block(parent: Path, table: SeriesTable, chunks: ChunkSet, meta: BlockM
     write_tombstones(temporary / "tombstones", Tombstones())
     write_meta(temporary, meta)
     sync_directory(temporary)
-    temporary.rename(final)
-    sync_directory(parent)
-    return final
 
 
 def sync_directory(directory: Path) -> None:

@@ -54,21 +54,34 @@ def checkpoint(
     final = directory / f"checkpoint.{last:08d}"
     temporary = directory / f"checkpoint.{last:08d}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    out = Log(temporary, 128 * 1024 * 1024, compression)
-    damage: list[Damage] = []
-    metadata: dict[int, rare.MetadataRecord] = {}
-    for path in [*paths, *mine]:
-        for batch in read_segment(path, damage):
-            out.log(_kept(batch, known, mint_ms, metadata, with_starts))
-            out.log(_kept_tombstones(batch, mint_ms if deleted_from_ms is None else deleted_from_ms))
-    if metadata:
-        out.log([rare.encode_metadata(list(metadata.values()))])
-    out.close()
-    sync_directory(temporary)
-    temporary.rename(final)
+    deleted_from = mint_ms if deleted_from_ms is None else deleted_from_ms
+    try:
+        out = Log(temporary, 128 * 1024 * 1024, compression)
+        try:
+            _write(out, [*paths, *mine], known, mint_ms, deleted_from, with_starts)
+        finally:
+            out.close()
+        sync_directory(temporary)
+        temporary.rename(final)
+    except OSError:  # the disk is full: what was written is of no use to anybody
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     sync_directory(directory)
     log.truncate_before(last + 1)
     return final
+
+
+def _write(
+    out: Log, paths: list[Path], known: Known, mint_ms: int, deleted_from_ms: int, with_starts: bool
+) -> None:
+    damage: list[Damage] = []
+    metadata: dict[int, rare.MetadataRecord] = {}
+    for path in paths:
+        for batch in read_segment(path, damage):
+            out.log(_kept(batch, known, mint_ms, metadata, with_starts))
+            out.log(_kept_tombstones(batch, deleted_from_ms))
+    if metadata:
+        out.log([rare.encode_metadata(list(metadata.values()))])
 
 
 def _kept(

@@ -7,6 +7,7 @@ files only save memory, and time at replay; a damaged one is deleted with those 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from dataclasses import dataclass
@@ -189,11 +190,18 @@ class HeadChunkFiles:
     def _next(self) -> None:
         self.close_file()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._number += 1
-        self._file = os.open(self._path(self._number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.write(self._file, _HEADER)
-        self._size = len(_HEADER)
-        self._maxt[self._number] = -(1 << 62)
+        number = self._number + 1
+        path = self._path(number)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            if os.write(file, _HEADER) < len(_HEADER):
+                raise OSError(errno.ENOSPC, "the disk is full", str(path))
+        except OSError:  # what has no header cannot be read: begin again the next time
+            os.close(file)
+            path.unlink()
+            raise
+        self._file, self._number, self._size = file, number, len(_HEADER)
+        self._maxt[number] = -(1 << 62)
 
     def buffer(self, number: int, size: int) -> Bytes:
         """A file's bytes, at least ``size`` of them."""

@@ -210,7 +210,6 @@ def _truncate(db: DB, end_ms: int) -> None:
         if head.files is not None:
             head.files.truncate(end_ms)
         last = store.wal.next_segment() - 1
-        known = head.known
         if head.maxt_ms < end_ms:
             head.counters[2], head.counters[3] = 1 << 62, -(1 << 62)
             head.counters[1] = 0
@@ -220,16 +219,17 @@ def _truncate(db: DB, end_ms: int) -> None:
             chosen = first + (last - first) * 2 // 3
             if chosen <= first:
                 return
-        # Known refs may only shrink at the next truncation, which waits for this one: upstream's invariant.
-        checkpoint(
-            store.wal,
-            chosen,
-            known,
-            end_ms,
-            db.options.wal_compression,
-            with_starts=db.options.start_storage,
-            deleted_from_ms=deleted_from,
-        )
+    # Without the lock, for it reads and writes most of the log. Known refs may only shrink at the next
+    # truncation, which waits for this one: upstream's invariant.
+    checkpoint(
+        store.wal,
+        chosen,
+        head.known,
+        end_ms,
+        db.options.wal_compression,
+        with_starts=db.options.start_storage,
+        deleted_from_ms=deleted_from,
+    )
 
 
 def flush_all(db: DB) -> None:
