@@ -78,7 +78,8 @@ def combine(
     op = node.op
     with np.errstate(all="ignore"):
         if op in COMPARISONS:
-            values = np.broadcast_to(left.values, mask.shape)
+            # A copy: kernels take only arrays that can be written to
+            values = np.broadcast_to(left.values, mask.shape).copy()
             keep = mask & _COMPARE[op](left.values, right.values)
         elif op in ARITHMETIC:
             values, keep = ARITHMETIC[op](left.values, right.values), mask
