@@ -23,6 +23,7 @@ from wavetank.promql.vector import Bools, Floats, Ints
 
 __all__ = ["encode_result", "format_time"]
 
+_FEW_VALUES: Final = 8
 _BLOCK_BYTES: Final = 64 << 20  # the kernel's buffer is never much larger
 
 
@@ -94,6 +95,9 @@ def _matrix(result: Result) -> Iterator[bytes | memoryview]:
         return
     if not len(result.labels):
         return
+    if result.values.size <= _FEW_VALUES:
+        yield from _few_rows(result)
+        return
     steps = np.ascontiguousarray(result.steps, np.int64)
     stamps = np.empty((len(steps), STAMP_BYTES), np.uint8)
     lengths = np.empty(len(steps), np.int64)
@@ -105,6 +109,19 @@ def _matrix(result: Result) -> Iterator[bytes | memoryview]:
     for first in range(0, len(heads), rows):
         part = slice(first, first + rows)
         yield _block(heads[part], stamps, lengths, values[part], mask[part])
+
+
+def _few_rows(result: Result) -> Iterator[bytes]:
+    """Of so few values that calling a kernel would take longer."""
+    times = [format_time(t) for t in result.steps.tolist()]
+    rows = zip(result.labels, result.values.tolist(), result.mask.tolist(), strict=True)
+    for labels, values, mask in rows:
+        samples = [
+            f'[{time},"{format_float(value)}"]'
+            for time, value, has in zip(times, values, mask, strict=True)
+            if has
+        ]
+        yield b'{"metric":' + _metric(labels) + b',"values":[' + ",".join(samples).encode() + b"]}"
 
 
 def _block(

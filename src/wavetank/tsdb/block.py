@@ -15,12 +15,14 @@ from wavetank.jit import kernel
 from wavetank.limits import BLOCK_MATCHED_SERIES_KEPT, BLOCK_MATCHED_SERIES_MAX
 from wavetank.model.interned import InternedLabels, interned
 from wavetank.model.labels import Labels, Matcher
+from wavetank.tsdb.chunkenc import XOR
 from wavetank.tsdb.chunkenc.bits import Word, u32_at, uvarint_at
 from wavetank.tsdb.crc32c import crc32c
 from wavetank.tsdb.errors import CorruptionError
 from wavetank.tsdb.head import ChunkSet
 from wavetank.tsdb.index.reader import IndexReader, SeriesEntries
 from wavetank.tsdb.meta import BlockMeta, read_meta
+from wavetank.tsdb.plain_read import COUNT, LENGTH, SAMPLES_MAX, SERIES, WHERE, WORD, Chosen
 from wavetank.tsdb.postings import matching_rows
 from wavetank.tsdb.tombstones import read_tombstones
 
@@ -102,6 +104,54 @@ def _choose(
     return -1
 
 
+@kernel(
+    "int64(uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64[:, ::1],"
+    " int64[::1])"
+)
+def _choose_plain(
+    data: Bytes,
+    refs: Int64s,
+    series: Int64s,
+    mint: Int64s,
+    maxt: Int64s,
+    low: Word,
+    high: Word,
+    out: npt.NDArray[np.int64],
+    totals: Int64s,
+) -> Word:
+    """The same for ``plain_read``, with its columns. ``totals`` get: chunks, samples, words, chunks that are
+    not XOR. Chunks that do not fit into ``out`` are counted only."""
+    size = len(data)
+    n = 0
+    samples = np.int64(0)
+    words = np.int64(0)
+    others = 0
+    totals[:] = 0
+    for i in range(len(mint)):
+        if mint[i] > high or maxt[i] < low:
+            continue
+        start, length = _place(data, refs[i], size)
+        if start < 0:
+            return i
+        count = (np.int64(data[start]) << 8) | np.int64(data[start + 1])
+        if data[start - 1] != XOR:
+            others += 1
+        if n < len(out):
+            out[n, SERIES] = series[i]
+            out[n, WHERE] = -1 - start
+            out[n, LENGTH] = length
+            out[n, COUNT] = count
+            out[n, WORD] = words
+        samples += count
+        words += (length + 7) >> 3
+        n += 1
+    totals[0] = n
+    totals[1] = samples
+    totals[2] = words
+    totals[3] = others
+    return -1
+
+
 @dataclass(frozen=True, slots=True)
 class Matched:
     """Series that matchers choose: ids, entries, each chunk's series, and labels unless there are many."""
@@ -170,11 +220,21 @@ class Block:
                 self._matched_series += 1 + len(ids)
         return found
 
-    def plain_chunks(self, found: Matched, mint_ms: int, maxt_ms: int) -> ChunkSet | None:
-        """The chunks of the range, if nothing of them was deleted and all are in one segment."""
+    def plain_chunks(self, found: Matched, mint_ms: int, maxt_ms: int) -> tuple[Bytes, Chosen] | None:
+        """The chunks of the range, if nothing of them was deleted, and they are plain and in one segment."""
         if len(self._segments) != 1 or self.deleted(found.ids):
             return None
-        return self._chunks_of_one(found.entries, mint_ms, maxt_ms, found.series)
+        entries, data = found.entries, self._segments[0]
+        given = entries.refs, found.series, entries.mint, entries.maxt, mint_ms, maxt_ms
+        out, totals = np.empty((2 * len(found.ids) + 8, 5), np.int64), np.empty(4, np.int64)
+        bad = _choose_plain(data, *given, out, totals)
+        count, samples, words, others = totals.tolist()
+        if bad >= 0 or others or samples > SAMPLES_MAX:
+            return None
+        if count > len(out):
+            out = np.empty((count, 5), np.int64)
+            _choose_plain(data, *given, out, totals)
+        return data, Chosen(out, count, samples, words)
 
     def labels(self, entries: SeriesEntries) -> list[Labels]:
         return self.index.labels(entries)

@@ -10,7 +10,6 @@ gives it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from wavetank.model.interned import InternedLabels
 from wavetank.model.series import SeriesBatch, empty_batch
 from wavetank.tsdb.chunkenc import XOR
 from wavetank.tsdb.chunkenc.bits import Word, prefetch, u64_at
-from wavetank.tsdb.head import ChunkSet, Head
+from wavetank.tsdb.head import Head
 from wavetank.tsdb.head_append import BIT, BLOCKS, CHUNK_MIN_T, LAST_T, PACKED
 from wavetank.tsdb.head_blocks import BLOCK_BYTES
 
@@ -326,26 +325,6 @@ class Read:
     empty: int
 
 
-@kernel("void(int64[::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1], int64[::1])", allocates=False)
-def _lay_out(
-    series: Int64s, starts: Int64s, lengths: Int64s, data: Bytes, out: Int64s, totals: Int64s
-) -> None:
-    """Describe chunks that lie in ``data`` as those of a file; ``totals`` get samples and words."""
-    samples: Word = 0
-    words: Word = 0
-    for k in range(len(out)):
-        count = (np.int64(data[starts[k]]) << 8) | np.int64(data[starts[k] + 1])
-        out[k, SERIES] = series[k]
-        out[k, WHERE] = -1 - starts[k]
-        out[k, LENGTH] = lengths[k]
-        out[k, COUNT] = count
-        out[k, WORD] = words
-        samples += count
-        words += (lengths[k] + 7) >> 3
-    totals[0] = samples
-    totals[1] = words
-
-
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """The chunks a query will read, not yet copied. ``samples`` are those of whole chunks."""
@@ -354,7 +333,7 @@ class Chosen:
     count: int
     samples: int
     words: int
-    in_files: int
+    in_files: int = 0
 
 
 def chunks_of(head: Head, rows: Int32s, mint_ms: int, maxt_ms: int) -> Chosen | None:
@@ -397,21 +376,11 @@ def copy_of(head: Head, chosen: Chosen) -> Copied:
     return Copied(chunks, count, chosen.samples, words)
 
 
-def copied_from(chunks: ChunkSet, admit: Callable[[int], None]) -> Copied | None:
-    """The chunks of a block, which are by series and time; None if they are not all plain. ``admit`` hears of
-    how many samples they have before they are copied, and may raise."""
-    (data,) = chunks.buffers
-    if (chunks.encoding != XOR).any():
-        return None
-    out, totals = np.empty((len(chunks.series), 5), np.int64), np.empty(2, np.int64)
-    _lay_out(chunks.series, chunks.start, chunks.length, data, out, totals)
-    samples, size = totals.tolist()
-    if samples > SAMPLES_MAX:
-        return None
-    admit(samples)
-    words = np.empty(size + _PAD_WORDS, np.uint64)
-    _copy_from_file(out, len(out), 0, data, words)
-    return Copied(out, len(out), samples, words)
+def copied_from(data: Bytes, chosen: Chosen) -> Copied:
+    """The words of chunks that lie in ``data``, one after the other."""
+    words = np.empty(chosen.words + _PAD_WORDS, np.uint64)
+    _copy_from_file(chosen.chunks, chosen.count, 0, data, words)
+    return Copied(chosen.chunks, chosen.count, chosen.samples, words)
 
 
 def batch_of(copied: Copied, labels: InternedLabels, mint_ms: int, maxt_ms: int) -> SeriesBatch | None:

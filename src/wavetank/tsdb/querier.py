@@ -131,12 +131,12 @@ def read_of_block(
     found = block.matched(matchers)
     if not len(found.ids):
         return empty_batch()
-    chunks = None if found.labels is None else block.plain_chunks(found, mint_ms, maxt_ms)
-    if chunks is None or found.labels is None:
+    plain = None if found.labels is None else block.plain_chunks(found, mint_ms, maxt_ms)
+    if plain is None or found.labels is None:
         return None
-    series = min(len(found.ids), len(chunks.series))
-    copied = copied_from(chunks, lambda samples: budget.admit_floats(series, samples))
-    return None if copied is None else batch_of(copied, found.labels, mint_ms, maxt_ms)
+    data, chosen = plain
+    budget.admit_floats(min(len(found.ids), chosen.count), chosen.samples)
+    return batch_of(copied_from(data, chosen), found.labels, mint_ms, maxt_ms)
 
 
 def _distinct(series: Int64s, count: int) -> int:
