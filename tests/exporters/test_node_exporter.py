@@ -89,6 +89,36 @@ FILES = {
     "sys/class/dmi/id/sys_vendor": "Acme",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2000000",
     "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "3000000",
+    "proc/mdstat": (
+        "Personalities : [raid1] [raid6]\n"
+        "md3 : active raid6 sda1[8] sdb1[7] sdc1[5](F) sdd1[10](S)\n"
+        "      5853468288 blocks super 1.2 level 6, 64k chunk, algorithm 2 [4/3] [UU_U]\n"
+        "      [=>....]  recovery =  8.5% (16775552/195310144) finish=17.0min speed=259783K/sec\n\n"
+        "md0 : active (auto-read-only) raid0 sde[1] sdf[0]\n      100 blocks 64k chunks\n\n"
+        "md4 : active raid1 sdg1[0] sdh1[1]\n      200 blocks [2/2] [UU]\n        resync=PENDING\n"
+        "md5 : inactive raid1 sdi1[0](F) sdj1[0](S)\n      300 blocks\nunused devices: <none>"
+    ),
+    "sys/block/md3/md/degraded": "1",
+    "sys/block/md3/md/raid_disks": "4",
+    "sys/class/net/bonding_masters": "bond0",
+    "sys/class/net/bond0/bonding/slaves": "eth1 eth2",
+    "sys/class/net/bond0/lower_eth1/bonding_slave/mii_status": "up",
+    "sys/class/net/bond0/slave_eth2/bonding_slave/mii_status": "down",
+    "sys/devices/system/edac/mc/mc0/ce_count": "4",
+    "sys/devices/system/edac/mc/mc0/ue_noinfo_count": "2",
+    "sys/devices/system/edac/mc/mc0/csrow1/ce_count": "3",
+    "sys/devices/system/edac/mc/mc0/csrow1/ch0_ce_count": "1",
+    "sys/devices/system/edac/mc/mc0/csrow1/ch0_dimm_label": "CPU_SrcID#0_Ha#0_csrow1channel0",
+    "sys/class/watchdog/watchdog0/timeleft": "300",
+    "sys/class/watchdog/watchdog0/identity": "Software Watchdog",
+    "sys/class/nvme/nvme0/model": "Acme SSD",
+    "sys/class/nvme/nvme0/firmware_rev": "1B2",
+    "sys/class/powercap/intel-rapl:0/name": "package-0",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "2500000",
+    "sys/class/powercap/intel-rapl:0:1/name": "dram",
+    "sys/class/powercap/intel-rapl:0:1/energy_uj": "1000000",
+    "proc/softirqs": "      CPU0  CPU1\n  TIMER:  1  2\n NET_RX:  3  4",
+    "proc/buddyinfo": "Node 0, zone   Normal  4  2  1",
     "root/etc/os-release": 'ID=debian\nNAME="Debian GNU/Linux"\nVERSION_ID="12"',
 }
 EXPECTED = {
@@ -101,6 +131,36 @@ EXPECTED = {
     "node_memory_HugePages_Total": 4,
     "node_vmstat_pgfault": 5,
     "node_load15": 0.125,
+    'node_md_disks{device="md3", state="active"}': 3,
+    'node_md_disks{device="md3", state="failed"}': 1,
+    'node_md_disks{device="md3", state="spare"}': 1,
+    'node_md_disks_required{device="md3"}': 4,
+    'node_md_state{device="md3", state="recovering"}': 1,
+    'node_md_state{device="md3", state="active"}': 0,
+    'node_md_blocks{device="md3"}': 5853468288,
+    'node_md_blocks_synced{device="md3"}': 16775552,
+    'node_md_degraded{device="md3"}': 1,
+    'node_md_raid_disks{device="md3"}': 4,
+    'node_md_disks_required{device="md0"}': 2,
+    'node_md_disks{device="md0", state="active"}': 2,
+    'node_md_state{device="md0", state="active"}': 1,
+    'node_md_blocks_synced{device="md0"}': 100,
+    'node_md_state{device="md4", state="resync"}': 1,
+    'node_md_blocks_synced{device="md4"}': 0,
+    'node_md_state{device="md5", state="inactive"}': 1,
+    'node_md_disks{device="md5", state="active"}': 0,
+    'node_bonding_slaves{master="bond0"}': 2,
+    'node_bonding_active{master="bond0"}': 1,
+    'node_edac_correctable_errors_total{controller="0"}': 4,
+    'node_edac_csrow_uncorrectable_errors_total{controller="0", csrow="unknown"}': 2,
+    'node_edac_csrow_correctable_errors_total{controller="0", csrow="1"}': 3,
+    'node_edac_channel_correctable_errors_total{channel="0", controller="0", csrow="1", '
+    'dimm_label="CPU_SrcID0_Ha0__csrow1_channel0"}': 1,
+    'node_watchdog_timeleft_seconds{name="watchdog0"}': 300,
+    'node_watchdog_info{identity="Software Watchdog", name="watchdog0"}': 1,
+    'node_nvme_info{device="nvme0", firmware_revision="1B2", model="Acme SSD"}': 1,
+    'node_softirqs_functions_total{cpu="1", type="NET_RX"}': 4,
+    'node_buddyinfo_blocks{node="0", size="2", zone="Normal"}': 1,
     'node_disk_read_bytes_total{device="sda"}': 1536,
     'node_disk_io_time_seconds_total{device="sda"}': 0.01,
     'node_disk_flush_requests_total{device="sda"}': 16,
@@ -156,7 +216,11 @@ def made_of_files(tmp_path: Path) -> Host:
 def test_a_machine_made_of_files(made_of_files: Host) -> None:
     found = samples(collect(COLLECTORS, made_of_files))
     assert {name: found.get(name) for name in EXPECTED} == EXPECTED
-    assert not any("sda1" in name for name in found), "partitions are left out by default"
+    zones = made_of_files.sys / "class/powercap"
+    assert found[f'node_rapl_package_joules_total{{index="0", path="{zones}/intel-rapl:0"}}'] == 2.5
+    assert found[f'node_rapl_dram_joules_total{{index="1", path="{zones}/intel-rapl:0:1"}}'] == 1
+    disks = {name: value for name, value in found.items() if name.startswith("node_disk_")}
+    assert not any("sda1" in name for name in disks), "partitions are left out by default"
     assert "node_netstat_Tcp_Nope" not in found
 
 

@@ -13,18 +13,19 @@ __all__ = ["command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _COLLECTORS: Final = (
-    "arp", "conntrack", "cpu", "cpufreq", "diskstats", "dmi", "entropy", "filefd", "filesystem", "hwmon",
-    "interrupts", "kernel_hung", "loadavg", "meminfo", "netclass", "netdev", "netstat", "os",
-    "powersupplyclass", "pressure", "processes", "schedstat", "selinux", "sockstat", "softnet", "stat",
-    "tcpstat", "textfile", "thermal_zone", "time", "timex", "udp_queues", "uname", "vmstat",
+    "arp", "bonding", "buddyinfo", "conntrack", "cpu", "cpufreq", "diskstats", "dmi", "edac", "entropy",
+    "filefd", "filesystem", "hwmon", "interrupts", "kernel_hung", "loadavg", "mdadm", "meminfo",
+    "netclass", "netdev", "netstat", "nvme", "os", "powersupplyclass", "pressure", "processes", "rapl",
+    "schedstat", "selinux", "sockstat", "softirqs", "softnet", "stat", "tcpstat", "textfile",
+    "thermal_zone", "time", "timex", "udp_queues", "uname", "vmstat", "watchdog",
 )  # fmt: skip
 # Collectors of upstream that are not here: switching them off is what they are, switching them on is refused.
 _NOT_BUILT_IN: Final = (
-    "bcache", "bonding", "boottime", "btrfs", "buddyinfo", "cgroups", "cpu_vulnerabilities", "devstat",
-    "dmmultipath", "drbd", "drm", "edac", "ethtool", "exec", "fibrechannel", "infiniband", "ipvs", "ksmd",
-    "lnstat", "logind", "mdadm", "meminfo_numa", "mountstats", "network_route", "nfs", "nfsd", "ntp", "nvme",
-    "pcidevice", "perf", "qdisc", "rapl", "runit", "slabinfo", "softirqs", "supervisord", "sysctl", "systemd",
-    "tapestats", "watchdog", "wifi", "xfrm", "xfs", "zfs", "zoneinfo",
+    "bcache", "bcachefs", "boottime", "btrfs", "cgroups", "cpu_vulnerabilities", "devstat", "dmmultipath",
+    "drbd", "drm", "ethtool", "exec", "fibrechannel", "infiniband", "ipvs", "ksmd", "lnstat", "logind",
+    "meminfo_numa", "mountstats", "network_route", "nfs", "nfsd", "ntp", "nvmesubsystem", "pcidevice",
+    "perf", "qdisc", "runit", "slabinfo", "supervisord", "sysctl", "systemd", "tapestats", "wifi", "xfrm",
+    "xfs", "zfs", "zoneinfo",
 )  # fmt: skip
 _FILTERS: Final = {
     "collector.diskstats.device-include": "disk_include",

@@ -13,7 +13,7 @@ import re2
 
 from wavetank.clock import Clock
 from wavetank.exporters.families import Families
-from wavetank.exporters.node import cpu, disk, memory, network, system
+from wavetank.exporters.node import cpu, disk, hardware, memory, network, system
 from wavetank.exporters.node.host import Host, NoData
 from wavetank.exporters.node.textfile import textfile
 from wavetank.exposition.render import MetricFamily
@@ -115,11 +115,14 @@ def _netclass(found: Families, host: Host, s: Settings) -> None:
 #: Name -> (collector, whether it is on by default).
 COLLECTORS: Final[Mapping[str, tuple[Collector, bool]]] = {
     "arp": (_plain(network.arp), True),
+    "bonding": (_plain(hardware.bonding), True),
+    "buddyinfo": (_plain(memory.buddyinfo), False),
     "conntrack": (_plain(network.conntrack), True),
     "cpu": (_plain(cpu.cpu), True),
     "cpufreq": (_plain(cpu.cpufreq), True),
     "diskstats": (_diskstats, True),
     "dmi": (_plain(system.dmi), True),
+    "edac": (_plain(hardware.edac), True),
     "entropy": (_plain(memory.entropy), True),
     "filefd": (_plain(memory.filefd), True),
     "filesystem": (_filesystem, True),
@@ -127,17 +130,21 @@ COLLECTORS: Final[Mapping[str, tuple[Collector, bool]]] = {
     "interrupts": (_plain(cpu.interrupts), False),
     "kernel_hung": (_plain(system.kernel_hung), True),
     "loadavg": (_plain(cpu.loadavg), True),
+    "mdadm": (_plain(hardware.mdadm), True),
     "meminfo": (_plain(memory.meminfo), True),
     "netclass": (_netclass, True),
     "netdev": (_netdev, True),
     "netstat": (lambda f, h, s: network.netstat(f, h, s.keep(s.netstat_fields, "")), True),
+    "nvme": (_plain(hardware.nvme), True),
     "os": (_plain(system.os_release), True),
     "powersupplyclass": (_plain(system.powersupply), True),
     "pressure": (_plain(cpu.pressure), True),
     "processes": (_plain(cpu.processes), False),
+    "rapl": (_plain(hardware.rapl), True),
     "schedstat": (_plain(cpu.schedstat), True),
     "selinux": (_plain(system.selinux), True),
     "sockstat": (_plain(network.sockstat), True),
+    "softirqs": (_plain(cpu.softirqs), False),
     "softnet": (_plain(cpu.softnet), True),
     "stat": (_plain(cpu.stat), True),
     "tcpstat": (_plain(network.tcpstat), False),
@@ -148,6 +155,7 @@ COLLECTORS: Final[Mapping[str, tuple[Collector, bool]]] = {
     "udp_queues": (_plain(network.udp_queues), True),
     "uname": (_plain(system.uname), True),
     "vmstat": (lambda f, h, s: memory.vmstat(f, h, s.keep(s.vmstat_fields, "")), True),
+    "watchdog": (_plain(hardware.watchdog), True),
 }
 _ONE_AT_A_TIME: Final = threading.Lock()
 

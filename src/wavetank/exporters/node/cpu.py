@@ -165,3 +165,13 @@ def processes(found: Families, host: Host) -> None:
         value = number_of(host.proc / "sys/kernel" / file)
         if value is not None:
             found.gauge(f"node_processes_{name}", {}, value)
+
+
+def softirqs(found: Families, host: Host) -> None:
+    """How often each kind of soft interrupt was handled, by CPU."""
+    rows = host.words("softirqs")
+    cpus = [word.removeprefix("CPU") for word in next(rows, [])]
+    for kind, *counts in rows:
+        for number, count in zip(cpus, counts, strict=False):
+            labels = {"cpu": number, "type": kind.rstrip(":")}
+            found.counter("node_softirqs_functions_total", labels, float(count))

@@ -43,3 +43,11 @@ def entropy(found: Families, host: Host) -> None:
         raise NoData("entropy")
     found.gauge("node_entropy_available_bits", {}, available)
     found.gauge("node_entropy_pool_size_bits", {}, size)
+
+
+def buddyinfo(found: Families, host: Host) -> None:
+    """Free blocks of each order, by NUMA node and zone: ``Node 0, zone Normal 4 2 1 ...``."""
+    for _, node, _, zone, *counts in host.words("buddyinfo"):
+        for order, count in enumerate(counts):
+            labels = {"node": node.rstrip(","), "zone": zone, "size": str(order)}
+            found.gauge("node_buddyinfo_blocks", labels, float(count))
