@@ -154,6 +154,7 @@ CONSOLE_TREE_NODES_MAX: Final = (
 CONSOLE_STREAMS_MAX: Final = 100  # event streams at once; the next is refused with 503
 
 # Storage
+HEAD_ROWS_AT_ONCE: Final = 100_000  # whose chunks upkeep copies between two turns of others for the head
 HEAD_ROWS_RESERVED: Final = 1 << 26  # addresses, not memory: columns of more series are copied when they grow
 HEAD_CHUNKS_RESERVED: Final = 1 << 28  # the same of full chunks
 ARENA_BLOCKS_RESERVED: Final = 1 << 28  # and of blocks of open chunks
@@ -252,6 +253,7 @@ HTTP2_CONNECTION_WINDOW_BYTES: Final = 64 * MIB  # of all answers on a connectio
 HTTP2_WAITING_WRITES_MAX: Final = 4 * MIB  # bytes the other side does not take; then the connection is ended
 HTTP_REDIRECTS_MAX: Final = 10  # then the request fails
 PROXY_HEAD_BYTES_MAX: Final = 64 * KIB  # a proxy's answer to CONNECT; larger: the request fails
+OAUTH2_ANSWER_BYTES_MAX: Final = 1 * MIB  # of a token server; larger: the request fails
 
 # OTLP
 OTLP_DELTA_STREAMS_MAX: Final = (

@@ -184,8 +184,8 @@ IN_UPSTREAMS_WORDS = [
     ),
     (
         "scrape_configs: [{job_name: a, oauth2: {client_id: c, token_url: 'http://a', "
-        "grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer'}}]",
-        "is not built in",
+        "signature_algorithm: HS256, grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer'}}]",
+        "valid signature algorithms are RS256, RS384 and RS512",
     ),
     (
         "alerting: {alertmanagers: [{relabel_configs: [null]}]}",

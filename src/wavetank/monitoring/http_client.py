@@ -25,9 +25,10 @@ import aiohttp
 
 from wavetank.clock import Clock
 from wavetank.limits import HTTP_REDIRECTS_MAX
-from wavetank.monitoring.config.http import HTTPClientConfig, OAuth2, TLSConfig
+from wavetank.monitoring.config.http import HTTPClientConfig, OAuth2, ProxyConfig, TLSConfig
 from wavetank.monitoring.dial import Origin, SecureOrigins
 from wavetank.monitoring.http2 import Answer, Refused, Response
+from wavetank.monitoring.oauth2 import TokenSource
 from wavetank.monitoring.proxies import proxy_for
 from wavetank.monitoring.tracing.span import Tracer
 
@@ -39,7 +40,6 @@ _TLS: Final = {
     "TLS12": ssl.TLSVersion.TLSv1_2,
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
-_TOKEN_MARGIN_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 300.0  # an idle connection is kept this long: longer than most scrape intervals
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _NOT_FOR_OTHERS: Final = ("authorization", "cookie", "www-authenticate")  # at a redirect to another host
@@ -125,7 +125,8 @@ class HTTPClient:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._secure: SecureOrigins | None = None
         self._stamps: tuple[float, ...] = ()
-        self._token: tuple[str, float] = ("", 0.0)
+        self._tokens: TokenSource | None = None
+        self._token_client: HTTPClient | None = None
 
     @asynccontextmanager
     async def request(
@@ -256,6 +257,8 @@ class HTTPClient:
         return self._adds_headers or self.tracer.is_on
 
     async def close(self) -> None:
+        if self._token_client is not None:
+            await self._token_client.close()
         if self._secure is not None:
             self._secure.close()
             self._secure = None
@@ -328,36 +331,17 @@ class HTTPClient:
             )
             return f"Bearer {token}"
         if config.oauth2 is not None:
-            return f"Bearer {await self._oauth2_token(config.oauth2)}"
+            return f"Bearer {await self._token_source(config.oauth2).token()}"
         return None
 
-    async def _oauth2_token(self, oauth2: OAuth2) -> str:
-        """A client-credentials token, kept until shortly before it expires."""
-        token, expires = self._token
-        if token and self._clock.monotonic() < expires:
-            return token
-        secret = (
-            _read(oauth2.client_secret_file) if oauth2.client_secret_file else oauth2.client_secret.reveal()
-        )
-        form = {"grant_type": "client_credentials", **oauth2.endpoint_params}
-        if oauth2.scopes:
-            form["scope"] = " ".join(oauth2.scopes)
-        tls = ssl_context(oauth2.tls_config) if oauth2.tls_config != TLSConfig() else True
-        async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
-            session.post(
-                oauth2.token_url,
-                data=form,
-                headers={"Authorization": _basic(oauth2.client_id, secret)},
-                proxy=oauth2.proxy_url or None,
-            ) as response,
-        ):
-            response.raise_for_status()
-            answer = await response.json(content_type=None)
-        token = str(answer["access_token"])
-        lasts = float(answer.get("expires_in", 3600)) - _TOKEN_MARGIN_SECONDS
-        self._token = (token, self._clock.monotonic() + lasts)
-        return token
+    def _token_source(self, oauth2: OAuth2) -> TokenSource:
+        """Asks for tokens with a client of its own, whose TLS and proxy the section gives."""
+        if self._tokens is None:
+            shared = {name: getattr(oauth2, name) for name in ProxyConfig.__struct_fields__}
+            config = HTTPClientConfig(tls_config=oauth2.tls_config, **shared)
+            self._token_client = HTTPClient(config, self._clock, environment=self._environment)
+            self._tokens = TokenSource(oauth2, self._token_client, self._clock)
+        return self._tokens
 
 
 def _basic(username: str, password: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from wavetank.monitoring.config.values import Secret
 
 __all__ = [
+    "JWT_BEARER",
     "Authorization",
     "BasicAuth",
     "HTTPClientConfig",
@@ -25,7 +26,7 @@ __all__ = [
     "tls_with_paths",
 ]
 
-_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TLS_VERSIONS = ("", "TLS10", "TLS11", "TLS12", "TLS13")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -177,9 +178,16 @@ def _check_oauth2(oauth2: OAuth2) -> None:
         raise ValueError("oauth2 client_id must be configured")
     if not oauth2.token_url:
         raise ValueError("oauth2 token_url must be configured")
-    if oauth2.grant_type == _JWT_BEARER:
-        raise ValueError(f"oauth2 grant_type {_JWT_BEARER} is not built in; use client_credentials")
-    if sum(map(bool, (oauth2.client_secret, oauth2.client_secret_file, oauth2.client_secret_ref))) > 1:
+    if oauth2.grant_type == JWT_BEARER:
+        keys = (oauth2.client_certificate_key, oauth2.client_certificate_key_file)
+        if sum(map(bool, (*keys, oauth2.client_certificate_key_ref))) > 1:
+            raise ValueError(
+                "at most one of oauth2 client_certificate_key, client_certificate_key_file & "
+                f"client_certificate_key_ref must be configured using grant-type={JWT_BEARER}"
+            )
+        if oauth2.signature_algorithm not in ("", "RS256", "RS384", "RS512"):
+            raise ValueError("valid signature algorithms are RS256, RS384 and RS512")
+    elif sum(map(bool, (oauth2.client_secret, oauth2.client_secret_file, oauth2.client_secret_ref))) > 1:
         raise ValueError(
             "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured "
             "using grant-type=client_credentials"
