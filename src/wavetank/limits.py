@@ -251,6 +251,7 @@ SEARCH_VALUES_AT_ONCE: Final = 65_536  # scored together; between two such parts
 HTTP2_STREAM_WINDOW_BYTES: Final = 1 * MIB  # of an answer that nobody reads yet; then the sender must wait
 HTTP2_CONNECTION_WINDOW_BYTES: Final = 64 * MIB  # of all answers on a connection, likewise
 HTTP2_WAITING_WRITES_MAX: Final = 4 * MIB  # bytes the other side does not take; then the connection is ended
+HTTP2_ORIGINS_MAX: Final = 50_000  # servers one client remembers; then those it has no connection to go
 HTTP_REDIRECTS_MAX: Final = 10  # then the request fails
 PROXY_HEAD_BYTES_MAX: Final = 64 * KIB  # a proxy's answer to CONNECT; larger: the request fails
 OAUTH2_ANSWER_BYTES_MAX: Final = 1 * MIB  # of a token server; larger: the request fails

@@ -16,6 +16,7 @@ from aiohttp import web
 from h2_server import Answer, H2Server, h2_server
 
 from wavetank.clock import RealClock, VirtualClock
+from wavetank.monitoring import dial
 from wavetank.monitoring.config import parse_config
 from wavetank.monitoring.config.http import HTTPClientConfig, ProxyConfig, TLSConfig
 from wavetank.monitoring.config.values import Secret
@@ -89,6 +90,24 @@ async def test_a_server_with_http1_alone_is_asked_once_what_it_speaks(ca: str) -
         for _ in range(3):
             assert await ask(f"https://127.0.0.1:{runner.addresses[0][1]}/") == (200, b"1.1")
     await runner.cleanup()
+
+
+async def test_servers_that_are_gone_are_forgotten(ca: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial, "HTTP2_ORIGINS_MAX", 3)
+    context = ssl.create_default_context(cafile=ca)
+    origins = dial.SecureOrigins(RealClock(), context, 300.0, {})
+    async with h2_server(server_side(), say) as server:
+        kept = await origins.connection(dial.Origin("127.0.0.1", server.port, "127.0.0.1"))
+        for number in range(20):
+            made = await origins.connection(dial.Origin("127.0.0.1", server.port, "localhost"))
+            assert made is not None
+            made.close()
+            with pytest.raises(OSError):
+                await origins.connection(dial.Origin("127.0.0.1", 1, str(number)))
+            assert len(origins._dialing) <= 3
+        again = await origins.connection(dial.Origin("127.0.0.1", server.port, "127.0.0.1"))
+        assert again is kept  # a connection in use is not lost
+        origins.close()
 
 
 async def test_an_unknown_authority(ca: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from wavetank.clock import Clock
-from wavetank.limits import PROXY_HEAD_BYTES_MAX, WEB_HANDSHAKE_SECONDS
+from wavetank.limits import HTTP2_ORIGINS_MAX, PROXY_HEAD_BYTES_MAX, WEB_HANDSHAKE_SECONDS
 from wavetank.monitoring.http2 import HTTP2Connection
 
 __all__ = ["Origin", "SecureOrigins"]
@@ -64,6 +64,8 @@ class SecureOrigins:
             return None
         if (found := self._with_room(origin)) is not None:
             return found
+        if len(self._dialing) >= HTTP2_ORIGINS_MAX:
+            self._forget_gone()
         async with self._dialing.setdefault(origin, asyncio.Lock()):
             if origin in self._older:
                 return None
@@ -82,6 +84,12 @@ class SecureOrigins:
             return None
         kept[:] = [connection for connection in kept if connection.is_open]
         return next((connection for connection in kept if connection.has_room), None)
+
+    def _forget_gone(self) -> None:
+        """Targets come and go for months: what is only remembered is forgotten, what is in use stays."""
+        self._older.clear()
+        self._open = {o: kept for o, kept in self._open.items() if any(c.is_open for c in kept)}
+        self._dialing = {o: lock for o, lock in self._dialing.items() if lock.locked()}
 
     def forget(self, origin: Origin) -> None:
         """HTTP/1.1 did not work: ask again what the server speaks."""
