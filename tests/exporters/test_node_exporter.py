@@ -118,6 +118,8 @@ FILES = {
     "sys/class/powercap/intel-rapl:0:1/name": "dram",
     "sys/class/powercap/intel-rapl:0:1/energy_uj": "1000000",
     "proc/softirqs": "      CPU0  CPU1\n  TIMER:  1  2\n NET_RX:  3  4",
+    "proc/cpuinfo": "processor\t: 0\nmodel name\t: Acme: 9\ncore id : 1\n\nprocessor : 1\ncore id : 2",
+    "sys/class/net/down0/speed": "-1",
     "proc/buddyinfo": "Node 0, zone   Normal  4  2  1",
     "root/etc/os-release": 'ID=debian\nNAME="Debian GNU/Linux"\nVERSION_ID="12"',
 }
@@ -321,6 +323,37 @@ def test_flags_choose_collectors() -> None:
         cli._enabled(flags("--collector.systemd"))
     assert tuple(COLLECTORS) == cli._COLLECTORS
     assert CliRunner().invoke(cli.command, ["--collector.nonsense"]).exit_code == 2
+
+
+def test_switches_and_filters(made_of_files: Host) -> None:
+    chosen = Settings(
+        cpu_info=True,
+        ignore_invalid_speed=True,
+        arp_exclude="^eth",
+        chip_include="nothing",
+        fs_type_exclude="",
+    )
+    found = samples(collect(COLLECTORS, made_of_files, chosen))
+    assert found['node_cpu_info{core="1", cpu="0", model_name="Acme: 9"}'] == 1
+    assert found['node_cpu_info{core="2", cpu="1"}'] == 1
+    speeds = [name for name in found if name.startswith("node_network_speed_bytes")]
+    assert speeds == ['node_network_speed_bytes{device="eth0"}']
+    assert not any(name.startswith(("node_arp", "node_hwmon")) for name in found)
+    plain = samples(collect(COLLECTORS, made_of_files))
+    assert plain['node_network_speed_bytes{device="down0"}'] < 0
+    assert not any(name.startswith("node_cpu_info") for name in plain)
+    with pytest.raises(ValueError, match=r"hwmon.chip-exclude & hwmon.chip-include are mutually exclusive"):
+        Settings(chip_include="a", chip_exclude="b").check()
+
+
+def test_flags_of_old_unit_files_and_of_the_go_runtime() -> None:
+    read = flags(
+        "--collector.filesystem.ignored-mount-points=^/snap",
+        "--collector.netdev.device-blacklist=^veth",
+        "--collector.cpu.info",
+        "--runtime.gomaxprocs=2",
+    )
+    assert (read["mount_exclude"], read["netdev_exclude"], read["cpu_info"]) == ("^/snap", "^veth", True)
 
 
 def test_the_defaults_are_one_function() -> None:

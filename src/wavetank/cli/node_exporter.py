@@ -28,6 +28,10 @@ _NOT_BUILT_IN: Final = (
     "xfs", "zfs", "zoneinfo",
 )  # fmt: skip
 _FILTERS: Final = {
+    "collector.arp.device-include": "arp_include",
+    "collector.arp.device-exclude": "arp_exclude",
+    "collector.hwmon.chip-include": "chip_include",
+    "collector.hwmon.chip-exclude": "chip_exclude",
     "collector.diskstats.device-include": "disk_include",
     "collector.diskstats.device-exclude": "disk_exclude",
     "collector.filesystem.mount-points-include": "mount_include",
@@ -40,6 +44,18 @@ _FILTERS: Final = {
     "collector.netstat.fields": "netstat_fields",
     "collector.vmstat.fields": "vmstat_fields",
 }
+_SWITCHES: Final = {
+    "collector.cpu.info": "cpu_info",
+    "collector.netclass.ignore-invalid-speed": "ignore_invalid_speed",
+}
+# Names that unit files may still have: (the flag, what it is now).
+_OLD_NAMES: Final = {
+    "collector.diskstats.ignored-devices": "collector.diskstats.device-exclude",
+    "collector.filesystem.ignored-mount-points": "collector.filesystem.mount-points-exclude",
+    "collector.filesystem.ignored-fs-types": "collector.filesystem.fs-types-exclude",
+    "collector.netdev.device-blacklist": "collector.netdev.device-exclude",
+    "collector.netdev.device-whitelist": "collector.netdev.device-include",
+}
 
 
 def _collector_flags(function: F) -> F:
@@ -50,7 +66,10 @@ def _collector_flags(function: F) -> F:
         pair = f"--collector.{name}/--no-collector.{name}"
         function = click.option(pair, f"off_{name}", default=None, hidden=True)(function)
     for flag, dest in reversed(_FILTERS.items()):
-        function = click.option(f"--{flag}", dest, help="A regular expression.")(function)
+        names = [f"--{flag}", *(f"--{old}" for old, new in _OLD_NAMES.items() if new == flag)]
+        function = click.option(*names, dest, help="A regular expression.")(function)
+    for flag, dest in _SWITCHES.items():
+        function = click.option(f"--{flag}/--no-{flag}", dest, default=False)(function)
     return function
 
 
@@ -72,6 +91,9 @@ def _collector_flags(function: F) -> F:
 )
 @click.option(
     "--log.format", "log_format", type=click.Choice(["logfmt", "json"]), default="logfmt", hidden=True
+)
+@click.option(
+    "--runtime.gomaxprocs", "gomaxprocs", type=int, hidden=True, help="Accepted: there is no Go runtime."
 )
 @_collector_flags
 def command(**flags: Any) -> None:
@@ -114,6 +136,7 @@ async def _run(flags: dict[str, Any], names: list[str]) -> None:
 
     log = logging.getLogger("wavetank.exporters")
     chosen = {dest: flags[dest] for dest in _FILTERS.values() if flags[dest] is not None}
+    chosen |= {dest: flags[dest] for dest in _SWITCHES.values()}
     settings = Settings(textfile_directories=flags["textfiles"], **chosen)
     try:
         settings.check()

@@ -39,6 +39,12 @@ class Settings:
     netclass_ignored: str = "^$"
     netstat_fields: str = network.NETSTAT_FIELDS
     vmstat_fields: str = memory.VMSTAT_FIELDS
+    arp_include: str = ""
+    arp_exclude: str = ""
+    chip_include: str = ""
+    chip_exclude: str = ""
+    cpu_info: bool = False
+    ignore_invalid_speed: bool = False
     textfile_directories: tuple[str, ...] = ()
     _compiled: dict[str, Callable[[str], bool]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -62,6 +68,7 @@ class Settings:
         for name, flag in (
             ("disk", "diskstats.device"), ("mount", "filesystem.mount-points"),
             ("fs_type", "filesystem.fs-types"), ("netdev", "netdev.device"),
+            ("arp", "arp.device"), ("chip", "hwmon.chip"),
         ):  # fmt: skip
             include, exclude = getattr(self, f"{name}_include"), getattr(self, f"{name}_exclude")
             if include and exclude and exclude != getattr(defaults, f"{name}_exclude"):
@@ -109,16 +116,23 @@ def _netdev(found: Families, host: Host, s: Settings) -> None:
 
 
 def _netclass(found: Families, host: Host, s: Settings) -> None:
-    network.netclass(found, host, s.keep("", s.netclass_ignored))
+    ignored = s.keep("", s.netclass_ignored)
+    network.netclass(found, host, ignored, ignore_invalid_speed=s.ignore_invalid_speed)
+
+
+def _cpu(found: Families, host: Host, s: Settings) -> None:
+    cpu.cpu(found, host)
+    if s.cpu_info:
+        cpu.cpu_info(found, host)
 
 
 #: Name -> (collector, whether it is on by default).
 COLLECTORS: Final[Mapping[str, tuple[Collector, bool]]] = {
-    "arp": (_plain(network.arp), True),
+    "arp": (lambda f, h, s: network.arp(f, h, s.keep(s.arp_include, s.arp_exclude)), True),
     "bonding": (_plain(hardware.bonding), True),
     "buddyinfo": (_plain(memory.buddyinfo), False),
     "conntrack": (_plain(network.conntrack), True),
-    "cpu": (_plain(cpu.cpu), True),
+    "cpu": (_cpu, True),
     "cpufreq": (_plain(cpu.cpufreq), True),
     "diskstats": (_diskstats, True),
     "dmi": (_plain(system.dmi), True),
@@ -126,7 +140,7 @@ COLLECTORS: Final[Mapping[str, tuple[Collector, bool]]] = {
     "entropy": (_plain(memory.entropy), True),
     "filefd": (_plain(memory.filefd), True),
     "filesystem": (_filesystem, True),
-    "hwmon": (_plain(system.hwmon), True),
+    "hwmon": (lambda f, h, s: system.hwmon(f, h, s.keep(s.chip_include, s.chip_exclude)), True),
     "interrupts": (_plain(cpu.interrupts), False),
     "kernel_hung": (_plain(system.kernel_hung), True),
     "loadavg": (_plain(cpu.loadavg), True),

@@ -11,7 +11,19 @@ from typing import Final
 from wavetank.exporters.families import Families
 from wavetank.exporters.node.host import Host, NoData, folders, number_of, text_of
 
-__all__ = ["cpu", "cpufreq", "interrupts", "loadavg", "pressure", "processes", "schedstat", "softnet", "stat"]
+__all__ = [
+    "cpu",
+    "cpu_info",
+    "cpufreq",
+    "interrupts",
+    "loadavg",
+    "pressure",
+    "processes",
+    "schedstat",
+    "softirqs",
+    "softnet",
+    "stat",
+]
 
 _MODES: Final = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -39,6 +51,30 @@ def cpu(found: Families, host: Host) -> None:
     for folder in folders(host.sys / "devices/system/cpu"):
         if re.fullmatch(r"cpu\d+", folder.name) and (folder / "thermal_throttle").exists():
             _throttles(found, host, folder.name[3:])
+
+
+_CPUINFO: Final = {
+    "package": "physical id",
+    "core": "core id",
+    "cpu": "processor",
+    "vendor": "vendor_id",
+    "family": "cpu family",
+    "model": "model",
+    "model_name": "model name",
+    "microcode": "microcode",
+    "stepping": "stepping",
+    "cachesize": "cache size",
+}
+
+
+def cpu_info(found: Families, host: Host) -> None:
+    """What /proc/cpuinfo says of each processor, a block of lines each."""
+    for block in "\n".join(host.lines("cpuinfo")).split("\n\n"):
+        pairs = (line.partition(":") for line in block.splitlines())
+        said = {name.strip(): value.strip() for name, _, value in pairs}
+        if "processor" in said:
+            labels = {label: said.get(name, "") for label, name in _CPUINFO.items()}
+            found.gauge("node_cpu_info", labels, 1)
 
 
 def _throttles(found: Families, host: Host, number: str) -> None:

@@ -85,7 +85,8 @@ def netdev(found: Families, host: Host, keep: Keep) -> None:
             found.counter("node_network_receive_nohandler_total", labels, nohandler)
 
 
-def netclass(found: Families, host: Host, keep: Keep) -> None:
+def netclass(found: Families, host: Host, keep: Keep, *, ignore_invalid_speed: bool = False) -> None:
+    """A link that is down has the speed -1, which is shown unless it is to be ignored."""
     for folder in folders(host.sys / "class/net"):
         if not folder.is_dir() or not keep(folder.name):
             continue
@@ -108,7 +109,8 @@ def netclass(found: Families, host: Host, keep: Keep) -> None:
         for file, name in _CLASS_COUNTERS.items():
             if (value := number_of(f"{base}/{file}")) is not None:
                 found.counter(f"node_network_{name}", labels, value)
-        if (speed := number_of(folder / "speed")) is not None:
+        speed = number_of(folder / "speed")
+        if speed is not None and not (ignore_invalid_speed and speed < 0):
             found.gauge("node_network_speed_bytes", labels, speed * _MEGABIT_BYTES)
 
 
@@ -154,10 +156,11 @@ def sockstat(found: Families, host: Host) -> None:
                     found.gauge(f"node_sockstat_{name}_mem_bytes", {}, float(value) * page)
 
 
-def arp(found: Families, host: Host) -> None:
+def arp(found: Families, host: Host, keep: Keep) -> None:
     devices = Counter(line.split()[-1] for line in host.lines("net/arp")[1:] if line.split())
     for device, entries in sorted(devices.items()):
-        found.gauge("node_arp_entries", {"device": device}, entries)
+        if keep(device):
+            found.gauge("node_arp_entries", {"device": device}, entries)
 
 
 def conntrack(found: Families, host: Host) -> None:

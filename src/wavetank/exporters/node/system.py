@@ -7,6 +7,7 @@ import ctypes
 import datetime as dt
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -196,12 +197,14 @@ def _clean(text: str) -> str:
     return re.sub(r"[^a-z0-9:_]", "_", text.lower()).strip("_")
 
 
-def hwmon(found: Families, host: Host) -> None:
+def hwmon(found: Families, host: Host, keep: Callable[[str], bool]) -> None:
     chips = folders(host.sys / "class/hwmon")
     if not chips:
         raise NoData("hwmon")
     for folder in chips:
         chip = _chip(folder)
+        if not keep(chip):
+            continue
         human = _clean(text_of(folder / "name") or "")
         if human:
             found.gauge("node_hwmon_chip_names", {"chip": chip, "chip_name": human}, 1)
