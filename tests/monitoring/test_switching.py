@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
+
+from wavetank.cli import prometheus
 
 UNIT = Path("/lib/systemd/system/prometheus.service")
 CONFIG = Path("/etc/prometheus/prometheus.yml")
@@ -180,3 +184,47 @@ async def test_a_unit_that_forbids_compiling_is_told_what_to_set(tmp_path: Path)
     )
     _, err = await child.communicate()
     assert (child.returncode, b"MemoryDenyWriteExecute=no" in err) == (2, True)
+
+
+# Flags of Debian's 2.42 that 3.x has no more, or that are not the server's
+NOT_OURS = {
+    "help",
+    "help-long",
+    "help-man",
+    "version",
+    "config.file",
+    "storage.tsdb.retention",
+    "enable-feature",
+}
+VALUES = {
+    "<duration>": "1m",
+    "<url>": "http://x/",
+    "<URL>": "http://x/",
+    "<path>": "/tmp",
+    "<filename>": "/tmp",
+    "<string>": "x",
+}
+
+
+def debians_flags() -> list[str]:
+    """Every flag of Debian's binary with the value its help shows, or one of the kind it names."""
+    shown = subprocess.run(["prometheus", "--help"], capture_output=True, text=True, timeout=30)
+    found = []
+    for line in (shown.stdout + shown.stderr).splitlines():
+        flag = re.match(r"\s+(?:-\w, )?--([\w.-]+?)(?:=(\S+?))?(?: \.\.\.)?(?:\s|$)", line)
+        if flag is not None and not flag[1].endswith(".") and flag[1] not in NOT_OURS:
+            value = (flag[2] or "").strip('"')
+            unit = "1GB" if "size" in flag[1] else "1h"
+            value = VALUES.get(value, unit if value.isupper() else value)
+            found.append(f"--{flag[1]}" + ("" if flag[2] is None else f"={value}"))
+    return found
+
+
+def test_every_flag_of_debians_binary_is_taken() -> None:
+    flags = debians_flags()
+    assert len(flags) >= 39
+    for flag in flags:
+        mode = ["--agent"] if flag.startswith("--storage.agent.") else []
+        line = [*mode, flag, "--config.file=/nonexistent/prometheus.yml"]
+        result = CliRunner().invoke(prometheus.command, line)
+        assert "/nonexistent/prometheus.yml" in str(result.exception), (flag, result.output)

@@ -8,15 +8,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
 from wavetank.errors import WavetankError
 
-__all__ = ["Tool", "switch", "text_map"]
+__all__ = ["WHOLE", "Tool", "switch", "text_map"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Whole(click.ParamType[int]):
+    """A whole number, which kingpin reads as a float: 5e7."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            found = float(value)
+            if found.is_integer():
+                return int(found)
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is not a whole number", param, ctx)
+
+
+WHOLE: Final = _Whole()
 
 
 def switch(name: str, dest: str, help: str, *, hidden: bool = False) -> Callable[[F], F]:

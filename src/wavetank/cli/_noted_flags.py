@@ -19,6 +19,7 @@ _NO_GO: Final = "there is no Go runtime"
 
 # How the flag's value is read, and why it changes nothing. Switches have no value.
 NOTED: Final[dict[str, tuple[Any, str]]] = {
+    "--alertmanager.timeout": (str, "each of the alertmanagers in the configuration has its own timeout"),
     "--auto-gomaxprocs": (None, _NO_GO),
     "--auto-gomemlimit": (None, _NO_GO),
     "--auto-gomemlimit.ratio": (click.FloatRange(0, 1, min_open=True), _NO_GO),
@@ -30,6 +31,9 @@ NOTED: Final[dict[str, tuple[Any, str]]] = {
     "--storage.tsdb.head-chunks-write-queue-size": (int, "full chunks of the head need no queue"),
     "--storage.tsdb.max-block-chunk-segment-size": (str, "chunk files of blocks have up to 512 MiB"),
     "--storage.tsdb.samples-per-chunk": (int, "chunks have 120 samples"),
+    "--storage.tsdb.use-lockfile": (None, "the directory is locked without --storage.tsdb.no-lockfile"),
+    "--storage.agent.use-lockfile": (None, "the directory is locked without --storage.agent.no-lockfile"),
+    "--web.local-assets": (str, "the console brings its own pages"),
     "--storage.agent.checkpoint-batch-size": (click.IntRange(1), "an agent's log has its own checkpoints"),
     "--storage.agent.checkpoint-from-in-memory-series": (None, "an agent's log has its own checkpoints"),
 }

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from wavetank import __version__
+from wavetank.cli._kingpin import WHOLE
 from wavetank.cli._noted_flags import noted_flags, say_noted
 
 if TYPE_CHECKING:
@@ -163,10 +164,18 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
     show_default=True,
 )
 @click.option("--storage.remote.flush-deadline", "flush_deadline", default="1m", show_default=True)
-@click.option("--storage.remote.read-sample-limit", "read_samples", default=50_000_000, show_default=True)
-@click.option("--storage.remote.read-concurrent-limit", "read_concurrency", default=10, show_default=True)
 @click.option(
-    "--storage.remote.read-max-bytes-in-frame", "read_frame_bytes", default=1 << 20, show_default=True
+    "--storage.remote.read-sample-limit", "read_samples", default=50_000_000, type=WHOLE, show_default=True
+)
+@click.option(
+    "--storage.remote.read-concurrent-limit", "read_concurrency", default=10, type=WHOLE, show_default=True
+)
+@click.option(
+    "--storage.remote.read-max-bytes-in-frame",
+    "read_frame_bytes",
+    default=1 << 20,
+    type=WHOLE,
+    show_default=True,
 )
 @_switch("agent", "agent", "Scrape and forward only: no queries, rules or alerts.")
 @click.option("--storage.agent.path", "agent_path", default="data-agent/", show_default=True)
@@ -185,8 +194,8 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
 @_switch("storage.agent.no-lockfile", "agent_no_lockfile", "No lock file.")
 @click.option("--query.lookback-delta", "lookback", default="5m", show_default=True)
 @click.option("--query.timeout", "query_timeout", default="2m", show_default=True)
-@click.option("--query.max-concurrency", "query_concurrency", default=20, show_default=True)
-@click.option("--query.max-samples", "query_samples", default=50_000_000, show_default=True)
+@click.option("--query.max-concurrency", "query_concurrency", default=20, type=WHOLE, show_default=True)
+@click.option("--query.max-samples", "query_samples", default=50_000_000, type=WHOLE, show_default=True)
 @click.option(
     "--rules.max-concurrent-evals",
     "concurrent_evals",
@@ -199,7 +208,11 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
 @click.option("--rules.alert.for-grace-period", "grace_period", default="10m", show_default=True)
 @click.option("--rules.alert.resend-delay", "resend_delay", default="1m", show_default=True)
 @click.option(
-    "--alertmanager.notification-queue-capacity", "queue_capacity", default=10_000, show_default=True
+    "--alertmanager.notification-queue-capacity",
+    "queue_capacity",
+    default=10_000,
+    type=WHOLE,
+    show_default=True,
 )
 @click.option(
     "--alertmanager.notification-batch-size",
