@@ -7,6 +7,7 @@ anew from those that stay. Refs never change; rows do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +18,35 @@ from wavetank.tsdb.head_blocks import BLOCK_BYTES, free_chains
 from wavetank.tsdb.head_index import HeadIndex
 from wavetank.tsdb.series_table import SeriesTable
 
-__all__ = ["truncate"]
+__all__ = ["Prepared", "prepared", "truncate"]
 
 Int64s = npt.NDArray[np.int64]
 
 _BLOCKS_UNUSED_MIN = 16_384  # a megabyte: fewer are not worth the move
 
 
-def truncate(head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray[np.bool_]]) -> int:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The table of the rows that will stay, ``rows`` of the head, as far as could be told before the lock was
+    taken; ``seen`` is how many rows there were."""
+
+    rows: Int64s
+    seen: int
+    table: SeriesTable
+
+
+def prepared(head: Head, mint_ms: int) -> Prepared:
+    """Make the new table before ``truncate`` holds up others: for a million series that takes seconds."""
+    with head.lock:
+        seen = len(head)
+        newest = head.state[:seen, LAST_T].copy()
+    rows = np.flatnonzero(newest >= mint_ms)
+    return Prepared(rows, seen, head.table if len(rows) == seen else head.table.subset(rows))
+
+
+def truncate(
+    head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray[np.bool_]], made: Prepared
+) -> int:
     """Forget chunks that end before ``mint_ms`` and series left with none; returns how many series went.
 
     ``is_needed`` says of refs whether something else still needs the series. The lock must be held.
@@ -43,9 +65,11 @@ def truncate(head: Head, mint_ms: int, is_needed: Callable[[Int64s], npt.NDArray
     empty = (state[:, BLOCKS] < 0) & (head.last_closed[:rows] < 0) & (state[:, LAST_T] < mint_ms)
     keep = ~empty
     keep[empty] = is_needed(head.ref_of_row[:rows][empty])
+    keep[made.rows] = True
+    keep[made.seen :] = True  # made a moment ago: their samples are on the way
     gone = int(np.count_nonzero(~keep))
     if gone:
-        _drop_rows(head, keep)
+        _drop_rows(head, keep, made)
     _pack(head)
     return gone
 
@@ -91,20 +115,23 @@ def _drop_closed(head: Head, mint_ms: int) -> None:
     head.closed_were_dropped()
 
 
-def _drop_rows(head: Head, keep: npt.NDArray[np.bool_]) -> None:
-    kept = np.flatnonzero(keep)
+def _drop_rows(head: Head, keep: npt.NDArray[np.bool_], made: Prepared) -> None:
+    """Keep these rows: those of the prepared table, then the others."""
     rows = len(keep)
     gone = head.ref_of_row[:rows][~keep]
-    keys, offsets = head.table.keys(kept)
-    table = SeriesTable(len(kept))
-    table.add(keys, offsets)
-    head.table = table
-    head.index = HeadIndex(table)
-    left = len(kept)
+    rest = keep.copy()
+    rest[made.rows] = False
+    others = np.flatnonzero(rest)
+    order = np.concatenate((made.rows, others))
+    made.table.add(*head.table.keys(others))
+    head.table = made.table
+    head.index = HeadIndex(made.table)
+    left = len(order)
     for columns in (head.state, head.last_closed, head.ref_of_row):
-        columns[:left] = columns[:rows][keep]
+        columns[:left] = columns[:rows][order]
     head.forget_rows(left, rows)
-    renumbered = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
+    renumbered = np.full(rows, -1, np.int32)
+    renumbered[order] = np.arange(left)
     head.renumber(gone, renumbered)
     count = head.closed_count
     head.closed_rows[:count] = renumbered[head.closed_rows[:count]]

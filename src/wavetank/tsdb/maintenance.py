@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wavetank.allocator import give_back
+from wavetank.clock import pause
+from wavetank.limits import HEAD_ROWS_AT_ONCE
 from wavetank.tsdb import head_gc
 from wavetank.tsdb.block_writer import write_block
 from wavetank.tsdb.checkpoint import checkpoint
@@ -30,7 +32,7 @@ from wavetank.tsdb.compaction import (
 )
 from wavetank.tsdb.decode import LooseSamples, joined
 from wavetank.tsdb.errors import CorruptionError
-from wavetank.tsdb.head import ChunkSet
+from wavetank.tsdb.head import ChunkSet, Head
 from wavetank.tsdb.meta import BlockMeta, Compaction, new_ulid, write_meta
 from wavetank.tsdb.querier import without_deleted
 from wavetank.tsdb.retention import actions, apply_actions, is_done, kept_longest_ms
@@ -52,6 +54,7 @@ _OUT_OF_ORDER_SAMPLES_MAX: Final = 2_000_000  # in memory; beyond, they are writ
 _OUT_OF_ORDER_BLOCKS: Final = 24  # a backfill over a longer time gets wider blocks
 _FROM_OUT_OF_ORDER: Final = "from-out-of-order"
 _EVER: Final = 1 << 62
+_TURN_SECONDS: Final = 0.0002  # how long upkeep leaves the head to others, between two parts of its rows
 
 
 def run(db: DB) -> None:
@@ -147,26 +150,37 @@ def _copied(db: DB, mint_ms: int, maxt_ms: int) -> tuple[SeriesTable, ChunkSet]:
     """The head's in-order chunks in the range, with their label sets in a table of their own."""
     store = db.store
     head = store.head
+    rows = np.arange(len(head), dtype=np.int64)
+    chunks = joined([_chunks_of(head, part, mint_ms, maxt_ms) for part in _turns(rows)])
     with head.lock:
-        rows = np.arange(len(head), dtype=np.int64)
-        chunks = head.collect(rows, mint_ms, maxt_ms)
         refs = head.ref_of_row[rows]
         more, loose = store.histograms.collect(refs, mint_ms, maxt_ms)
-        chunks = joined([chunks, more])
-        present = np.unique(np.concatenate([chunks.series, loose.series]))
-        keys, offsets = head.table.keys(present)
-        deleted = [
-            (i, store.tombstones.of(ref))
-            for i, ref in enumerate(refs[present].tolist())
-            if ref in store.tombstones
-        ]
+    chunks = joined([chunks, more])
+    present = np.unique(np.concatenate([chunks.series, loose.series]))
+    with head.lock:
+        of = refs[present].tolist() if len(store.tombstones) else []
+        deleted = [(i, store.tombstones.of(ref)) for i, ref in enumerate(of) if ref in store.tombstones]
         starts = store.source.starts(refs[present]) if db.options.start_storage else None
-    table = SeriesTable(len(present))
-    table.add(keys, offsets)
+    table = head.table.subset(present)
     chunks = replace(chunks, series=np.searchsorted(present, chunks.series))
     loose = replace(loose, series=np.searchsorted(present, loose.series))
     chunks, loose = without_deleted(chunks, loose, deleted, mint_ms, maxt_ms)
     return table, _arranged(db, chunks, loose, len(table), starts)
+
+
+def _turns(rows: Int64s) -> Iterator[Int64s]:
+    """Rows in parts that are soon done, with a pause in between for those who wait for the head."""
+    for first in range(0, len(rows), HEAD_ROWS_AT_ONCE):
+        if first:
+            pause(_TURN_SECONDS)
+        yield rows[first : first + HEAD_ROWS_AT_ONCE]
+
+
+def _chunks_of(head: Head, rows: Int64s, mint_ms: int, maxt_ms: int) -> ChunkSet:
+    """Chunks of consecutive rows, ``series`` being rows of the head."""
+    with head.lock:
+        chunks = head.collect(rows, mint_ms, maxt_ms)
+    return replace(chunks, series=chunks.series + rows[0])
 
 
 def _arranged(db: DB, chunks: ChunkSet, loose: LooseSamples, rows: int, starts: Starts | None) -> ChunkSet:
@@ -195,6 +209,7 @@ def _flush_head(db: DB, end_ms: int) -> None:
 def _truncate(db: DB, end_ms: int) -> None:
     store = db.store
     head = store.head
+    prepared = head_gc.prepared(head, end_ms)
     with head.lock:
         store.histograms.truncate(end_ms)
         # those that late samples need stay until these are in blocks
@@ -202,7 +217,7 @@ def _truncate(db: DB, end_ms: int) -> None:
         store.tombstones.drop_before(deleted_from)
         pending, _, _ = store.out_of_order.columns()
         pending = np.union1d(pending, np.array(store.late_histograms.refs(), np.int64))
-        head_gc.truncate(head, end_ms, lambda refs: np.isin(refs, pending))
+        head_gc.truncate(head, end_ms, lambda refs: np.isin(refs, pending), prepared)
         for ref in [r for r in store.metadata if head.row(r) < 0]:
             del store.metadata[ref]
         if store.starts:

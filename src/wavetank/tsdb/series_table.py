@@ -30,6 +30,7 @@ Int64s = npt.NDArray[np.int64]
 
 _SYMBOLS, _TEXT, _PAIRS, _LABELS, _ROWS = range(5)
 LABELS_PER_SERIES_MAX = 4096
+_ROWS_AT_ONCE = 50_000  # of which keys are in memory at a time
 
 
 def _uvarint(value: int) -> bytes:
@@ -491,6 +492,14 @@ class SeriesTable:
         out = np.empty(max(1, size), np.uint8)
         _write_keys(*arguments, out, offsets)
         return out[:size], offsets
+
+    def subset(self, rows: Int64s) -> SeriesTable:
+        """A table of these rows alone, in this order. What there is of a row never changes, so others may add
+        series meanwhile."""
+        table = SeriesTable(len(rows))
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            table.add(*self.keys(rows[first : first + _ROWS_AT_ONCE]))
+        return table
 
     def symbol(self, symbol: int) -> str:
         """The string of a symbol id."""
