@@ -30,6 +30,7 @@ STREAMED_TYPE: Final = "application/x-streamed-protobuf; proto=prometheus.Chunke
 _SAMPLES, _STREAMED = 0, 1
 _CHUNK_SAMPLES: Final = 120
 _XOR: Final = 1
+_LABELS_ALONE: Final = "series"  # what hints name to ask for no samples
 _TYPES: Final = (MatchType.EQUAL, MatchType.NOT_EQUAL, MatchType.REGEXP, MatchType.NOT_REGEXP)
 
 
@@ -64,8 +65,17 @@ def _matchers(query: Any, external: Mapping[str, str]) -> list[Matcher]:
     return found
 
 
+def _span(query: Any) -> tuple[int, int]:
+    """The times asked for; hints narrow them to what the client will look at."""
+    start, end = query.start_timestamp_ms, query.end_timestamp_ms
+    hints = query.hints
+    if hints.start_ms or hints.end_ms:
+        start, end = max(start, hints.start_ms), min(end, hints.end_ms)
+    return start, end
+
+
 def _selected(db: DB, query: Any, external: Mapping[str, str]) -> SeriesBatch:
-    return db.select(_matchers(query, external), query.start_timestamp_ms, query.end_timestamp_ms)
+    return db.select(_matchers(query, external), *_span(query))
 
 
 def _with_external(labels: Labels, external: Mapping[str, str]) -> Labels:
@@ -79,6 +89,10 @@ def samples_response(db: DB, request: Any, external: Mapping[str, str], samples_
     total = 0
     for query in request.queries:
         result = response.results.add()
+        if query.hints.func == _LABELS_ALONE:
+            for found in db.series(_matchers(query, external), *_span(query)):
+                _fill_labels(result.timeseries.add(), _with_external(found, external))
+            continue
         batch = _selected(db, query, external)
         total += len(batch.timestamps_ms)
         if samples_max and total > samples_max:
@@ -89,9 +103,13 @@ def samples_response(db: DB, request: Any, external: Mapping[str, str], samples_
     return data
 
 
-def _fill_series(series: Any, labels: Labels, batch: SeriesBatch, index: int) -> None:
+def _fill_labels(series: Any, labels: Labels) -> None:
     for name, value in labels:
         series.labels.add(name=name, value=value)
+
+
+def _fill_series(series: Any, labels: Labels, batch: SeriesBatch, index: int) -> None:
+    _fill_labels(series, labels)
     first, end = int(batch.offsets[index]), int(batch.offsets[index + 1])
     times, values = batch.timestamps_ms[first:end].tolist(), batch.values[first:end].tolist()
     histograms = None if batch.histograms is None else batch.histograms[first:end]
@@ -105,6 +123,8 @@ def _fill_series(series: Any, labels: Labels, batch: SeriesBatch, index: int) ->
 def chunk_frames(db: DB, request: Any, external: Mapping[str, str], frame_bytes: int) -> Iterator[bytes]:
     """Frames of the streamed answer: size, CRC-32C, ChunkedReadResponse. Raises RemoteError."""
     for number, query in enumerate(request.queries):
+        if query.hints.func == _LABELS_ALONE:
+            continue  # without chunks there are no frames
         batch = _selected(db, query, external)
         for i, labels in enumerate(batch.labels):
             shown = _with_external(labels, external)
@@ -146,8 +166,7 @@ def _chunks(batch: SeriesBatch, index: int) -> Iterator[tuple[int, int, int, byt
 def _frame(labels: Labels, chunks: Sequence[tuple[int, int, int, bytes]], number: int) -> bytes:
     response = ChunkedReadResponse(query_index=number)
     series = response.chunked_series.add()
-    for name, value in labels:
-        series.labels.add(name=name, value=value)
+    _fill_labels(series, labels)
     for first, last, encoding, data in chunks:
         series.chunks.add(min_time_ms=first, max_time_ms=last, type=encoding, data=data)
     body = response.SerializeToString()
