@@ -103,7 +103,7 @@ def _fold(
             columns = np.flatnonzero(np.isinf(out).any(axis=0))
             kernels.running_means(values, mask, grouping.groups, columns, out)
     drop = np.zeros(shape[0], np.bool_)
-    if vector.drop.any():
+    if np.count_nonzero(vector.drop):
         np.logical_or.at(drop, grouping.groups, vector.drop & vector.mask.any(axis=1))
     result = Vector(grouping.labels, out, seen > 0, drop)
     if vector.is_histogram is not None:

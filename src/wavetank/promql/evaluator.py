@@ -453,7 +453,7 @@ def _metrics(labels: Sequence[Labels], wanted: Bools) -> list[Labels]:
     if isinstance(labels, InternedLabels):
         groups, metrics = labels.grouped((METRIC_NAME, "__type__"), without=False)
         if len(metrics) == 1:
-            return metrics if wanted.any() else []
+            return metrics if np.count_nonzero(wanted) else []
         return [metrics[i] for i in np.unique(groups[wanted]).tolist()]
     return [labels[i] for i in np.flatnonzero(wanted).tolist()]
 

@@ -180,7 +180,7 @@ def drop_stale(batch: SeriesBatch) -> SeriesBatch:
         stale &= ~has
         for i in np.flatnonzero(has):
             stale[i] = batch.histograms[i].is_stale
-    if not stale.any():
+    if not np.count_nonzero(stale):
         return batch
     keep = ~stale
     kept_before = np.concatenate([[0], np.cumsum(keep)])
