@@ -280,6 +280,25 @@ def test_text_files(tmp_path: Path) -> None:
     assert next(f for f in found if f.name == "job_seconds").type == "histogram"
 
 
+def test_families_of_several_text_files_are_joined_unless_they_contradict(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "a.prom": '# HELP m one\n# TYPE m gauge\nm{f="a"} 1\nplain{f="a"} 1',
+            "b.prom": '# HELP m two\n# TYPE m gauge\nm{f="b"} 2\nplain{f="b"} 2',
+            "c.prom": '# HELP m one\n# TYPE m counter\nm{f="c"} 3',
+            "d.prom": '# TYPE m gauge\nm{f="d"} 4',
+        },
+    )
+    found = collect(["textfile"], Host(RealClock()), Settings(textfile_directories=(str(tmp_path),)))
+    text = samples(found)
+    assert {name for name in text if name.startswith("m{")} == {'m{f="a"}', 'm{f="d"}'}
+    assert text["node_textfile_scrape_error"] == 1
+    helps = {family.name: family.help for family in found}
+    assert helps["m"] == "one"
+    assert helps["plain"] == f"Metric read from {tmp_path}/a.prom, {tmp_path}/b.prom"
+
+
 def test_this_machine_lights_up_the_community_dashboard() -> None:
     names = {family.name for family in collect(COLLECTORS, Host(RealClock()))}
     metric = re.compile(r"\bnode_[A-Za-z0-9_]+")

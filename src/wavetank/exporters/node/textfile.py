@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wavetank.exporters.families import Families
@@ -19,8 +20,10 @@ _SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def textfile(found: Families, directories: Sequence[str]) -> list[MetricFamily]:
-    """The files' families; a file that does not parse or has timestamps is left out whole, and said so."""
+    """The files' families. A file that does not parse or has timestamps is left out whole, a family whose
+    help or type contradicts an earlier file's by itself; both are logged and counted as an error."""
     families: dict[str, MetricFamily] = {}
+    files: dict[str, list[str]] = {}
     failed = False
     for path in _files(directories):
         try:
@@ -32,11 +35,27 @@ def textfile(found: Families, directories: Sequence[str]) -> list[MetricFamily]:
             continue
         found.gauge("node_textfile_mtime_seconds", {"file": str(path)}, at)
         for family in read:
-            before = families.get(family.name)
-            samples = [*(before.samples if before else ()), *family.samples]
-            families[family.name] = MetricFamily(family.name, family.type, family.help, samples=samples)
+            files.setdefault(family.name, []).append(str(path))
+            before = families.setdefault(family.name, family)
+            if before is family:
+                continue
+            if contradiction := _contradiction(before, family):
+                _LOG.error("inconsistent metric %s of %s in %s", contradiction, family.name, path)
+                failed = True
+                continue
+            samples = [*before.samples, *family.samples]
+            families[family.name] = replace(before, help=before.help or family.help, samples=samples)
     found.gauge("node_textfile_scrape_error", {}, failed)
-    return list(families.values())
+    return [
+        family if family.help else replace(family, help=f"Metric read from {', '.join(files[family.name])}")
+        for family in families.values()
+    ]
+
+
+def _contradiction(a: MetricFamily, b: MetricFamily) -> str:
+    if a.help and b.help and a.help != b.help:
+        return "help text"
+    return "type" if a.type != b.type else ""
 
 
 def _files(directories: Sequence[str]) -> list[Path]:
@@ -68,7 +87,7 @@ def _read(path: Path) -> list[MetricFamily]:
     for name, members in samples.items():
         known = scraped.metadata.get(name)
         kind, text = (known.type, known.help) if known else ("unknown", "")
-        found.append(MetricFamily(name, kind, text or f"Metric read from {path}", samples=members))
+        found.append(MetricFamily(name, kind, text, samples=members))
     return found
 
 
