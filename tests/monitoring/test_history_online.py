@@ -87,7 +87,7 @@ async def test_openmetrics_of_any_age_into_a_running_server(
     assert not list(tmp_path.glob("**/wavetank-import-*"))
 
 
-async def test_exemplars_and_metadata_come_along(start: Callable[..., Any], tmp_path: Path) -> None:
+async def test_exemplars_come_along(start: Callable[..., Any], tmp_path: Path) -> None:
     at_ms = int(CLOCK.now() * 1000) - 60_000
     async with start("{}", WRITABLE, directory="old") as old, start("{}", WRITABLE, directory="new") as new:
         appender = old.server._parts._db.appender()
@@ -176,6 +176,20 @@ async def test_one_that_stays_busy_is_named() -> None:
 async def test_one_that_was_never_there_is_not_waited_for() -> None:
     with pytest.raises(InputError, match="cannot reach"):
         await asyncio.to_thread(RemoteServer, "http://127.0.0.1:1", [EVERY], CLOCK)
+
+
+async def test_old_samples_need_no_remote_write(start: Callable[..., Any], tmp_path: Path) -> None:
+    at_ms = int(CLOCK.now() * 1000) - 20 * HOUR_MS
+    async with start("{}", directory="old") as old, start("{}", directory="new") as new:
+        appender = old.server._parts._db.appender()
+        series = Labels.of(__name__="m")
+        ref = appender.append(0, series, at_ms, 1.0)
+        appender.append_exemplar(ref, series, Labels.of(trace_id="abc"), at_ms, 0.5)
+        appender.commit()
+        to = (f"--to={new.url}", f"--storage.tsdb.path={tmp_path}/new/data", f"--end={at_ms / 1000 + 60}")
+        found = await imported(f"--from={old.url}", *to, "--match=m")
+        assert found["added"] == 1
+        assert "exemplars and metadata were not copied" in found["notes"][0]
 
 
 async def test_what_the_server_would_delete_is_refused(start: Callable[..., Any], tmp_path: Path) -> None:

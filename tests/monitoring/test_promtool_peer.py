@@ -119,8 +119,6 @@ query series URL --match=m
 query series -o json URL --match=m
 query instant URL m{
 query instant URL/nothing m
-check healthy --url=URL
-check ready --url=URL
 """.strip().splitlines()
 
 

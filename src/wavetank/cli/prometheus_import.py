@@ -98,7 +98,7 @@ def import_command(**flags: Any) -> int:
         return 130
     finally:
         source.close()
-    for note in source.notes:
+    for note in (*source.notes, *done.notes):
         click.echo(f"warning: {note}", err=True)
     _show(flags, done)
     return 1 if any("passed over" in note and "cannot" in note for note in source.notes) else 0

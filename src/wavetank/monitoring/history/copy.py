@@ -62,6 +62,7 @@ class Imported:
     read: int = 0
     added: int = 0
     exemplars: int = 0
+    notes: list[str] = field(default_factory=list)
     resumed_at_ms: int | None = None
 
 
@@ -102,8 +103,11 @@ def import_history(
         _refuse_small_disk(target, done)
         _Run(source, wanted, target, done, progress).whole()
         extras = source.extras(start, end).with_labels(dict(wanted.labels))
-        target.add_extras(extras)
-        done.exemplars = len(extras.exemplars)
+        try:
+            target.add_extras(extras)
+            done.exemplars = len(extras.exemplars)
+        except InputError as error:  # the samples are there
+            done.notes.append(f"exemplars and metadata were not copied: {error}")
     finally:
         target.close()
     return done
