@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse
 
 from wavetank.alerting.api.limited import Limited
 from wavetank.limits import ALERT_BODY_BYTES_MAX
+from wavetank.monitoring.web.front import Prefixed
 
 CONFIG = """
 route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 100ms, repeat_interval: 1h}}
@@ -358,3 +359,16 @@ async def test_get_requests_are_limited_in_number_and_all_in_time(start: Start) 
     async with client(concurrency=0, timeout_seconds=0.01) as http:
         late = await http.post("/")
         assert (late.status_code, late.text) == (503, "Exceeded configured timeout of 0.01s.\n")
+
+
+async def test_below_a_prefix_the_page_finds_its_files() -> None:
+    async def shown(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(scope["path"])(scope, receive, send)
+
+    transport = httpx.ASGITransport(Prefixed(shown, "/am"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://am") as http:
+        for path in ("/", "/am"):
+            assert (await http.get(path)).headers["location"] == "/am/"
+        assert (await http.get("/am/")).text == "/"
+        assert (await http.get("/am/ui/main.js")).text == "/ui/main.js"
+        assert (await http.get("/amtool")).status_code == 404

@@ -146,12 +146,12 @@ class Prefixed:
             await self._app(scope, receive, send)
             return
         path, prefix = scope["path"], self._prefix
-        if path == prefix or path.startswith(prefix + "/"):
-            inner = {**scope, "path": path[len(prefix) :] or "/"}
+        if path.startswith(prefix + "/"):
+            inner = {**scope, "path": path[len(prefix) :]}
             if "raw_path" in scope and scope["raw_path"] is not None:
-                inner["raw_path"] = scope["raw_path"][len(prefix.encode()) :] or b"/"
+                inner["raw_path"] = scope["raw_path"][len(prefix.encode()) :]
             await self._app(inner, receive, send)
-        elif path == "/":
+        elif path in ("/", prefix):  # pages name what they load relative to the folder
             await RedirectResponse(prefix + "/", 302)(scope, receive, send)
         else:
             await PlainTextResponse("404 page not found\n", 404)(scope, receive, send)
