@@ -161,7 +161,11 @@ ENDPOINTS = [
     "status/runtimeinfo",
 ]
 # Texts that 3.x words in another way than 2.42
-WORDED_ANEW = ("query?query=requests_total{", "query?query=requests_total%2Bon()latency_seconds_bucket")
+WORDED_ANEW = (
+    "query?query=requests_total{",
+    "query?query=requests_total%2Bon()latency_seconds_bucket",
+    "query?query=up&time=x",
+)
 
 
 async def test_same_series_and_answers(start: Callable[..., Any], exporter: int, tmp_path: Path) -> None:
