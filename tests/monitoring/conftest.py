@@ -73,6 +73,9 @@ async def running(
         task.result()
     async with aiohttp.ClientSession() as session:
         try:
+            async with asyncio.timeout(60):  # until then queries answer from what there is, and say so
+                while not server._parts._db.is_whole:
+                    await asyncio.sleep(0.01)
             yield Running(server, url.result(), session, stop)
         finally:
             stop.set()
