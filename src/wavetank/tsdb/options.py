@@ -52,8 +52,8 @@ class Options:
     snapshot_on_close       write what is in memory when closing, so that the next open need not read the log
                             (memory-snapshot-on-shutdown)
     head_chunks_in_memory   full chunks kept in memory before they are written to ``chunks_head`` together
-    uploads_file            where another program notes the blocks it has copied; others of the first level are
-                            not merged (--storage.tsdb.delay-compact-file.path)
+    uploads_file            where another program notes the blocks it has copied; others of the first level
+                            are not merged (--storage.tsdb.delay-compact-file.path)
     idle_flush_ms           flush the head when nothing was appended for this long; 0 never
     """
 
