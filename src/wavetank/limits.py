@@ -18,6 +18,7 @@ YAML_NODES_MAX: Final = 2_000_000  # after aliases are expanded; more: refused
 
 # HTTP bodies
 REQUEST_BODY_BYTES_MAX: Final = 16 * MIB  # API servers answer 413
+PACKED_ANSWER_BYTES_MIN: Final = 1024  # shorter answers are sent as they are, also to clients that take gzip
 SCRAPE_BODY_BYTES_MAX: Final = 256 * MIB  # uncompressed; the scrape fails
 SCRAPE_ASIDE_BYTES: Final = 2 * MIB  # bodies from this size on are read in a thread
 SCRAPE_HEAD_BYTES_MAX: Final = 256 * 1024  # status line and headers of a scrape's answer; the scrape fails

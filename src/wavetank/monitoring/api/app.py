@@ -39,6 +39,7 @@ from wavetank.monitoring.rfc3339 import format_time
 from wavetank.monitoring.tracing.requests import TraceRequests
 from wavetank.monitoring.web.front import AgentOnly, Cors, Prefixed
 from wavetank.monitoring.web.hosts import HostCheck
+from wavetank.monitoring.web.packing import Packing
 
 __all__ = ["Application", "create_app"]
 
@@ -78,7 +79,7 @@ def create_app(services: Services, pages: Sequence[BaseRoute] = ()) -> Applicati
         exception_handlers={Exception: _fault},
     )
     settings = services.settings
-    traced = TraceRequests(CancelOnDisconnect(app), services.queries.tracer)
+    traced = TraceRequests(Packing(CancelOnDisconnect(app)), services.queries.tracer)
     counted = CountRequests(traced, services.registry, services.clock)
     served: ASGIApp = counted
     if settings.agent:
